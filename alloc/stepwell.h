@@ -1,0 +1,245 @@
+/*
+ * stepwell.h - heaps for machine-learning work, the strategy named at run time.
+ *
+ *     sw_heap *heap = sw_heap_create("pool", NULL);
+ *     if (!heap) { fprintf(stderr, "%s\n", sw_error()); exit(1); }
+ *     for (...) {
+ *         sw_step_begin(heap);
+ *         float *x = sw_alloc_aligned(heap, 64, bytes, SW_TAG_ACTIVATION);
+ *         ...
+ *         sw_free(heap, x);
+ *         sw_step_end(heap);
+ *     }
+ *     sw_heap_destroy(heap);
+ *
+ * Glossary (the same words in code, docs and tables):
+ *   strategy   one way to place and keep memory: system, jemalloc, pool, sizeclass, arena
+ *   heap       one instance of a strategy; a process may hold many, of different strategies
+ *   step       one iteration of training or inference
+ *   tag        what a block is for
+ *   requested  bytes the program asked for, in live blocks
+ *   allocated  the same blocks after rounding (their usable size)
+ *   active     bytes of pages that hold at least one live byte
+ *   resident   bytes of the heap's pages that are physically present, as the kernel tells
+ *   reserved   address space mapped for the heap
+ *   survivor   a block born in a step and alive after it
+ *
+ * requested <= allocated <= active, and resident <= reserved. Once the program has touched its
+ * blocks, active <= resident as well; a live page that nobody touched is active and not resident.
+ *
+ * Two kinds of failure. Out of memory returns NULL with errno ENOMEM and changes nothing. Misuse (a
+ * double free, a pointer of another heap) stops the process with one fixed sentence on stderr. A
+ * bad argument that is no misuse (an unknown strategy, a step ended twice) is an error value with
+ * errno EINVAL, and sw_error() says what was wrong in one sentence.
+ *
+ * Threads: unless a function says otherwise, any thread may call it at any time on any heap.
+ */
+#ifndef STEPWELL_H
+#define STEPWELL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define SW_VERSION "0.1.0"
+
+/* Every block is aligned to this many bytes at least, as malloc's are. */
+#define SW_MIN_ALIGNMENT 16
+
+#if defined(__GNUC__)
+#define SW_API            __attribute__((visibility("default")))
+#define SW_ALLOCATES(...) __attribute__((malloc, warn_unused_result, alloc_size(__VA_ARGS__)))
+#else
+#define SW_API
+#define SW_ALLOCATES(...)
+#endif
+
+typedef struct sw_heap sw_heap;
+
+/* What a block is for. One list: the enum, the names and every per-tag table follow from it. */
+#define SW_TAGS(X)                                                                                 \
+    X(OTHER, other)                                                                                \
+    X(PARAMETER, parameter)                                                                        \
+    X(GRADIENT, gradient)                                                                          \
+    X(OPTIMIZER_STATE, optimizer_state)                                                            \
+    X(INPUT, input)                                                                                \
+    X(ACTIVATION, activation)                                                                      \
+    X(TEMPORARY, temporary)
+
+enum sw_tag {
+#define SW_TAG_ENUM(upper, lower) SW_TAG_##upper,
+    SW_TAGS(SW_TAG_ENUM)
+#undef SW_TAG_ENUM
+        SW_TAG_COUNT
+};
+
+/* ---- Errors, strategies ---------------------------------------------------------------------- */
+
+/* The library's version, "major.minor.patch". */
+SW_API const char *sw_version(void);
+
+/* One sentence on the last error this thread met; "" when there was none. Valid until the next
+ * error of the same thread. */
+SW_API const char *sw_error(void);
+
+struct sw_strategy_info {
+    const char *name;    /* what sw_heap_create() takes */
+    const char *summary; /* one line, no full stop */
+};
+
+/* The strategies there are, by index from 0; NULL past the last. */
+SW_API const struct sw_strategy_info *sw_strategy_info(size_t index);
+
+/* A tag's name in lower case, "optimizer_state". NULL for a value that is no tag. */
+SW_API const char *sw_tag_name(enum sw_tag tag);
+
+/* ---- Heaps ----------------------------------------------------------------------------------- */
+
+/*
+ * A new heap. conf is NULL or "key:value,key:value":
+ *
+ *   tracking:1|0     keep a ledger of every live block, which all that is counted per block or per
+ *                    tag rests on (default 1; 0 makes alloc and free as fast as the strategy is,
+ *                    and leaves requested, active, tags, survivors and sw_heap_visit() unknown)
+ *   huge_pages:auto|never|always
+ *                    transparent huge pages: auto asks for them where one live block covers the
+ *                    whole huge page (default), always for all the heap maps
+ *   limit:BYTES      reserve no more than this from the system; beyond it allocation fails as when
+ *                    memory is out (default 0, no limit; suffixes K, M, G; pool, sizeclass, arena)
+ *
+ * NULL with errno EINVAL when the strategy or a key is unknown (sw_error() names the nearest),
+ * ENOMEM when memory is out, ENOTSUP when the strategy is not to be had on this machine.
+ */
+SW_API sw_heap *sw_heap_create(const char *strategy, const char *conf);
+
+/* Ends a heap and every block still live in it. No other thread may be using the heap. A system
+ * heap without tracking cannot know its live blocks: they stay with libc. NULL is ignored. */
+SW_API void sw_heap_destroy(sw_heap *heap);
+
+/* The name of the heap's strategy. */
+SW_API const char *sw_heap_strategy(const sw_heap *heap);
+
+/* ---- Blocks ---------------------------------------------------------------------------------- */
+
+/* A block of size bytes (0 counts as 1), contents undefined, aligned to SW_MIN_ALIGNMENT. NULL with
+ * ENOMEM when memory is out or size is over PTRDIFF_MAX. */
+SW_API void *sw_alloc(sw_heap *heap, size_t size, enum sw_tag tag) SW_ALLOCATES(2);
+
+/* count blocks of size bytes in one, all zero. NULL with ENOMEM also when count*size overflows. */
+SW_API void *sw_alloc_zeroed(sw_heap *heap, size_t count, size_t size, enum sw_tag tag)
+    SW_ALLOCATES(2, 3);
+
+/* As sw_alloc(), aligned to a power of two (EINVAL if it is none). */
+SW_API void *sw_alloc_aligned(sw_heap *heap, size_t alignment, size_t size, enum sw_tag tag)
+    SW_ALLOCATES(3);
+
+/* The block resized, perhaps moved; contents kept up to the smaller size; the tag stays. The new
+ * block has malloc's alignment only. A NULL block is an allocation tagged other. A size of 0 gives
+ * a block of one byte, never a free. NULL with ENOMEM leaves the old block as it was. */
+SW_API void *sw_realloc(sw_heap *heap, void *block, size_t size)
+    __attribute__((warn_unused_result, alloc_size(3)));
+
+/* Gives a block back. NULL is ignored; errno is kept. Any thread may free any thread's block. A
+ * pointer that is no live block of this heap stops the process (always with tracking; without it,
+ * where the strategy sees it). */
+SW_API void sw_free(sw_heap *heap, void *block);
+
+/* Bytes that may be used at block, at least what was asked for. */
+SW_API size_t sw_usable_size(sw_heap *heap, const void *block);
+
+/* ---- Steps ----------------------------------------------------------------------------------- */
+
+/* Mark one step. Steps of a heap follow one another and do not nest: 0, or -1 with EINVAL when one
+ * is open already (begin) or none is (end). A block lives until it is freed, whatever the strategy;
+ * what is alive when its step ends is a survivor. Other threads may allocate meanwhile; calls to
+ * begin and end are the caller's to serialise. */
+SW_API int sw_step_begin(sw_heap *heap);
+SW_API int sw_step_end(sw_heap *heap);
+
+/* Gives free memory back to the system at once. Returns the bytes given back: the heap's own count
+ * of pages released, or for strategies that do not tell, the fall in resident memory. */
+SW_API size_t sw_trim(sw_heap *heap);
+
+/* ---- What the heap holds --------------------------------------------------------------------- */
+
+/* A quantity now and at its highest. Bytes, or blocks where it says so. */
+struct sw_level {
+    size_t current;
+    size_t peak;
+};
+
+struct sw_tag_stats {
+    struct sw_level requested;
+    struct sw_level allocated;
+    struct sw_level blocks; /* count */
+    size_t survivors;       /* count of live survivors */
+    size_t survivor_bytes;  /* requested bytes in them */
+};
+
+struct sw_stats {
+    /* Exact at every instant with tracking; without it, requested, active, blocks, survivors and
+     * tags are 0 and allocated is the strategy's own count (0 where it keeps none). */
+    struct sw_level requested;
+    struct sw_level allocated;
+    struct sw_level active;
+    struct sw_level blocks;
+    /* Asked of the kernel when stats are read, at step ends, and at each new peak of requested that
+     * is 1/32 above the last one looked at: the peak is the highest of those looks. For system it
+     * is the growth of the process's anonymous memory that no other heap accounts for. */
+    struct sw_level resident;
+    struct sw_level reserved; /* exact; for system, what libc says of itself */
+    struct sw_level metadata; /* the strategy's and the ledger's own bookkeeping, counted apart */
+    size_t largest_free;      /* largest contiguous free piece the heap physically holds */
+    size_t allocated_at_reserved_peak;
+    size_t steps; /* steps ended */
+    size_t survivors;
+    size_t survivor_bytes;
+    size_t last_step_survivors; /* of the step that ended last: blocks alive when it ended */
+    size_t last_step_survivor_bytes;
+    size_t allocs; /* calls served since creation; 0 without tracking */
+    size_t frees;
+    struct sw_tag_stats tags[SW_TAG_COUNT];
+};
+
+/* Fills *stats (sizeof(struct sw_stats) as the caller's compiler sees it, so that the struct may
+ * grow). 0, or -1 with errno. Takes longer than an allocation: the kernel is asked. */
+SW_API int sw_heap_stats(sw_heap *heap, struct sw_stats *stats, size_t stats_size);
+
+/* The measures: every formula is here once, and every table calls it. NAN where not defined. */
+struct sw_measures {
+    double internal_fragmentation; /* 1 - requested/allocated; 0 when nothing is live */
+    double external_fragmentation; /* (free - largest free)/free, free = resident - allocated; 0
+                                      when free is 0 */
+    double utilisation;            /* allocated/reserved at the instant of peak reserved */
+    double utilisation_of_peaks;   /* peak allocated / peak reserved */
+    double overhead;               /* peak resident / peak requested (LB) */
+    size_t free_bytes;             /* resident - allocated, or 0 */
+    size_t releasable;             /* free bytes in whole free pages: resident - active, or 0 */
+    size_t pinned;                 /* free bytes on pages a live block holds: active - allocated */
+    size_t retention;              /* resident above what is live: resident - requested, or 0 */
+};
+
+SW_API void sw_measure(const struct sw_stats *stats, struct sw_measures *measures);
+
+/* One live block, as sw_heap_visit() shows it. */
+struct sw_block {
+    const void *address;
+    size_t requested;
+    size_t allocated;
+    enum sw_tag tag;
+    uint64_t born_step; /* 0: outside any step; else the step's number, from 1 */
+};
+
+/* Shows every live block, in no order, until visitor returns non-zero; returns that value, 0 at
+ * the end, or -1 with ENOTSUP on a heap without tracking. The heap is locked meanwhile: the visitor
+ * must not call it. */
+SW_API int sw_heap_visit(sw_heap *heap, int (*visitor)(const struct sw_block *, void *context),
+                         void *context);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,84 @@
+/*
+ * strategy.h - what a strategy is: one struct of functions. Internal; heap.c is its only caller.
+ *
+ * A new strategy is one file in alloc/strategies/ that ends in its struct sw__strategy, and one
+ * line in strategies.h. Look-up, build, contract tests, benchmarks and comparisons follow from the
+ * line.
+ *
+ * The contract:
+ *   - heap.c has checked the arguments: size is 1..PTRDIFF_MAX, alignment is a power of two of at
+ *     least SW_MIN_ALIGNMENT, block is not NULL. A strategy asserts them, it does not check again.
+ *   - Who locks: the strategy. Every slot but create, destroy, step_begin and step_end may be
+ * called from any threads at once; those four are serialised by the caller, and step_begin/step_end
+ * may run while other threads allocate and free.
+ *   - Out of memory is NULL (errno is heap.c's business) and leaves everything as it was.
+ *   - Misuse a strategy happens to see ends in sw__misuse().
+ *   - System calls are made through os.h alone (jemalloc and libc make their own).
+ */
+#ifndef SW_STRATEGY_H
+#define SW_STRATEGY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "stepwell.h"
+
+enum sw__huge_pages { SW__HUGE_AUTO, SW__HUGE_NEVER, SW__HUGE_ALWAYS };
+
+/* sw_heap_create()'s conf, parsed. See options.c. */
+struct sw__config {
+    bool tracking;
+    enum sw__huge_pages huge_pages;
+    size_t limit; /* bytes of reserved address space; 0: none */
+};
+
+/* What a strategy knows of itself; whatever is left 0 is unknown. */
+struct sw__strategy_stats {
+    struct sw_level reserved;
+    struct sw_level metadata;
+    size_t allocated;    /* usable bytes of live blocks, for heaps without tracking */
+    size_t largest_free; /* largest contiguous free piece physically held */
+    size_t allocated_at_reserved_peak;
+};
+
+/* Shown each range of address space the strategy holds, so that the kernel can be asked about it.
+ */
+typedef void sw__range_visitor(void *context, const void *start, size_t size);
+
+struct sw__strategy {
+    const char *name;
+    const char *summary; /* one line, no full stop */
+
+    /* A heap's state; NULL with errno when it cannot be. Required, as all below unless said. */
+    void *(*create)(const struct sw__config *config);
+    /* Gives back all the state and every block in it. */
+    void (*destroy)(void *state);
+
+    void *(*alloc)(void *state, size_t size, size_t alignment, enum sw_tag tag);
+    /* The same, zeroed. Optional: NULL means alloc and memset. */
+    void *(*alloc_zeroed)(void *state, size_t size, size_t alignment, enum sw_tag tag);
+    void (*free)(void *state, void *block);
+    /* Resizes, moving if need be; on NULL the old block is untouched. Optional: NULL means alloc,
+     * copy, free. */
+    void *(*realloc)(void *state, void *block, size_t size, enum sw_tag tag);
+    size_t (*usable_size)(void *state, const void *block);
+
+    void (*step_begin)(void *state); /* optional */
+    void (*step_end)(void *state);   /* optional */
+    /* Bytes given back to the system. Optional: NULL means there is nothing it can give. With
+     * trim_unknown, the value means nothing and heap.c measures the fall in resident memory. */
+    size_t (*trim)(void *state);
+    bool trim_unknown;
+
+    void (*stats)(void *state, struct sw__strategy_stats *stats);
+    /* Optional: NULL means the ranges are not to be known (libc's), and resident is measured as the
+     * growth of the process. */
+    void (*visit_ranges)(void *state, sw__range_visitor *visitor, void *context);
+    /* Destroying the state does not end its blocks: heap.c frees each by itself first. */
+    bool blocks_outlive_state;
+};
+
+/* Writes "stepwell: SENTENCE\n" to stderr and aborts. */
+_Noreturn void sw__misuse(const char *sentence);
+
+#endif
