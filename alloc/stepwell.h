@@ -186,15 +186,16 @@ struct sw_stats {
     struct sw_level allocated;
     struct sw_level active;
     struct sw_level blocks;
-    /* Asked of the kernel when stats are read, at step ends, and at each new peak of requested that
-     * is 1/32 above the last one looked at: the peak is the highest of those looks. For system it
-     * is the growth of the process's anonymous memory that no other heap accounts for. */
+    /* Asked of the kernel when stats are read, and when requested leaves a peak 1/32 above the last
+     * one looked at, and once in steps 1, 2, 4, 8, ...: the peak is the highest of those looks. For
+     * system it is the growth of the process's anonymous memory that no other heap accounts for,
+     * and never less than active. */
     struct sw_level resident;
     struct sw_level reserved; /* exact; for system, what libc says of itself */
     struct sw_level metadata; /* the strategy's and the ledger's own bookkeeping, counted apart */
     size_t largest_free;      /* largest contiguous free piece the heap physically holds */
-    size_t allocated_at_reserved_peak;
-    size_t steps; /* steps ended */
+    size_t allocated_at_reserved_peak; /* at the look that saw reserved at its highest */
+    size_t steps;                      /* steps ended */
     size_t survivors;
     size_t survivor_bytes;
     size_t last_step_survivors; /* of the step that ended last: blocks alive when it ended */

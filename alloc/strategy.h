@@ -36,9 +36,7 @@ struct sw__config {
 struct sw__strategy_stats {
     struct sw_level reserved;
     struct sw_level metadata;
-    size_t allocated;    /* usable bytes of live blocks, for heaps without tracking */
-    size_t largest_free; /* largest contiguous free piece physically held */
-    size_t allocated_at_reserved_peak;
+    size_t allocated; /* usable bytes of live blocks, for heaps without tracking */
 };
 
 /* Shown each range of address space the strategy holds, so that the kernel can be asked about it.
@@ -55,8 +53,8 @@ struct sw__strategy {
     void (*destroy)(void *state);
 
     void *(*alloc)(void *state, size_t size, size_t alignment, enum sw_tag tag);
-    /* The same, zeroed. Optional: NULL means alloc and memset. */
-    void *(*alloc_zeroed)(void *state, size_t size, size_t alignment, enum sw_tag tag);
+    /* The same, zeroed and at SW_MIN_ALIGNMENT. Optional: NULL means alloc and memset. */
+    void *(*alloc_zeroed)(void *state, size_t size, enum sw_tag tag);
     void (*free)(void *state, void *block);
     /* Resizes, moving if need be; on NULL the old block is untouched. Optional: NULL means alloc,
      * copy, free. */
@@ -71,6 +69,8 @@ struct sw__strategy {
     bool trim_unknown;
 
     void (*stats)(void *state, struct sw__strategy_stats *stats);
+    /* The largest contiguous free piece physically held. May be slow. */
+    size_t (*largest_free)(void *state);
     /* Optional: NULL means the ranges are not to be known (libc's), and resident is measured as the
      * growth of the process. */
     void (*visit_ranges)(void *state, sw__range_visitor *visitor, void *context);

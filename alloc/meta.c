@@ -1,0 +1,70 @@
+/*
+ * meta.c - memory for a heap's own bookkeeping: see meta.h.
+ */
+#include "meta.h"
+
+#include "os.h"
+
+#include <stdint.h>
+
+#define BLOCK_SIZE ((size_t)64 << 10)
+
+struct meta_block {
+    struct meta_block *older;
+    size_t size;
+};
+
+void sw__level_add(struct sw_level *level, size_t amount) {
+    level->current += amount;
+    if (level->current > level->peak)
+        level->peak = level->current;
+}
+
+static size_t align_up(size_t value, size_t alignment) {
+    return (value + alignment - 1) & ~(alignment - 1);
+}
+
+static struct meta_block *map_block(size_t least) {
+    size_t size = align_up(least + sizeof(struct meta_block) + 64, BLOCK_SIZE);
+    struct meta_block *block = sw__os_reserve(size, SW__PAGE);
+    if (!block)
+        return NULL;
+    if (!sw__os_commit(block, size)) {
+        sw__os_release(block, size);
+        return NULL;
+    }
+    block->size = size;
+    return block;
+}
+
+void *sw__meta_alloc(struct sw__meta *meta, size_t size) {
+    size_t at = align_up(meta->used, size >= 64 ? 64 : 16);
+    if (!meta->blocks || at + size > meta->blocks->size) {
+        struct meta_block *block = map_block(size);
+        if (!block)
+            return NULL;
+        block->older = meta->blocks;
+        meta->blocks = block;
+        sw__level_add(&meta->bytes, block->size);
+        at = align_up(sizeof *block, 64);
+    }
+    meta->used = at + size;
+    return (char *)meta->blocks + at;
+}
+
+void sw__meta_release(struct sw__meta *meta) {
+    struct meta_block *block = meta->blocks;
+    while (block) {
+        struct meta_block *older = block->older;
+        sw__os_release(block, block->size);
+        block = older;
+    }
+}
+
+void *sw__meta_create(size_t size, size_t meta_offset) {
+    struct sw__meta first = {0};
+    char *state = sw__meta_alloc(&first, size);
+    if (state)
+        *(struct sw__meta *)(state + meta_offset) = first;
+    return state;
+}

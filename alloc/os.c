@@ -1,0 +1,128 @@
+/*
+ * os.c - the operating system: see os.h. Linux.
+ */
+#include "os.h"
+
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static struct {
+    atomic_long requests;
+    atomic_long fail_at; /* the request that fails; 0: none */
+    atomic_bool and_after;
+} seam;
+
+void sw__os_fail_nth(long n) {
+    atomic_store(&seam.and_after, false);
+    atomic_store(&seam.fail_at, n > 0 ? atomic_load(&seam.requests) + n : 0);
+}
+
+void sw__os_fail_from(long n) {
+    sw__os_fail_nth(n);
+    atomic_store(&seam.and_after, n > 0);
+}
+
+long sw__os_requests(void) {
+    return atomic_load(&seam.requests);
+}
+
+static bool request_is_to_fail(void) {
+    long request = atomic_fetch_add(&seam.requests, 1) + 1;
+    long fail_at = atomic_load(&seam.fail_at);
+    return fail_at && (request == fail_at || (request > fail_at && atomic_load(&seam.and_after)));
+}
+
+bool sw__os_page_size_fits(void) {
+    return sysconf(_SC_PAGESIZE) == (long)SW__PAGE;
+}
+
+static void *map(size_t size) {
+    void *start = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return start == MAP_FAILED ? NULL : start;
+}
+
+void sw__os_release(void *start, size_t size) {
+    munmap(start, size);
+}
+
+/* Maps more than needed and cuts the edges off. */
+static void *map_and_cut(size_t size, size_t alignment) {
+    if (size > SIZE_MAX - alignment)
+        return NULL;
+    char *start = map(size + alignment);
+    if (!start)
+        return NULL;
+    size_t before = -(uintptr_t)start & (alignment - 1);
+    size_t after = alignment - before;
+    if (before)
+        sw__os_release(start, before);
+    if (after)
+        sw__os_release(start + before + size, after);
+    return start + before;
+}
+
+void *sw__os_reserve(size_t size, size_t alignment) {
+    if (request_is_to_fail())
+        return NULL;
+    /* The kernel places mappings downwards one below the other, so the first try often fits. */
+    char *start = map(size);
+    if (!start || ((uintptr_t)start & (alignment - 1)) == 0)
+        return start;
+    sw__os_release(start, size);
+    return map_and_cut(size, alignment);
+}
+
+bool sw__os_commit(void *start, size_t size) {
+    if (request_is_to_fail())
+        return false;
+    return mprotect(start, size, PROT_READ | PROT_WRITE) == 0;
+}
+
+bool sw__os_purge(void *start, size_t size) {
+    return madvise(start, size, MADV_DONTNEED) == 0;
+}
+
+void sw__os_advise_huge(void *start, size_t size, bool wanted) {
+    madvise(start, size, wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
+size_t sw__os_resident(const void *start, size_t size) {
+    enum { PAGES_AT_ONCE = 4096 };
+    unsigned char present[PAGES_AT_ONCE];
+    size_t resident = 0;
+    for (size_t at = 0; at < size; at += PAGES_AT_ONCE * SW__PAGE) {
+        size_t piece = size - at;
+        if (piece > PAGES_AT_ONCE * SW__PAGE)
+            piece = PAGES_AT_ONCE * SW__PAGE;
+        if (mincore((char *)start + at, piece, present) != 0)
+            continue;
+        for (size_t i = 0; i < piece >> SW__PAGE_SHIFT; i++)
+            resident += (size_t)(present[i] & 1) << SW__PAGE_SHIFT;
+    }
+    return resident;
+}
+
+/* The number behind a key of /proc/self/status, in bytes; 0 when it is not there. Uses no stdio: it
+ * may run where malloc must not. */
+static size_t status_value(const char *key) {
+    char text[4096];
+    int file = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return 0;
+    ssize_t length = read(file, text, sizeof text - 1);
+    close(file);
+    if (length <= 0)
+        return 0;
+    text[length] = '\0';
+    const char *found = strstr(text, key);
+    return found ? (size_t)strtoull(found + strlen(key), NULL, 10) << 10 : 0;
+}
+
+size_t sw__os_process_anonymous(void) {
+    return status_value("RssAnon:");
+}

@@ -1,0 +1,50 @@
+/*
+ * os.h - the operating system, as the allocator sees it. The only file of the library that makes
+ * system calls on memory (os.c); everything above it sees values, never errno.
+ *
+ * Address space goes through three states: reserved (ours, no access, costs nothing), committed
+ * (readable and writable; pages appear when touched), purged (committed, pages given back, reads as
+ * zero). Arguments are promised: non-null, and multiples of SW__PAGE in place and size.
+ */
+#ifndef SW_OS_H
+#define SW_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* The unit of everything below. Kernels with larger pages (16 or 64 KiB on some aarch64) are told
+ * from 4 KiB ones at start-up and refused there: purging by 4 KiB would be an error on them. */
+#define SW__PAGE_SHIFT      12
+#define SW__PAGE            ((size_t)1 << SW__PAGE_SHIFT)
+#define SW__HUGE_PAGE_SHIFT 21
+#define SW__HUGE_PAGE       ((size_t)1 << SW__HUGE_PAGE_SHIFT)
+
+/* True when the kernel's page is the one this was built for. */
+bool sw__os_page_size_fits(void);
+
+/* Address space of that alignment (a power of two of at least SW__PAGE). NULL when there is none.
+ */
+void *sw__os_reserve(size_t size, size_t alignment);
+/* Makes a reserved range usable, all zero. False when memory is out. */
+bool sw__os_commit(void *start, size_t size);
+/* Gives a range back whole: neither reserved nor committed any longer. */
+void sw__os_release(void *start, size_t size);
+/* Gives the pages of a committed range back; it reads as zero afterwards. False if the kernel would
+ * not (locked pages): then the contents are as they were. */
+bool sw__os_purge(void *start, size_t size);
+/* Asks for, or declines, huge pages in a committed range. Advice: failure changes nothing. */
+void sw__os_advise_huge(void *start, size_t size, bool wanted);
+
+/* Bytes of the range that are physically present. */
+size_t sw__os_resident(const void *start, size_t size);
+/* Bytes of anonymous memory of this process that are physically present (RssAnon). */
+size_t sw__os_process_anonymous(void);
+
+/* Test seam: the nth request for memory from now (reserve or commit) fails once; or the nth and all
+ * after it. 0 ends it. */
+void sw__os_fail_nth(long n);
+void sw__os_fail_from(long n);
+/* Requests for memory made so far. */
+long sw__os_requests(void);
+
+#endif
