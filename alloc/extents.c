@@ -1,0 +1,526 @@
+/*
+ * extents.c - the page source: see extents.h.
+ *
+ * Order of the file: regions and the map from pages to extents, making and unmaking extents, huge
+ * pages, growth, then the public calls. Whatever may fail comes before anything is changed.
+ */
+#include "extents.h"
+
+#include "page_map.h"
+
+#include <string.h>
+
+#define FIRST_REGION ((size_t)64 << 20)
+#define LAST_REGION  ((size_t)4 << 30)
+/* The frontier moves at least so far where the limit allows: a system call per MiB, not per slab.
+ */
+#define FRONTIER_STEP ((size_t)1 << 20)
+/* How many best fits are tried for a large alignment before one of size + alignment is sought. */
+#define ALIGNED_TRIES 16
+
+struct sw__region {
+    char *start;
+    size_t size;
+    size_t committed;
+    struct sw__extents *extents; /* whose it is */
+    struct sw__region *next;
+    struct sw__extent *last;     /* ends at the frontier; NULL while nothing is committed */
+    struct sw__extent **by_page; /* the live extent that begins on the page */
+    uint64_t *huge;              /* a bit per huge page: advised */
+};
+
+static size_t align_up(size_t value, size_t alignment) {
+    return (value + alignment - 1) & ~(alignment - 1);
+}
+
+static struct sw__extent *extent_of(struct sw__treap_node *node) {
+    return (struct sw__extent *)node; /* its first member */
+}
+
+static char *end_of(const struct sw__extent *extent) {
+    return sw__extent_start(extent) + sw__extent_size(extent);
+}
+
+static struct sw__extent **page_entry(const struct sw__region *region, const void *address) {
+    return &region->by_page[(size_t)((const char *)address - region->start) >> SW__PAGE_SHIFT];
+}
+
+/* ---- Extents: spare ones, trees, cutting and joining ----------------------------------------- */
+
+/* Ensures so many spare extents, so that what follows cannot fail. */
+static bool ensure_spares(struct sw__extents *extents, int count) {
+    for (struct sw__extent *spare = extents->spare_extents; spare && count; spare = spare->after)
+        count--;
+    for (; count > 0; count--) {
+        struct sw__extent *extent = sw__meta_alloc(extents->meta, sizeof *extent);
+        if (!extent)
+            return false;
+        extent->after = extents->spare_extents;
+        extents->spare_extents = extent;
+    }
+    return true;
+}
+
+static struct sw__extent *take_spare(struct sw__extents *extents) {
+    struct sw__extent *extent = extents->spare_extents;
+    extents->spare_extents = extent->after;
+    memset(extent, 0, sizeof *extent);
+    return extent;
+}
+
+static void keep_spare(struct sw__extents *extents, struct sw__extent *extent) {
+    extent->after = extents->spare_extents;
+    extents->spare_extents = extent;
+}
+
+static struct sw__treap_node **tree_of(struct sw__extents *extents, enum sw__extent_state state) {
+    return state == SW__EXTENT_DIRTY ? &extents->dirty : &extents->clean;
+}
+
+static void plant(struct sw__extents *extents, struct sw__extent *extent,
+                  enum sw__extent_state state) {
+    extent->state = state;
+    sw__treap_insert(tree_of(extents, state), &extent->node);
+}
+
+static void uproot(struct sw__extents *extents, struct sw__extent *extent) {
+    sw__treap_remove(tree_of(extents, extent->state), &extent->node);
+}
+
+/* Cuts an extent that is in no tree in two; the front keeps the extent, the tail is returned. */
+static struct sw__extent *cut(struct sw__extents *extents, struct sw__extent *extent,
+                              size_t front) {
+    struct sw__extent *tail = take_spare(extents);
+    tail->node.address = extent->node.address + front;
+    tail->node.size = extent->node.size - front;
+    tail->region = extent->region;
+    tail->before = extent;
+    tail->after = extent->after;
+    if (tail->after)
+        tail->after->before = tail;
+    else
+        tail->region->last = tail;
+    extent->after = tail;
+    extent->node.size = front;
+    return tail;
+}
+
+/* Joins the extent behind to the one in front; both are in no tree. */
+static void join(struct sw__extents *extents, struct sw__extent *extent) {
+    struct sw__extent *behind = extent->after;
+    extent->node.size += behind->node.size;
+    extent->after = behind->after;
+    if (extent->after)
+        extent->after->before = extent;
+    else
+        extent->region->last = extent;
+    keep_spare(extents, behind);
+}
+
+static bool is_free(const struct sw__extent *extent) {
+    return extent && extent->state != SW__EXTENT_LIVE;
+}
+
+/* Makes an extent that is in no tree free, joined with its free neighbours. Dirty if any is. */
+static void release(struct sw__extents *extents, struct sw__extent *extent,
+                    enum sw__extent_state state) {
+    if (is_free(extent->after)) {
+        if (extent->after->state == SW__EXTENT_DIRTY)
+            state = SW__EXTENT_DIRTY;
+        uproot(extents, extent->after);
+        join(extents, extent);
+    }
+    if (is_free(extent->before)) {
+        extent = extent->before;
+        if (extent->state == SW__EXTENT_DIRTY)
+            state = SW__EXTENT_DIRTY;
+        uproot(extents, extent);
+        join(extents, extent);
+    }
+    plant(extents, extent, state);
+}
+
+/* ---- Huge pages ------------------------------------------------------------------------------ */
+
+static bool test_and_set(uint64_t *bits, size_t index, bool value) {
+    uint64_t mask = UINT64_C(1) << (index & 63);
+    bool was = bits[index >> 6] & mask;
+    if (was != value)
+        bits[index >> 6] ^= mask;
+    return was;
+}
+
+/* Advises the huge pages that lie whole in [start, end) and were not yet told so, run by run. */
+static void advise(struct sw__region *region, char *start, char *end, bool wanted) {
+    size_t first = align_up((size_t)(start - region->start), SW__HUGE_PAGE) >> SW__HUGE_PAGE_SHIFT;
+    size_t last = (size_t)(end - region->start) >> SW__HUGE_PAGE_SHIFT;
+    for (size_t i = first, run = first; i < last; run = ++i) {
+        while (i < last && test_and_set(region->huge, i, wanted) != wanted)
+            i++;
+        if (i > run)
+            sw__os_advise_huge(region->start + (run << SW__HUGE_PAGE_SHIFT),
+                               (i - run) << SW__HUGE_PAGE_SHIFT, wanted);
+    }
+}
+
+static void advise_live(struct sw__extents *extents, struct sw__extent *extent) {
+    if (extents->huge_pages == SW__HUGE_AUTO && sw__extent_size(extent) >= SW__HUGE_PAGE)
+        advise(extent->region, sw__extent_start(extent), end_of(extent), true);
+}
+
+/* ---- Growth ---------------------------------------------------------------------------------- */
+
+static bool within_limit(const struct sw__extents *extents, size_t more) {
+    return !extents->limit || more <= extents->limit - extents->reserved.current;
+}
+
+static size_t free_at_frontier(const struct sw__region *region) {
+    return is_free(region->last) ? sw__extent_size(region->last) : 0;
+}
+
+static size_t huge_words(size_t size) {
+    return (size >> SW__HUGE_PAGE_SHIFT) / 64 + 1;
+}
+
+/* A region descriptor with its tables for a region of that size. */
+static struct sw__region *make_region(struct sw__extents *extents, size_t size) {
+    for (struct sw__region **link = &extents->spare_regions; *link; link = &(*link)->next) {
+        if ((*link)->size == size) {
+            struct sw__region *spare = *link;
+            *link = spare->next;
+            return spare;
+        }
+    }
+    size_t by_page = (size >> SW__PAGE_SHIFT) * sizeof(struct sw__extent *);
+    size_t huge = huge_words(size) * sizeof(uint64_t);
+    struct sw__region *region = sw__meta_alloc(extents->meta, sizeof *region + by_page + huge);
+    if (!region)
+        return NULL;
+    region->by_page = (struct sw__extent **)(region + 1);
+    region->huge = (uint64_t *)((char *)region->by_page + by_page);
+    region->size = size;
+    region->extents = extents;
+    return region;
+}
+
+static void keep_spare_region(struct sw__extents *extents, struct sw__region *region) {
+    region->start = NULL;
+    region->next = extents->spare_regions;
+    extents->spare_regions = region;
+}
+
+static struct sw__region *reserve_region(struct sw__extents *extents, size_t size) {
+    struct sw__region *region = make_region(extents, size);
+    if (!region)
+        return NULL;
+    region->start = sw__os_reserve(size, SW__HUGE_PAGE);
+    if (region->start && !sw__page_map_prepare(region->start, size)) {
+        sw__os_release(region->start, size);
+        region->start = NULL;
+    }
+    if (!region->start) {
+        keep_spare_region(extents, region);
+        return NULL;
+    }
+    region->committed = 0;
+    region->last = NULL;
+    memset(region->huge, 0, huge_words(size) * sizeof *region->huge);
+    region->next = extents->regions;
+    extents->regions = region;
+    return region;
+}
+
+/* A region with room for size: twice as large as the one before, or just large enough where address
+ * space is short. */
+static struct sw__region *add_region(struct sw__extents *extents, size_t size) {
+    size_t least = align_up(size, SW__HUGE_PAGE);
+    if (!within_limit(extents, align_up(size, SW__SLICE)))
+        return NULL;
+    size_t wanted = extents->regions ? 2 * extents->regions->size : FIRST_REGION;
+    if (wanted > LAST_REGION)
+        wanted = LAST_REGION;
+    struct sw__region *region = reserve_region(extents, wanted > least ? wanted : least);
+    return region || wanted <= least ? region : reserve_region(extents, least);
+}
+
+/* Moves a region's frontier up, so that its last extent is free and of at least that size. */
+static bool move_frontier(struct sw__extents *extents, struct sw__region *region, size_t size) {
+    size_t room = region->size - region->committed;
+    size_t least = align_up(size - free_at_frontier(region), SW__SLICE);
+    size_t step = least < FRONTIER_STEP ? FRONTIER_STEP : least;
+    if (step > room || !within_limit(extents, step))
+        step = least;
+    char *frontier = region->start + region->committed;
+    if (!within_limit(extents, step) || !ensure_spares(extents, 1) ||
+        !sw__os_commit(frontier, step))
+        return false;
+    sw__page_map_set(frontier, step, region);
+    region->committed += step;
+    sw__level_add(&extents->reserved, step);
+    if (extents->huge_pages != SW__HUGE_AUTO)
+        sw__os_advise_huge(frontier, step, extents->huge_pages == SW__HUGE_ALWAYS);
+
+    struct sw__extent *extent = take_spare(extents);
+    extent->node.address = (uintptr_t)frontier;
+    extent->node.size = step;
+    extent->region = region;
+    extent->before = region->last;
+    if (region->last)
+        region->last->after = extent;
+    region->last = extent;
+    /* Joining makes a large dirty extent of a small dirty one: harmless, it is about to be cut. */
+    release(extents, extent, SW__EXTENT_CLEAN);
+    return true;
+}
+
+/* A free extent of at least that size at a frontier. */
+static struct sw__extent *grow(struct sw__extents *extents, size_t size) {
+    struct sw__region *region = extents->regions;
+    while (region &&
+           align_up(size - (free_at_frontier(region) < size ? free_at_frontier(region) : size),
+                    SW__SLICE) > region->size - region->committed)
+        region = region->next;
+    if (!region)
+        region = add_region(extents, size);
+    return region && move_frontier(extents, region, size) ? region->last : NULL;
+}
+
+/* ---- Placement ------------------------------------------------------------------------------- */
+
+static size_t gap_before(const struct sw__extent *extent, size_t alignment) {
+    return -extent->node.address & (alignment - 1);
+}
+
+/* The best fit in a tree. A few of the smallest are tried for a large alignment; one with room for
+ * the worst case ends the search. */
+static struct sw__extent *best_fit(struct sw__treap_node *tree, size_t size, size_t alignment) {
+    uintptr_t from = 0;
+    size_t least = size;
+    for (int tries = 0; tries < ALIGNED_TRIES; tries++) {
+        struct sw__treap_node *node = sw__treap_at_least(tree, least, from);
+        if (!node)
+            return NULL;
+        if (gap_before(extent_of(node), alignment) + size <= node->size)
+            return extent_of(node);
+        least = node->size;
+        from = node->address + 1;
+    }
+    struct sw__treap_node *node = sw__treap_at_least(tree, size + alignment - SW__PAGE, 0);
+    return node ? extent_of(node) : NULL;
+}
+
+static struct sw__extent *find_fit(struct sw__extents *extents, size_t size, size_t alignment) {
+    struct sw__extent *extent = best_fit(extents->dirty, size, alignment);
+    if (!extent)
+        extent = best_fit(extents->clean, size, alignment);
+    if (!extent)
+        extent = grow(extents, alignment > SW__PAGE ? size + alignment - SW__PAGE : size);
+    return extent;
+}
+
+/* Cuts the wanted part out of a free extent and makes it live. Needs two spares. */
+static struct sw__extent *carve(struct sw__extents *extents, struct sw__extent *extent, size_t size,
+                                size_t alignment) {
+    enum sw__extent_state state = extent->state;
+    size_t gap = gap_before(extent, alignment);
+    uproot(extents, extent);
+    if (gap) {
+        struct sw__extent *rest = cut(extents, extent, gap);
+        plant(extents, extent, state);
+        extent = rest;
+    }
+    if (extent->node.size > size)
+        plant(extents, cut(extents, extent, size), state);
+    extent->state = SW__EXTENT_LIVE;
+    extent->zero = state == SW__EXTENT_CLEAN;
+    extent->holder = NULL;
+    *page_entry(extent->region, sw__extent_start(extent)) = extent;
+    extents->live += size;
+    return extent;
+}
+
+/* ---- The public calls ------------------------------------------------------------------------ */
+
+void sw__extents_init(struct sw__extents *extents, struct sw__meta *meta,
+                      const struct sw__config *config) {
+    memset(extents, 0, sizeof *extents);
+    extents->meta = meta;
+    extents->limit = config->limit;
+    extents->huge_pages = config->huge_pages;
+}
+
+void sw__extents_destroy(struct sw__extents *extents) {
+    for (struct sw__region *region = extents->regions; region; region = region->next) {
+        sw__page_map_set(region->start, region->committed, NULL);
+        sw__os_release(region->start, region->size);
+    }
+}
+
+struct sw__extent *sw__extents_alloc(struct sw__extents *extents, size_t size, size_t alignment) {
+    size = align_up(size, SW__PAGE);
+    if (alignment < SW__PAGE)
+        alignment = SW__PAGE;
+    if (size > PTRDIFF_MAX || alignment > PTRDIFF_MAX - size)
+        return NULL;
+    sw__lock(&extents->lock);
+    struct sw__extent *extent = NULL;
+    if (ensure_spares(extents, 2) && (extent = find_fit(extents, size, alignment)) != NULL) {
+        /* Growing may have used a spare; without two there is still the plain failure. */
+        extent = ensure_spares(extents, 2) ? carve(extents, extent, size, alignment) : NULL;
+    }
+    if (extent)
+        advise_live(extents, extent);
+    sw__unlock(&extents->lock);
+    return extent;
+}
+
+/* The region's entries in the page map again, where a holder had marked the slices as its own. */
+static void unmark(struct sw__extent *extent) {
+    char *start = sw__extent_start(extent);
+    size_t size = sw__extent_size(extent);
+    if ((extent->node.address & (SW__SLICE - 1)) == 0 && (size & (SW__SLICE - 1)) == 0 &&
+        sw__page_map_get(start) != extent->region)
+        sw__page_map_set(start, size, extent->region);
+}
+
+void sw__extents_free(struct sw__extents *extents, struct sw__extent *extent) {
+    sw__lock(&extents->lock);
+    unmark(extent);
+    *page_entry(extent->region, sw__extent_start(extent)) = NULL;
+    extents->live -= sw__extent_size(extent);
+    release(extents, extent, SW__EXTENT_DIRTY);
+    sw__unlock(&extents->lock);
+}
+
+static void shrink(struct sw__extents *extents, struct sw__extent *extent, size_t size) {
+    extents->live -= sw__extent_size(extent) - size;
+    release(extents, cut(extents, extent, size), SW__EXTENT_DIRTY);
+}
+
+/* Takes what is missing from a free extent behind, moving the frontier for it if need be. */
+static bool extend(struct sw__extents *extents, struct sw__extent *extent, size_t size) {
+    size_t missing = size - sw__extent_size(extent);
+    struct sw__region *region = extent->region;
+    size_t behind = is_free(extent->after) ? sw__extent_size(extent->after) : 0;
+    if (behind < missing) {
+        bool at_frontier = region->last == extent || (behind && region->last == extent->after);
+        if (!at_frontier || missing - behind > region->size - region->committed ||
+            !move_frontier(extents, region, missing))
+            return false;
+    }
+    struct sw__extent *tail = extent->after;
+    enum sw__extent_state state = tail->state;
+    uproot(extents, tail);
+    if (tail->node.size > missing)
+        plant(extents, cut(extents, tail, missing), state);
+    join(extents, extent);
+    extents->live += missing;
+    return true;
+}
+
+bool sw__extents_resize(struct sw__extents *extents, struct sw__extent *extent, size_t size) {
+    size = align_up(size, SW__PAGE);
+    sw__lock(&extents->lock);
+    bool done = true;
+    if (size != sw__extent_size(extent)) {
+        done = ensure_spares(extents, 2);
+        if (done && size < sw__extent_size(extent))
+            shrink(extents, extent, size);
+        else if (done)
+            done = extend(extents, extent, size);
+        if (done)
+            advise_live(extents, extent);
+    }
+    sw__unlock(&extents->lock);
+    return done;
+}
+
+struct sw__extent *sw__extents_find(struct sw__extents *extents, const void *address) {
+    struct sw__region *region = sw__page_map_get(address);
+    if (!region || ((uintptr_t)region & 1) || region->extents != extents ||
+        ((uintptr_t)address & (SW__PAGE - 1)) != 0)
+        return NULL;
+    return *page_entry(region, address);
+}
+
+void sw__extents_mark(struct sw__extents *extents, struct sw__extent *extent, void *holder) {
+    sw__lock(&extents->lock);
+    sw__page_map_set(sw__extent_start(extent), sw__extent_size(extent), holder);
+    sw__unlock(&extents->lock);
+}
+
+/* Purges one free extent; true when it is clean now. Advice goes too: the next holder of these
+ * pages may be small. */
+static bool purge(struct sw__extents *extents, struct sw__extent *extent, size_t *released) {
+    size_t resident = sw__os_resident(sw__extent_start(extent), sw__extent_size(extent));
+    if (!sw__os_purge(sw__extent_start(extent), sw__extent_size(extent)))
+        return false;
+    if (extents->huge_pages == SW__HUGE_AUTO)
+        advise(extent->region, sw__extent_start(extent), end_of(extent), false);
+    *released += resident;
+    return true;
+}
+
+/* Every dirty extent moves to the clean tree; one the kernel would not purge stays dirty. */
+static size_t purge_all(struct sw__extents *extents) {
+    size_t released = 0;
+    struct sw__treap_node *refused = NULL;
+    while (extents->dirty) {
+        struct sw__extent *extent = extent_of(extents->dirty);
+        uproot(extents, extent);
+        if (purge(extents, extent, &released))
+            plant(extents, extent, SW__EXTENT_CLEAN);
+        else
+            sw__treap_insert(&refused, &extent->node);
+    }
+    extents->dirty = refused;
+    return released;
+}
+
+static void release_free_regions(struct sw__extents *extents) {
+    for (struct sw__region **link = &extents->regions; *link;) {
+        struct sw__region *region = *link;
+        bool all_free = is_free(region->last) && !region->last->before;
+        if (!all_free) {
+            link = &region->next;
+            continue;
+        }
+        *link = region->next;
+        uproot(extents, region->last);
+        keep_spare(extents, region->last);
+        extents->reserved.current -= region->committed;
+        sw__page_map_set(region->start, region->committed, NULL);
+        sw__os_release(region->start, region->size);
+        keep_spare_region(extents, region);
+    }
+}
+
+size_t sw__extents_trim(struct sw__extents *extents) {
+    sw__lock(&extents->lock);
+    size_t released = purge_all(extents);
+    release_free_regions(extents);
+    sw__unlock(&extents->lock);
+    return released;
+}
+
+void sw__extents_visit(struct sw__extents *extents, sw__range_visitor *visitor, void *context) {
+    sw__lock(&extents->lock);
+    for (struct sw__region *region = extents->regions; region; region = region->next)
+        visitor(context, region->start, region->committed);
+    sw__unlock(&extents->lock);
+}
+
+size_t sw__extents_largest_free(struct sw__extents *extents) {
+    sw__lock(&extents->lock);
+    struct sw__treap_node *largest = sw__treap_largest(extents->dirty);
+    size_t size = largest ? largest->size : 0;
+    sw__unlock(&extents->lock);
+    return size;
+}
+
+void sw__extents_stats(struct sw__extents *extents, struct sw__strategy_stats *stats) {
+    sw__lock(&extents->lock);
+    stats->reserved = extents->reserved;
+    stats->metadata = extents->meta->bytes;
+    sw__unlock(&extents->lock);
+}

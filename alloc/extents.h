@@ -1,0 +1,93 @@
+/*
+ * extents.h - the page source: where strategies get pages from, and give them back to.
+ *
+ * Glossary
+ *   region    a range of address space reserved from the system, committed from its start onwards
+ *   frontier  where a region's committed part ends; it moves up, and only trim takes a region away
+ *   extent    a run of pages in a region's committed part, live or free. Two free extents never
+ *             touch: what is freed coalesces with its neighbours at once
+ *   dirty     a free extent that may hold physical pages; a clean one is known to hold none and
+ *             reads as zero
+ *
+ * Invariants: the extents of a region cover [start, frontier) without gap or overlap. reserved is
+ * the sum of all committed parts; live is the sum of live extents.
+ *
+ * Placement: the best fit among dirty extents, then among clean ones, then the frontier; a new
+ * region last. Physical pages are reused before new ones are asked for, and the smallest hole that
+ * fits is taken, the lowest of equal ones.
+ *
+ * Huge pages (auto): a 2 MiB page is asked for only where one live extent covers all of it, so that
+ * it never makes a heap larger; what is purged loses the advice again.
+ *
+ * Locked inside: any thread may call anything but init and destroy.
+ */
+#ifndef SW_EXTENTS_H
+#define SW_EXTENTS_H
+
+#include "lock.h"
+#include "meta.h"
+#include "os.h"
+#include "strategy.h"
+#include "treap.h"
+
+enum sw__extent_state { SW__EXTENT_LIVE, SW__EXTENT_DIRTY, SW__EXTENT_CLEAN };
+
+struct sw__extent {
+    struct sw__treap_node node;        /* address and size; in a tree of free ones unless live */
+    struct sw__extent *before, *after; /* neighbours in the region */
+    struct sw__region *region;
+    enum sw__extent_state state;
+    bool zero;    /* live, and all zero when it was handed out */
+    void *holder; /* the strategy's, while live */
+};
+
+struct sw__extents {
+    struct sw__lock lock;
+    struct sw__meta *meta; /* under the lock as well */
+    size_t limit;          /* of reserved; 0: none */
+    enum sw__huge_pages huge_pages;
+    struct sw__treap_node *dirty, *clean;
+    struct sw__region *regions; /* newest first */
+    struct sw__region *spare_regions;
+    struct sw__extent *spare_extents;
+    struct sw_level reserved;
+    size_t live;
+};
+
+void sw__extents_init(struct sw__extents *extents, struct sw__meta *meta,
+                      const struct sw__config *config);
+/* Gives all regions back to the system; the metadata goes with its meta. */
+void sw__extents_destroy(struct sw__extents *extents);
+
+static inline char *sw__extent_start(const struct sw__extent *extent) {
+    return (char *)extent->node.address;
+}
+
+static inline size_t sw__extent_size(const struct sw__extent *extent) {
+    return extent->node.size;
+}
+
+/* A live extent of size bytes rounded up to pages. Alignment is a power of two. NULL when out of
+ * memory, with nothing changed. */
+struct sw__extent *sw__extents_alloc(struct sw__extents *extents, size_t size, size_t alignment);
+void sw__extents_free(struct sw__extents *extents, struct sw__extent *extent);
+/* Makes a live extent larger or smaller where it stands. False when there is no room. */
+bool sw__extents_resize(struct sw__extents *extents, struct sw__extent *extent, size_t size);
+
+/* The live extent that begins at the address, NULL if there is none. */
+struct sw__extent *sw__extents_find(struct sw__extents *extents, const void *address);
+
+/* In the page map, the slices of a live extent (aligned to SW__SLICE, a multiple of it) name holder
+ * instead of the region, until it is freed. */
+void sw__extents_mark(struct sw__extents *extents, struct sw__extent *extent, void *holder);
+
+/* Gives the pages of all free extents back to the system, and whole regions that are free. Returns
+ * the bytes that were physically there. */
+size_t sw__extents_trim(struct sw__extents *extents);
+
+void sw__extents_visit(struct sw__extents *extents, sw__range_visitor *visitor, void *context);
+size_t sw__extents_largest_free(struct sw__extents *extents);
+/* Fills in reserved and metadata. */
+void sw__extents_stats(struct sw__extents *extents, struct sw__strategy_stats *stats);
+
+#endif

@@ -1,0 +1,392 @@
+/*
+ * pool - pooled extents: best fit, split, immediate coalescing. For tensors, and for programs whose
+ * sizes are many and whose blocks live long.
+ *
+ * Two pools. A large block (over SMALL_MAX, or of a page's alignment) is an extent of the page
+ * source: see extents.h for its placement. Small ones are cut from segments of 1 MiB, which are
+ * extents too:
+ *
+ *     segment  | pad | header block | header block | ... | header: size 0 |
+ *                8     8
+ *
+ * A header of 8 bytes stands before every block: its own size and that of the block before it, so
+ * both neighbours are found without a search (boundary tags; D. Knuth, TAOCP 1, 2.5). Free blocks
+ * carry their tree node in what would be the payload; a segment with nothing live goes back to the
+ * page source, but for one that is kept.
+ *
+ * Invariants: the blocks of a segment cover it; no two free ones touch; before == size of the block
+ * before (0 for the first). Of equally good fits the lowest address is taken, so same-size blocks
+ * come back warm and in the same order, step after step.
+ */
+#include "extents.h"
+#include "page_map.h"
+#include "strategy.h"
+
+#include <assert.h>
+#include <string.h>
+
+#define SMALL_MAX    ((size_t)32 << 10)
+#define SEGMENT_SIZE ((size_t)1 << 20)
+
+struct pool {
+    struct sw__lock lock; /* guards the small side; extents lock themselves */
+    struct sw__treap_node *free_blocks;
+    struct sw__extent *empty_segment; /* kept, all one free block */
+    size_t live_small;                /* bytes of small blocks with their headers */
+    size_t segments;
+    struct sw__extents extents;
+    struct sw__meta meta;
+};
+
+/* Before every small block. */
+struct header {
+    uint32_t size_and_live; /* with this header, a multiple of 16; bit 0: live */
+    uint32_t before;        /* size of the block before, 0 for the first of a segment */
+};
+
+#define HEADER      sizeof(struct header)
+#define GRANULE     ((size_t)16)
+#define LIVE        1u
+#define LEAST_BLOCK ((HEADER + sizeof(struct sw__treap_node) + GRANULE - 1) & ~(GRANULE - 1))
+
+_Static_assert(HEADER == 8, "payloads are at 16 and headers end there");
+_Static_assert(SEGMENT_SIZE % SW__SLICE == 0, "segments are entered in the page map");
+
+/* ---- Small blocks: headers and neighbours ---------------------------------------------------- */
+
+static size_t size_of(const struct header *block) {
+    return block->size_and_live & ~LIVE;
+}
+
+static bool is_live(const struct header *block) {
+    return block->size_and_live & LIVE;
+}
+
+static struct header *after(struct header *block) {
+    return (struct header *)((char *)block + size_of(block));
+}
+
+static struct header *before(struct header *block) {
+    return block->before ? (struct header *)((char *)block - block->before) : NULL;
+}
+
+static void *payload_of(struct header *block) {
+    return block + 1;
+}
+
+static struct header *block_at(const void *payload) {
+    return (struct header *)payload - 1;
+}
+
+static void set_size(struct header *block, size_t size, uint32_t live) {
+    block->size_and_live = (uint32_t)size | live;
+    after(block)->before = (uint32_t)size;
+}
+
+static void plant(struct pool *pool, struct header *block) {
+    struct sw__treap_node *node = payload_of(block);
+    node->size = size_of(block);
+    node->address = (uintptr_t)block;
+    sw__treap_insert(&pool->free_blocks, node);
+}
+
+static void uproot(struct pool *pool, struct header *block) {
+    sw__treap_remove(&pool->free_blocks, payload_of(block));
+}
+
+/* ---- Segments -------------------------------------------------------------------------------- */
+
+static struct header *first_block(const struct sw__extent *segment) {
+    return (struct header *)(sw__extent_start(segment) + HEADER);
+}
+
+/* The page map names a segment by its extent with the lowest bit set. */
+static struct sw__extent *segment_of(const struct pool *pool, const void *address) {
+    uintptr_t holder = (uintptr_t)sw__page_map_get(address);
+    struct sw__extent *segment = (struct sw__extent *)(holder & ~(uintptr_t)1);
+    return (holder & 1) && segment->holder == pool ? segment : NULL;
+}
+
+static struct header *add_segment(struct pool *pool) {
+    struct sw__extent *segment = sw__extents_alloc(&pool->extents, SEGMENT_SIZE, SW__SLICE);
+    if (!segment)
+        return NULL;
+    segment->holder = pool;
+    sw__extents_mark(&pool->extents, segment, (char *)segment + 1);
+    pool->segments++;
+    struct header *block = first_block(segment);
+    size_t size = SEGMENT_SIZE - 2 * HEADER;
+    block->before = 0;
+    ((struct header *)((char *)block + size))->size_and_live = LIVE; /* the end, never free */
+    set_size(block, size, 0);
+    plant(pool, block);
+    return block;
+}
+
+static bool fills_segment(struct header *block) {
+    return block->before == 0 && size_of(block) == SEGMENT_SIZE - 2 * HEADER;
+}
+
+/* Of empty segments one is kept, so that a block that comes and goes costs no extent. */
+static void keep_or_give_back(struct pool *pool, struct header *block) {
+    struct sw__extent *segment = segment_of(pool, block);
+    if (!pool->empty_segment) {
+        pool->empty_segment = segment;
+        return;
+    }
+    uproot(pool, block);
+    pool->segments--;
+    sw__extents_free(&pool->extents, segment);
+}
+
+/* ---- Small blocks: alloc and free ------------------------------------------------------------ */
+
+static size_t block_size_for(size_t size) {
+    size_t block = (size + HEADER + GRANULE - 1) & ~(GRANULE - 1);
+    return block < LEAST_BLOCK ? LEAST_BLOCK : block;
+}
+
+/* Cuts a block in no tree down to size; what is left over is free, if it is enough for a block. */
+static void trim_to(struct pool *pool, struct header *block, size_t size) {
+    size_t rest = size_of(block) - size;
+    if (rest < LEAST_BLOCK)
+        return;
+    set_size(block, size, block->size_and_live & LIVE);
+    struct header *tail = after(block);
+    set_size(tail, rest, 0);
+    plant(pool, tail);
+}
+
+/* Moves the start of a block in no tree up to the alignment; the front becomes a free block. */
+static struct header *align_start(struct pool *pool, struct header *block, size_t alignment) {
+    size_t gap = -(uintptr_t)payload_of(block) & (alignment - 1);
+    if (gap == 0)
+        return block;
+    while (gap < LEAST_BLOCK)
+        gap += alignment;
+    size_t whole = size_of(block);
+    struct header *aligned = (struct header *)((char *)block + gap);
+    set_size(block, gap, 0);
+    set_size(aligned, whole - gap, 0);
+    plant(pool, block);
+    return aligned;
+}
+
+static struct header *take_fit(struct pool *pool, size_t size) {
+    struct sw__treap_node *node = sw__treap_at_least(pool->free_blocks, size, 0);
+    struct header *block = node ? block_at(node) : add_segment(pool);
+    if (!block)
+        return NULL;
+    if (pool->empty_segment && fills_segment(block) &&
+        pool->empty_segment == segment_of(pool, block))
+        pool->empty_segment = NULL;
+    uproot(pool, block);
+    return block;
+}
+
+static void *alloc_small(struct pool *pool, size_t size, size_t alignment) {
+    size_t wanted = block_size_for(size);
+    size_t slack = alignment > GRANULE ? alignment + LEAST_BLOCK : 0;
+    sw__lock(&pool->lock);
+    struct header *block = take_fit(pool, wanted + slack);
+    if (block) {
+        block = align_start(pool, block, alignment);
+        trim_to(pool, block, wanted);
+        block->size_and_live |= LIVE;
+        pool->live_small += size_of(block);
+    }
+    sw__unlock(&pool->lock);
+    return block ? payload_of(block) : NULL;
+}
+
+static struct header *join_free_neighbours(struct pool *pool, struct header *block) {
+    struct header *next = after(block);
+    size_t size = size_of(block);
+    if (!is_live(next)) {
+        uproot(pool, next);
+        size += size_of(next);
+    }
+    struct header *previous = before(block);
+    if (previous && !is_live(previous)) {
+        uproot(pool, previous);
+        size += size_of(previous);
+        block = previous;
+    }
+    set_size(block, size, 0);
+    return block;
+}
+
+/* True if the header is what a live block's must be: neighbours agree with it. */
+static bool is_sound(struct header *block) {
+    return is_live(block) && after(block)->before == size_of(block);
+}
+
+static void free_small(struct pool *pool, void *payload) {
+    struct header *block = block_at(payload);
+    sw__lock(&pool->lock);
+    if (((uintptr_t)payload & (GRANULE - 1)) != 0 || !is_sound(block))
+        sw__misuse("free of a pointer that is not a live block of this heap");
+    pool->live_small -= size_of(block);
+    block = join_free_neighbours(pool, block);
+    plant(pool, block);
+    if (fills_segment(block))
+        keep_or_give_back(pool, block);
+    sw__unlock(&pool->lock);
+}
+
+/* True if the block now has room for size: cut down, or grown over a free block behind it. */
+static bool resize_small(struct pool *pool, void *payload, size_t size) {
+    struct header *block = block_at(payload);
+    size_t wanted = block_size_for(size);
+    sw__lock(&pool->lock);
+    size_t old = size_of(block);
+    struct header *next = after(block);
+    size_t room = old + (is_live(next) ? 0 : size_of(next));
+    bool fits = wanted <= room;
+    if (fits) {
+        if (!is_live(next)) {
+            uproot(pool, next);
+            set_size(block, room, LIVE);
+        }
+        trim_to(pool, block, wanted);
+        pool->live_small += size_of(block) - old;
+    }
+    sw__unlock(&pool->lock);
+    return fits;
+}
+
+/* ---- The slots ------------------------------------------------------------------------------- */
+
+static void *create(const struct sw__config *config) {
+    struct pool *pool = sw__meta_create(sizeof *pool, offsetof(struct pool, meta));
+    if (pool)
+        sw__extents_init(&pool->extents, &pool->meta, config);
+    return pool;
+}
+
+static void destroy(void *state) {
+    struct pool *pool = state;
+    struct sw__meta meta = pool->meta; /* the pool itself is in it */
+    sw__extents_destroy(&pool->extents);
+    sw__meta_release(&meta);
+}
+
+static bool is_small(size_t size, size_t alignment) {
+    return size <= SMALL_MAX && alignment < SW__PAGE;
+}
+
+static void *alloc(void *state, size_t size, size_t alignment, enum sw_tag tag) {
+    struct pool *pool = state;
+    (void)tag;
+    if (is_small(size, alignment))
+        return alloc_small(pool, size, alignment);
+    struct sw__extent *extent = sw__extents_alloc(&pool->extents, size, alignment);
+    return extent ? sw__extent_start(extent) : NULL;
+}
+
+static void *alloc_zeroed(void *state, size_t size, enum sw_tag tag) {
+    struct pool *pool = state;
+    if (is_small(size, SW_MIN_ALIGNMENT)) {
+        void *block = alloc(state, size, SW_MIN_ALIGNMENT, tag);
+        return block ? memset(block, 0, size) : NULL;
+    }
+    struct sw__extent *extent = sw__extents_alloc(&pool->extents, size, SW_MIN_ALIGNMENT);
+    if (!extent)
+        return NULL;
+    return extent->zero ? sw__extent_start(extent) : memset(sw__extent_start(extent), 0, size);
+}
+
+static struct sw__extent *large_block(struct pool *pool, const void *block) {
+    struct sw__extent *extent = sw__extents_find(&pool->extents, block);
+    if (!extent)
+        sw__misuse("free of a pointer that is not a live block of this heap");
+    return extent;
+}
+
+static void give_back(void *state, void *block) {
+    struct pool *pool = state;
+    if (segment_of(pool, block))
+        free_small(pool, block);
+    else
+        sw__extents_free(&pool->extents, large_block(pool, block));
+}
+
+static size_t usable_size(void *state, const void *block) {
+    struct pool *pool = state;
+    if (segment_of(pool, block))
+        return size_of(block_at(block)) - HEADER;
+    return sw__extent_size(large_block(pool, block));
+}
+
+static bool resize_in_place(struct pool *pool, void *block, size_t size) {
+    if (segment_of(pool, block))
+        return size <= SMALL_MAX && resize_small(pool, block, size);
+    return size > SMALL_MAX && sw__extents_resize(&pool->extents, large_block(pool, block), size);
+}
+
+static void *resize(void *state, void *block, size_t size, enum sw_tag tag) {
+    if (resize_in_place(state, block, size))
+        return block;
+    void *moved = alloc(state, size, SW_MIN_ALIGNMENT, tag);
+    if (!moved)
+        return NULL;
+    size_t usable = usable_size(state, block);
+    memcpy(moved, block, usable < size ? usable : size);
+    give_back(state, block);
+    return moved;
+}
+
+/* The empty segment that was kept goes first, then all free pages. Free pages inside segments with
+ * live blocks stay: they are a few. */
+static size_t trim(void *state) {
+    struct pool *pool = state;
+    sw__lock(&pool->lock);
+    struct sw__extent *segment = pool->empty_segment;
+    if (segment) {
+        uproot(pool, first_block(segment));
+        pool->empty_segment = NULL;
+        pool->segments--;
+        sw__extents_free(&pool->extents, segment);
+    }
+    sw__unlock(&pool->lock);
+    return sw__extents_trim(&pool->extents);
+}
+
+static void stats(void *state, struct sw__strategy_stats *stats) {
+    struct pool *pool = state;
+    sw__extents_stats(&pool->extents, stats);
+    sw__lock(&pool->lock);
+    stats->allocated = pool->extents.live - pool->segments * SEGMENT_SIZE + pool->live_small;
+    sw__unlock(&pool->lock);
+}
+
+static size_t largest_free(void *state) {
+    struct pool *pool = state;
+    sw__lock(&pool->lock);
+    struct sw__treap_node *node = sw__treap_largest(pool->free_blocks);
+    size_t small = node ? node->size : 0;
+    sw__unlock(&pool->lock);
+    size_t large = sw__extents_largest_free(&pool->extents);
+    return small > large ? small : large;
+}
+
+static void visit_ranges(void *state, sw__range_visitor *visitor, void *context) {
+    struct pool *pool = state;
+    sw__extents_visit(&pool->extents, visitor, context);
+}
+
+const struct sw__strategy sw__strategy_pool = {
+    .name = "pool",
+    .summary = "pooled extents: best fit, split, coalesced at once",
+    .create = create,
+    .destroy = destroy,
+    .alloc = alloc,
+    .alloc_zeroed = alloc_zeroed,
+    .free = give_back,
+    .realloc = resize,
+    .usable_size = usable_size,
+    .trim = trim,
+    .stats = stats,
+    .largest_free = largest_free,
+    .visit_ranges = visit_ranges,
+};
