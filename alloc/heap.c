@@ -385,8 +385,12 @@ static void *move(struct sw_heap *heap, void *block, size_t size, enum sw_tag ta
 }
 
 static void *resize(struct sw_heap *heap, void *block, size_t size, enum sw_tag tag) {
-    return heap->strategy->realloc ? heap->strategy->realloc(heap->state, block, size, tag)
-                                   : move(heap, block, size, tag);
+    const struct sw__strategy *strategy = heap->strategy;
+    if (strategy->realloc)
+        return strategy->realloc(heap->state, block, size);
+    if (strategy->resize && strategy->resize(heap->state, block, size))
+        return block;
+    return move(heap, block, size, tag);
 }
 
 static void *resize_tracked(struct sw_heap *heap, void *block, size_t size) {

@@ -56,9 +56,11 @@ struct sw__strategy {
     /* The same, zeroed and at SW_MIN_ALIGNMENT. Optional: NULL means alloc and memset. */
     void *(*alloc_zeroed)(void *state, size_t size, enum sw_tag tag);
     void (*free)(void *state, void *block);
-    /* Resizes, moving if need be; on NULL the old block is untouched. Optional: NULL means alloc,
-     * copy, free. */
-    void *(*realloc)(void *state, void *block, size_t size, enum sw_tag tag);
+    /* Resizes, moving if need be; on NULL the old block is untouched. Optional: NULL means resize,
+     * and where that cannot be, alloc, copy, free. */
+    void *(*realloc)(void *state, void *block, size_t size);
+    /* Resizes where the block stands; false changes nothing. Optional: NULL means it never can. */
+    bool (*resize)(void *state, void *block, size_t size);
     size_t (*usable_size)(void *state, const void *block);
 
     void (*step_begin)(void *state); /* optional */

@@ -318,22 +318,11 @@ static size_t usable_size(void *state, const void *block) {
     return sw__extent_size(large_block(pool, block));
 }
 
-static bool resize_in_place(struct pool *pool, void *block, size_t size) {
+static bool resize(void *state, void *block, size_t size) {
+    struct pool *pool = state;
     if (segment_of(pool, block))
         return size <= SMALL_MAX && resize_small(pool, block, size);
     return size > SMALL_MAX && sw__extents_resize(&pool->extents, large_block(pool, block), size);
-}
-
-static void *resize(void *state, void *block, size_t size, enum sw_tag tag) {
-    if (resize_in_place(state, block, size))
-        return block;
-    void *moved = alloc(state, size, SW_MIN_ALIGNMENT, tag);
-    if (!moved)
-        return NULL;
-    size_t usable = usable_size(state, block);
-    memcpy(moved, block, usable < size ? usable : size);
-    give_back(state, block);
-    return moved;
 }
 
 /* The empty segment that was kept goes first, then all free pages. Free pages inside segments with
@@ -383,7 +372,7 @@ const struct sw__strategy sw__strategy_pool = {
     .alloc = alloc,
     .alloc_zeroed = alloc_zeroed,
     .free = give_back,
-    .realloc = resize,
+    .resize = resize,
     .usable_size = usable_size,
     .trim = trim,
     .stats = stats,

@@ -45,9 +45,8 @@ static void give_back(void *state, void *block) {
     free(block);
 }
 
-static void *resize(void *state, void *block, size_t size, enum sw_tag tag) {
+static void *resize(void *state, void *block, size_t size) {
     (void)state;
-    (void)tag;
     return realloc(block, size);
 }
 

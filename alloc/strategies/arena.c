@@ -1,0 +1,337 @@
+/*
+ * arena - bump allocation, given back whole at step end. For steps that make many blocks of short
+ * life and free nearly all of them before they end.
+ *
+ * Blocks are cut from chunks one behind the other; free only counts. There are two sides, so that
+ * what lasts does not pin what passes: `passing` for blocks born in a step, `lasting` for those
+ * born outside any, or tagged parameter, gradient or optimizer_state. A chunk is
+ *
+ *     current   the one that its side bumps in
+ *     full      has live blocks; nothing more is cut from it. When its last block is freed, it is
+ * empty empty     waits to be current again
+ *
+ * Step end is O(1): the current passing chunk starts anew if nothing in it lives, else it is full.
+ * A survivor thus pins its own chunk and no other, until it is freed. The newest block of a chunk
+ * can be taken back or resized in place. A block over LARGE has a chunk of its own, an extent of
+ * its size that goes back to the page source when it is freed.
+ *
+ * Every block has a header of 16 bytes with its size; it also tells a double free.
+ */
+#include "extents.h"
+#include "page_map.h"
+#include "strategy.h"
+
+#include <string.h>
+
+#define CHUNK_SIZE ((size_t)1 << 20)
+#define LARGE      (CHUNK_SIZE / 8)
+
+struct chunk {
+    struct sw__extent *extent; /* NULL while the descriptor is a spare */
+    size_t used;               /* where the next block goes */
+    size_t live;               /* blocks */
+    struct side *side;         /* whose current it is; NULL when full or empty */
+    struct chunk *next;        /* empty, or spare */
+};
+
+struct side {
+    struct chunk *current;
+};
+
+struct arena {
+    struct sw__lock lock;
+    bool in_step;
+    struct side passing, lasting;
+    struct chunk *empty; /* chunks with an extent and nothing live */
+    struct chunk *spare; /* descriptors without one */
+    size_t chunk_bytes;  /* extents of chunks, live or not, so that the rest is large blocks */
+    size_t live_bytes;   /* of blocks in chunks */
+    struct sw__extents extents;
+    struct sw__meta meta;
+};
+
+struct header {
+    size_t size; /* usable bytes behind the header; 0 once freed */
+    struct chunk *chunk;
+};
+
+_Static_assert(sizeof(struct header) == SW_MIN_ALIGNMENT, "payloads follow headers directly");
+
+static struct header *header_of(const void *block) {
+    return (struct header *)block - 1;
+}
+
+static char *chunk_start(const struct chunk *chunk) {
+    return sw__extent_start(chunk->extent);
+}
+
+/* ---- Chunks ---------------------------------------------------------------------------------- */
+
+static struct chunk *make_chunk(struct arena *arena) {
+    struct chunk *chunk = arena->spare;
+    if (!chunk) {
+        sw__lock(&arena->extents.lock); /* which guards the metadata */
+        chunk = sw__meta_alloc(&arena->meta, sizeof *chunk);
+        sw__unlock(&arena->extents.lock);
+        if (!chunk)
+            return NULL;
+        chunk->next = NULL;
+        arena->spare = chunk;
+    }
+    chunk->extent = sw__extents_alloc(&arena->extents, CHUNK_SIZE, SW__SLICE);
+    if (!chunk->extent)
+        return NULL;
+    arena->spare = chunk->next;
+    chunk->extent->holder = arena;
+    sw__extents_mark(&arena->extents, chunk->extent, (char *)chunk->extent + 1);
+    arena->chunk_bytes += CHUNK_SIZE;
+    return chunk;
+}
+
+/* The side's current chunk, new: nothing is cut yet. The old one is full from now on. */
+static struct chunk *next_chunk(struct arena *arena, struct side *side) {
+    struct chunk *chunk = arena->empty;
+    if (chunk)
+        arena->empty = chunk->next;
+    else
+        chunk = make_chunk(arena);
+    if (!chunk)
+        return NULL;
+    if (side->current)
+        side->current->side = NULL;
+    chunk->used = 0;
+    chunk->side = side;
+    side->current = chunk;
+    return chunk;
+}
+
+/* A chunk nothing lives in: a current one starts anew, a full one waits to be used again. */
+static void recycle(struct arena *arena, struct chunk *chunk) {
+    chunk->used = 0;
+    if (chunk->side)
+        return;
+    chunk->next = arena->empty;
+    arena->empty = chunk;
+}
+
+/* The page map names a chunk's slices by its extent with the lowest bit set. */
+static bool is_in_chunk(const struct arena *arena, const void *block) {
+    uintptr_t holder = (uintptr_t)sw__page_map_get(block);
+    return (holder & 1) && ((struct sw__extent *)(holder - 1))->holder == arena;
+}
+
+/* ---- Blocks ---------------------------------------------------------------------------------- */
+
+static bool is_large(size_t size, size_t alignment) {
+    return size > LARGE || alignment > SW__PAGE;
+}
+
+static bool tag_lasts(enum sw_tag tag) {
+    return tag == SW_TAG_PARAMETER || tag == SW_TAG_GRADIENT || tag == SW_TAG_OPTIMIZER_STATE;
+}
+
+/* Where in the chunk a block would start. */
+static size_t place(const struct chunk *chunk, size_t alignment) {
+    uintptr_t lowest = (uintptr_t)chunk_start(chunk) + chunk->used + sizeof(struct header);
+    uintptr_t aligned = (lowest + alignment - 1) & ~(alignment - 1);
+    return aligned - (uintptr_t)chunk_start(chunk);
+}
+
+static size_t round_up(size_t size) {
+    return (size + SW_MIN_ALIGNMENT - 1) & ~((size_t)SW_MIN_ALIGNMENT - 1);
+}
+
+/* The fast path: place, write the header, move the mark. */
+static void *bump(struct arena *arena, struct side *side, size_t size, size_t alignment) {
+    struct chunk *chunk = side->current;
+    size_t at = chunk ? place(chunk, alignment) : 0;
+    if (!chunk || at + size > CHUNK_SIZE) {
+        chunk = next_chunk(arena, side);
+        if (!chunk)
+            return NULL;
+        at = place(chunk, alignment);
+    }
+    void *block = chunk_start(chunk) + at;
+    *header_of(block) = (struct header){size, chunk};
+    chunk->used = at + size;
+    chunk->live++;
+    arena->live_bytes += size;
+    return block;
+}
+
+static bool is_newest(const struct chunk *chunk, const void *block, size_t size) {
+    return (const char *)block + size == chunk_start(chunk) + chunk->used;
+}
+
+static void free_in_chunk(struct arena *arena, void *block) {
+    struct header *header = header_of(block);
+    sw__lock(&arena->lock);
+    struct chunk *chunk = header->chunk;
+    if (header->size == 0)
+        sw__misuse("free of a pointer that is not a live block of this heap");
+    arena->live_bytes -= header->size;
+    if (is_newest(chunk, block, header->size))
+        chunk->used = (size_t)((char *)header - chunk_start(chunk));
+    header->size = 0;
+    if (--chunk->live == 0)
+        recycle(arena, chunk);
+    sw__unlock(&arena->lock);
+}
+
+static bool resize_in_chunk(struct arena *arena, void *block, size_t size) {
+    struct header *header = header_of(block);
+    sw__lock(&arena->lock);
+    struct chunk *chunk = header->chunk;
+    size_t at = (size_t)((char *)block - chunk_start(chunk));
+    bool fits = size <= header->size;
+    if (is_newest(chunk, block, header->size) && at + size <= CHUNK_SIZE) {
+        arena->live_bytes += size - header->size;
+        header->size = size;
+        chunk->used = at + size;
+        fits = true;
+    }
+    sw__unlock(&arena->lock);
+    return fits;
+}
+
+static struct sw__extent *large_block(struct arena *arena, const void *block) {
+    struct sw__extent *extent = sw__extents_find(&arena->extents, block);
+    if (!extent)
+        sw__misuse("free of a pointer that is not a live block of this heap");
+    return extent;
+}
+
+/* ---- The slots ------------------------------------------------------------------------------- */
+
+static void *create(const struct sw__config *config) {
+    struct arena *arena = sw__meta_create(sizeof *arena, offsetof(struct arena, meta));
+    if (arena)
+        sw__extents_init(&arena->extents, &arena->meta, config);
+    return arena;
+}
+
+static void destroy(void *state) {
+    struct arena *arena = state;
+    struct sw__meta meta = arena->meta; /* the arena itself is in it */
+    sw__extents_destroy(&arena->extents);
+    sw__meta_release(&meta);
+}
+
+static void *alloc(void *state, size_t size, size_t alignment, enum sw_tag tag) {
+    struct arena *arena = state;
+    if (is_large(size, alignment)) {
+        struct sw__extent *extent = sw__extents_alloc(&arena->extents, size, alignment);
+        return extent ? sw__extent_start(extent) : NULL;
+    }
+    sw__lock(&arena->lock);
+    struct side *side = arena->in_step && !tag_lasts(tag) ? &arena->passing : &arena->lasting;
+    void *block = bump(arena, side, round_up(size), alignment);
+    sw__unlock(&arena->lock);
+    return block;
+}
+
+static void give_back(void *state, void *block) {
+    struct arena *arena = state;
+    if (is_in_chunk(arena, block))
+        free_in_chunk(arena, block);
+    else
+        sw__extents_free(&arena->extents, large_block(arena, block));
+}
+
+static size_t usable_size(void *state, const void *block) {
+    struct arena *arena = state;
+    return is_in_chunk(arena, block) ? header_of(block)->size
+                                     : sw__extent_size(large_block(arena, block));
+}
+
+static bool resize(void *state, void *block, size_t size) {
+    struct arena *arena = state;
+    if (is_in_chunk(arena, block))
+        return !is_large(size, 1) && resize_in_chunk(arena, block, round_up(size));
+    return is_large(size, 1) &&
+           sw__extents_resize(&arena->extents, large_block(arena, block), size);
+}
+
+static void step_begin(void *state) {
+    struct arena *arena = state;
+    sw__lock(&arena->lock);
+    arena->in_step = true;
+    sw__unlock(&arena->lock);
+}
+
+static void step_end(void *state) {
+    struct arena *arena = state;
+    sw__lock(&arena->lock);
+    arena->in_step = false;
+    struct chunk *chunk = arena->passing.current;
+    if (chunk && chunk->live) { /* survivors: it is theirs alone now */
+        chunk->side = NULL;
+        arena->passing.current = NULL;
+    } else if (chunk) {
+        chunk->used = 0;
+    }
+    sw__unlock(&arena->lock);
+}
+
+static size_t trim(void *state) {
+    struct arena *arena = state;
+    sw__lock(&arena->lock);
+    while (arena->empty) {
+        struct chunk *chunk = arena->empty;
+        arena->empty = chunk->next;
+        sw__extents_free(&arena->extents, chunk->extent);
+        arena->chunk_bytes -= CHUNK_SIZE;
+        chunk->extent = NULL;
+        chunk->next = arena->spare;
+        arena->spare = chunk;
+    }
+    sw__unlock(&arena->lock);
+    return sw__extents_trim(&arena->extents);
+}
+
+static void stats(void *state, struct sw__strategy_stats *stats) {
+    struct arena *arena = state;
+    sw__extents_stats(&arena->extents, stats);
+    sw__lock(&arena->lock);
+    stats->allocated = arena->extents.live - arena->chunk_bytes + arena->live_bytes;
+    sw__unlock(&arena->lock);
+}
+
+static size_t rest_of(const struct side *side) {
+    return side->current ? CHUNK_SIZE - side->current->used : 0;
+}
+
+static size_t largest_free(void *state) {
+    struct arena *arena = state;
+    size_t largest = sw__extents_largest_free(&arena->extents);
+    sw__lock(&arena->lock);
+    size_t in_chunks = rest_of(&arena->passing);
+    if (rest_of(&arena->lasting) > in_chunks)
+        in_chunks = rest_of(&arena->lasting);
+    if (arena->empty)
+        in_chunks = CHUNK_SIZE;
+    sw__unlock(&arena->lock);
+    return largest > in_chunks ? largest : in_chunks;
+}
+
+static void visit_ranges(void *state, sw__range_visitor *visitor, void *context) {
+    struct arena *arena = state;
+    sw__extents_visit(&arena->extents, visitor, context);
+}
+
+const struct sw__strategy sw__strategy_arena = {
+    .name = "arena",
+    .summary = "bump allocation, given back whole at step end",
+    .create = create,
+    .destroy = destroy,
+    .alloc = alloc,
+    .free = give_back,
+    .resize = resize,
+    .usable_size = usable_size,
+    .step_begin = step_begin,
+    .step_end = step_end,
+    .trim = trim,
+    .stats = stats,
+    .largest_free = largest_free,
+    .visit_ranges = visit_ranges,
+};
