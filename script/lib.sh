@@ -1,0 +1,86 @@
+# shellcheck shell=bash
+# What the scripts share: plain words on stderr, missing packages, configure and build.
+# Sourced by each of them, from the root of the project.
+#
+# Packages are named in script/packages/GROUP and nowhere else. A build directory follows from its
+# preset: build/ for release, build-PRESET/ for the others.
+
+say() {
+    printf '%s\n' "$*" >&2
+}
+
+die() {
+    say "$@"
+    exit 1
+}
+
+# The packages of the groups, one a line.
+list_packages() {
+    local group
+    for group in "$@"; do
+        sed -e 's/#.*//' -e 's/[[:space:]]//g' -e '/^$/d' "script/packages/$group"
+    done
+}
+
+list_missing_packages() {
+    local package
+    for package in $(list_packages "$@"); do
+        dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed ||
+            echo "$package"
+    done
+}
+
+# Installs what is missing of the groups; touches nothing, the network least of all, when nothing is.
+ensure_packages() {
+    if ! command -v dpkg-query >/dev/null; then
+        say "This is no Debian system, so nothing is installed; needed are the counterparts of:"
+        say "    $(list_packages "$@" | paste -sd " ")"
+        return
+    fi
+    local missing as_root=()
+    mapfile -t missing < <(list_missing_packages "$@")
+    ((${#missing[@]})) || return 0
+    if ((EUID != 0)); then
+        if ! sudo -n true 2>/dev/null; then
+            say "Packages are missing, and only root may install them. Run as root:"
+            say
+            say "    apt-get install --yes --no-install-recommends ${missing[*]}"
+            say
+            die "and then $0 again."
+        fi
+        as_root=(sudo -n)
+    fi
+    say "Installing ${missing[*]}"
+    apt_get() {
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get -q -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@" </dev/null >&2
+    }
+    apt_get update || die "apt-get update failed: see above."
+    apt_get install --yes --no-install-recommends "${missing[@]}" ||
+        die "apt-get install failed: see above."
+}
+
+build_directory() {
+    case $1 in
+        release) echo build ;;
+        *) echo "build-$1" ;;
+    esac
+}
+
+# build_preset PRESET [TARGET...]: configures and builds; without targets, what the preset names.
+build_preset() {
+    local preset=$1 directory quiet=() targets=()
+    shift
+    directory=$(build_directory "$preset")
+    mkdir -p "$directory"
+    [[ -e $directory/build.ninja ]] || say "Configuring $directory/"
+    if ! cmake --preset "$preset" >"$directory/configure.log" 2>&1; then
+        cat "$directory/configure.log" >&2
+        die "Configuring $directory/ failed: see above, or $directory/configure.log."
+    fi
+    (($#)) && targets=(--target "$@")
+    [[ -t 2 ]] || quiet=(-- --quiet)
+    say "Building $directory/"
+    cmake --build --preset "$preset" "${targets[@]}" "${quiet[@]}" >&2 ||
+        die "Building $directory/ failed: see above."
+}
