@@ -1,0 +1,310 @@
+/*
+ * arguments.c - see arguments.h.
+ */
+#include "arguments.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "command.h"
+#include "nearest.h"
+#include "stepwell.h"
+
+enum { MOST_NAMES = 64 };
+
+static void vcomplain(const char *format, va_list arguments) {
+    fprintf(stderr, "%s: ", program_invocation_name);
+    vfprintf(stderr, format, arguments);
+    fputc('\n', stderr);
+}
+
+void complain(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vcomplain(format, arguments);
+    va_end(arguments);
+}
+
+void misused(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vcomplain(format, arguments);
+    va_end(arguments);
+    exit(EXIT_MISUSED);
+}
+
+void misused_unknown(const char *what, const char *word, const char *const *names) {
+    fprintf(stderr, "%s: ", program_invocation_name);
+    explain_unknown(stderr, what, word, names);
+    fputc('\n', stderr);
+    exit(EXIT_MISUSED);
+}
+
+unsigned long long parse_count(const char *option, const char *text, unsigned long long least,
+                               unsigned long long most) {
+    char *end;
+    errno = 0;
+    unsigned long long value = strtoull(text, &end, 10);
+    bool is_number = *text >= '0' && *text <= '9' && *end == '\0' && errno == 0;
+    if (!is_number || value < least || value > most) {
+        misused("%s takes a whole number from %llu to %llu, not '%s'", option, least, most, text);
+    }
+    return value;
+}
+
+size_t parse_name(const char *what, const char *word, const char *const *names) {
+    for (size_t i = 0; names[i]; i++) {
+        if (strcmp(word, names[i]) == 0) {
+            return i;
+        }
+    }
+    misused_unknown(what, word, names);
+}
+
+const char *const *strategy_names(void) {
+    static const char *names[MOST_NAMES + 1];
+    const struct sw_strategy_info *info;
+    for (size_t i = 0; i < MOST_NAMES && (info = sw_strategy_info(i)); i++) {
+        names[i] = info->name;
+    }
+    return names;
+}
+
+/* ---- What every subcommand takes ------------------------------------------------------------- */
+
+enum { OPTION_JSON = 0x1000, OPTION_CSV, OPTION_COLOUR };
+
+#define GROUP_OUTPUT 10
+
+static const struct argp_option output_options[] = {
+    {"json", OPTION_JSON, "FILE", OPTION_ARG_OPTIONAL,
+     "Write JSON to FILE, or to stdout instead of the table", GROUP_OUTPUT},
+    {"color", OPTION_COLOUR, "WHEN", OPTION_ARG_OPTIONAL,
+     "auto (default: on a terminal, unless NO_COLOR is set), always or never", GROUP_OUTPUT},
+    {"quiet", 'q', NULL, 0, "No progress on stderr", GROUP_OUTPUT},
+    {0}};
+
+static const struct argp_option csv_options[] = {
+    {"csv", OPTION_CSV, "FILE", OPTION_ARG_OPTIONAL,
+     "Write CSV to FILE, or to stdout instead of the table", GROUP_OUTPUT},
+    {0}};
+
+static bool is_stdout(const char *file) {
+    return file && strcmp(file, "-") == 0;
+}
+
+static error_t parse_output(int key, char *argument, struct argp_state *state) {
+    static const char *const whens[] = {"auto", "always", "never", NULL};
+    struct output_options *output = state->input;
+    switch (key) {
+    case OPTION_JSON:
+        output->json = argument ? argument : "-";
+        return 0;
+    case OPTION_CSV:
+        output->csv = argument ? argument : "-";
+        return 0;
+    case OPTION_COLOUR:
+        output->colour = argument
+                             ? (enum colour_when)parse_name("value of --color", argument, whens)
+                             : COLOUR_ALWAYS;
+        return 0;
+    case 'q':
+        output->quiet = true;
+        return 0;
+    case ARGP_KEY_END:
+        if (is_stdout(output->json) && is_stdout(output->csv)) {
+            misused("--json and --csv cannot both go to stdout: give one of them a FILE");
+        }
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static error_t parse_csv(int key, char *argument, struct argp_state *state) {
+    return key == OPTION_CSV ? parse_output(key, argument, state) : ARGP_ERR_UNKNOWN;
+}
+
+const struct argp output_plain_argp = {.options = output_options, .parser = parse_output};
+
+static const struct argp csv_argp = {.options = csv_options, .parser = parse_csv};
+
+static const struct argp_child output_children[] = {{&csv_argp, 0, NULL, 0}, {0}};
+
+/* The child's input is set at ARGP_KEY_INIT, as argp asks. */
+static error_t parse_output_and_csv(int key, char *argument, struct argp_state *state) {
+    if (key == ARGP_KEY_INIT) {
+        state->child_inputs[0] = state->input;
+        return 0;
+    }
+    return parse_output(key, argument, state);
+}
+
+const struct argp output_argp = {
+    .options = output_options, .parser = parse_output_and_csv, .children = output_children};
+
+bool wants_table(const struct output_options *output) {
+    return !is_stdout(output->json) && !is_stdout(output->csv);
+}
+
+/* ---- Before argp ----------------------------------------------------------------------------- */
+
+/* Options that argp adds by itself. */
+static const struct argp_option own_options[] = {{"help", '?', NULL, 0, NULL, 0},
+                                                 {"usage", 0x2000, NULL, 0, NULL, 0},
+                                                 {"version", 'V', NULL, 0, NULL, 0},
+                                                 {0}};
+
+struct known_options {
+    const struct argp_option *options[MOST_NAMES];
+    const char
+        *names[MOST_NAMES + 1]; /* with dashes, for the line that lists them; no hidden ones */
+    char dashed[MOST_NAMES][32];
+    size_t count;
+    size_t listed;
+};
+
+static void collect_table(struct known_options *known, const struct argp_option *option) {
+    for (; option && (option->name || option->key); option++) {
+        if (!option->name || known->count == MOST_NAMES) {
+            continue;
+        }
+        if (!(option->flags & OPTION_HIDDEN)) {
+            char *dashed = known->dashed[known->listed];
+            snprintf(dashed, sizeof known->dashed[0], "--%s", option->name);
+            known->names[known->listed++] = dashed;
+        }
+        known->options[known->count++] = option;
+    }
+}
+
+static void collect_options(struct known_options *known, const struct argp *argp) {
+    collect_table(known, argp->options);
+    for (const struct argp_child *child = argp->children; child && child->argp; child++) {
+        collect_options(known, child->argp);
+    }
+}
+
+/* The option that "--name" or "--name=value" means: a whole name, or the only one that begins so.
+ */
+static const struct argp_option *find_long(const struct known_options *known,
+                                           const char *argument) {
+    const char *name = argument + 2;
+    size_t length = strcspn(name, "=");
+    const struct argp_option *found = NULL;
+    size_t candidates = 0;
+    for (size_t i = 0; i < known->count; i++) {
+        const struct argp_option *option = known->options[i];
+        if (strncmp(option->name, name, length) != 0) {
+            continue;
+        }
+        if (option->name[length] == '\0') {
+            return option;
+        }
+        found = option;
+        candidates++;
+    }
+    return candidates == 1 ? found : NULL;
+}
+
+static const struct argp_option *find_short(const struct known_options *known, char letter) {
+    for (size_t i = 0; i < known->count; i++) {
+        if (known->options[i]->key == letter) {
+            return known->options[i];
+        }
+    }
+    return NULL;
+}
+
+static _Noreturn void unknown_option(const struct known_options *known, const char *argument,
+                                     size_t length) {
+    char *word = strndup(argument, length);
+    misused_unknown("option", word ? word : argument, known->names);
+}
+
+/* Does the option take the next word as its value? */
+static bool takes_next_word(const struct argp_option *option) {
+    return option->arg && !(option->flags & OPTION_ARG_OPTIONAL);
+}
+
+/* "-qx": every letter must be known; the rest of the word after one with a value is the value.
+ * Returns the option that wants the next word, or NULL. */
+static const struct argp_option *check_short(const struct known_options *known,
+                                             const char *argument) {
+    for (const char *letter = argument + 1; *letter; letter++) {
+        const struct argp_option *option = find_short(known, *letter);
+        if (!option) {
+            unknown_option(known, argument, strlen(argument));
+        }
+        if (option->arg) {
+            return letter[1] == '\0' && takes_next_word(option) ? option : NULL;
+        }
+    }
+    return NULL;
+}
+
+static char *join(const char *option, const char *value) {
+    char *joined;
+    if (asprintf(&joined, "%s=%s", option, value) < 0) {
+        abort();
+    }
+    return joined; /* lives as long as the program, as argv does */
+}
+
+/* "-" is a word: it stands for stdout. */
+static bool is_word(const char *argument) {
+    return argument && (argument[0] != '-' || argument[1] == '\0');
+}
+
+/* Copies argv into `out`, with optional values joined to their options. Returns their number. */
+static int prepare(const struct known_options *known, int argc, char **argv, char **out) {
+    int count = 0;
+    bool options_over = false;
+    for (int i = 0; i < argc; i++) {
+        char *argument = argv[i];
+        out[count++] = argument;
+        options_over = options_over || strcmp(argument, "--") == 0;
+        if (i == 0 || options_over || is_word(argument)) {
+            continue;
+        }
+        const struct argp_option *option;
+        bool has_value = strchr(argument, '=') != NULL;
+        if (argument[1] != '-') {
+            option = check_short(known, argument);
+            has_value = false;
+        } else if (!(option = find_long(known, argument))) {
+            unknown_option(known, argument, strcspn(argument, "="));
+        }
+        if (!option || has_value || !option->arg || i + 1 == argc) {
+            continue;
+        }
+        if (takes_next_word(option)) {
+            out[count++] = argv[++i];
+        } else if (is_word(argv[i + 1])) {
+            out[count - 1] = join(argument, argv[++i]);
+        }
+    }
+    out[count] = NULL;
+    return count;
+}
+
+void parse_arguments(const struct argp *argp, int argc, char **argv, void *input) {
+    struct known_options known = {0};
+    collect_options(&known, argp);
+    collect_table(&known, own_options);
+    char **prepared = calloc((size_t)argc + 1, sizeof *prepared);
+    if (!prepared) {
+        abort();
+    }
+    program_invocation_name = argv[0]; /* "stepwell compare", in every message */
+    program_invocation_short_name = argv[0];
+    int count = prepare(&known, argc, argv, prepared);
+    argp_err_exit_status = EXIT_MISUSED;
+    if (argp_parse(argp, count, prepared, 0, NULL, input) != 0) {
+        exit(EXIT_MISUSED);
+    }
+    /* prepared stays: options point into it until the program ends */
+}

@@ -1,0 +1,112 @@
+/*
+ * main.c - `stepwell`: finds the subcommand and hands over. Adding one is a line in command.h.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arguments.h"
+#include "command.h"
+#include "stepwell.h"
+
+struct command {
+    const char *name;
+    const char *summary;
+    int (*run)(int argc, char **argv);
+};
+
+static const struct command commands[] = {
+#define COMMAND_ROW(name, summary) {#name, summary, command_##name},
+    COMMANDS(COMMAND_ROW)
+#undef COMMAND_ROW
+};
+
+static const char *const command_names[] = {
+#define COMMAND_NAME(name, summary) #name,
+    COMMANDS(COMMAND_NAME)
+#undef COMMAND_NAME
+        "help",
+    NULL};
+
+enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
+
+static void print_help(FILE *file) {
+    fputs("Usage: stepwell COMMAND [OPTION...]\n"
+          "Memory of machine-learning work on a CPU: strategies side by side, measured.\n"
+          "\n"
+          "Commands:\n",
+          file);
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        fprintf(file, "  %-9s %s\n", commands[i].name, commands[i].summary);
+    }
+    fputs(
+        "  help      `stepwell help COMMAND` is `stepwell COMMAND --help`\n"
+        "\n"
+        "      --help     this text\n"
+        "      --version  the version\n"
+        "\n"
+        "Examples:\n"
+        "  stepwell compare --steps 200\n"
+        "  stepwell train --strategy pool --model digits\n"
+        "  stepwell help compare\n"
+        "\n"
+        "Results go to stdout, progress to stderr. Exit code: 0 done, 1 it failed, 2 the command\n"
+        "line is wrong, 125 what runs the work under comparison failed.\n",
+        file);
+}
+
+/* argp names its help after argv[0]. */
+static int run_command(const struct command *command, int argc, char **argv) {
+    char name[64];
+    snprintf(name, sizeof name, "stepwell %s", command->name);
+    argv[0] = name;
+    return command->run(argc, argv);
+}
+
+static const struct command *find_command(const char *name) {
+    return &commands[parse_name("command", name, command_names)];
+}
+
+static int help(int argc, char **argv) {
+    if (argc < 2 || strcmp(argv[1], "help") == 0) {
+        print_help(stdout);
+        return EXIT_OK;
+    }
+    char ask[] = "--help";
+    char *arguments[] = {argv[1], ask, NULL};
+    return run_command(find_command(argv[1]), 2, arguments);
+}
+
+/* A disk that is full or a pipe that is closed must not pass for success. */
+static int finish(int code) {
+    if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_OK) {
+        perror("stepwell: cannot write the results");
+        return EXIT_FAILED;
+    }
+    return code;
+}
+
+static bool is_either(const char *word, const char *a, const char *b) {
+    return strcmp(word, a) == 0 || strcmp(word, b) == 0;
+}
+
+int main(int argc, char **argv) {
+    static char program[] = "stepwell";
+    program_invocation_name = program;
+    if (argc < 2) {
+        print_help(stderr);
+        return EXIT_MISUSED;
+    }
+    if (is_either(argv[1], "--help", "-h") || strcmp(argv[1], "-?") == 0) {
+        print_help(stdout);
+        return finish(EXIT_OK);
+    }
+    if (is_either(argv[1], "--version", "-V")) {
+        printf("stepwell %s\n", sw_version());
+        return finish(EXIT_OK);
+    }
+    if (strcmp(argv[1], "help") == 0) {
+        return finish(help(argc - 1, argv + 1));
+    }
+    return finish(run_command(find_command(argv[1]), argc - 1, argv + 1));
+}

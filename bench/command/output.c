@@ -1,0 +1,151 @@
+/*
+ * output.c - see output.h.
+ */
+#include "output.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "arguments.h"
+
+static const double largest_whole = 9007199254740992.0; /* 2^53: doubles hold these exactly */
+
+/* rename() would replace a pipe or a device by a plain file: those are written to as they are. */
+static bool can_be_replaced(const char *path) {
+    struct stat status;
+    return stat(path, &status) != 0 || S_ISREG(status.st_mode);
+}
+
+/* mkstemp() makes the file private; a result should be as readable as any new file. */
+static void give_usual_mode(int fd, const char *path) {
+    struct stat status;
+    mode_t mask = umask(0);
+    umask(mask);
+    mode_t mode = stat(path, &status) == 0 ? status.st_mode & 0777 : 0666 & ~mask;
+    (void)fchmod(fd, mode);
+}
+
+static FILE *open_beside(struct output_file *output) {
+    if (asprintf(&output->temporary, "%s.XXXXXX", output->path) < 0) {
+        output->temporary = NULL;
+        return NULL;
+    }
+    int fd = mkstemp(output->temporary);
+    if (fd < 0) {
+        free(output->temporary);
+        output->temporary = NULL;
+        return NULL;
+    }
+    give_usual_mode(fd, output->path);
+    return fdopen(fd, "w");
+}
+
+bool output_open(struct output_file *output, const char *path) {
+    *output = (struct output_file){.path = path};
+    if (strcmp(path, "-") == 0) {
+        output->file = stdout;
+    } else if (can_be_replaced(path)) {
+        output->file = open_beside(output);
+    } else {
+        output->file = fopen(path, "w");
+    }
+    if (!output->file) {
+        complain("cannot write %s: %s", path, strerror(errno));
+    }
+    return output->file != NULL;
+}
+
+bool output_close(struct output_file *output) {
+    bool good = fflush(output->file) == 0 && !ferror(output->file);
+    if (output->file != stdout) {
+        good = fclose(output->file) == 0 && good;
+    }
+    if (output->temporary && good) {
+        good = rename(output->temporary, output->path) == 0;
+    }
+    if (!good) {
+        complain("cannot write %s: %s", output->path, strerror(errno));
+        if (output->temporary) {
+            unlink(output->temporary);
+        }
+    }
+    free(output->temporary);
+    return good;
+}
+
+bool write_json(const char *path, const cJSON *json) {
+    struct output_file output;
+    char *text = cJSON_Print(json);
+    if (!text) {
+        complain("no memory for the JSON text");
+        return false;
+    }
+    bool good = output_open(&output, path);
+    if (good) {
+        fprintf(output.file, "%s\n", text);
+        good = output_close(&output);
+    }
+    cJSON_free(text);
+    return good;
+}
+
+/* cJSON's own printing of numbers depends on its version; ours does not. */
+static const char *exact(char *text, size_t size, double value) {
+    if (floor(value) == value && fabs(value) < largest_whole) {
+        snprintf(text, size, "%.0f", value);
+    } else {
+        snprintf(text, size, "%.17g", value);
+        char shorter[40]; /* 0.1 rather than 0.10000000000000001, if that reads back the same */
+        snprintf(shorter, sizeof shorter, "%.15g", value);
+        if (strtod(shorter, NULL) == value) {
+            snprintf(text, size, "%s", shorter);
+        }
+    }
+    return text;
+}
+
+void add_number(cJSON *object, const char *key, double value) {
+    char text[40];
+    if (isfinite(value)) {
+        cJSON_AddRawToObject(object, key, exact(text, sizeof text, value));
+    } else {
+        cJSON_AddNullToObject(object, key);
+    }
+}
+
+void add_bytes(cJSON *object, const char *key, size_t bytes) {
+    char text[40];
+    snprintf(text, sizeof text, "%zu", bytes);
+    cJSON_AddRawToObject(object, key, text);
+}
+
+void add_hash(cJSON *object, const char *key, unsigned long long hash) {
+    char text[40];
+    snprintf(text, sizeof text, "%016llx", hash);
+    cJSON_AddStringToObject(object, key, text);
+}
+
+void csv_text(FILE *file, bool first, const char *text) {
+    fputs(first ? "" : ",", file);
+    if (!strpbrk(text, ",\"\r\n")) {
+        fputs(text, file);
+        return;
+    }
+    fputc('"', file);
+    for (; *text; text++) {
+        if (*text == '"') {
+            fputc('"', file);
+        }
+        fputc(*text, file);
+    }
+    fputc('"', file);
+}
+
+void csv_number(FILE *file, bool first, double value) {
+    char text[40];
+    csv_text(file, first, isfinite(value) ? exact(text, sizeof text, value) : "");
+}

@@ -1,0 +1,279 @@
+/*
+ * train.c - `stepwell train`: one training on one heap, and what the heap held.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arguments.h"
+#include "command.h"
+#include "output.h"
+#include "stepwell.h"
+#include "table.h"
+#include "terminal.h"
+#include "training.h"
+
+static const char doc[] =
+    "Trains a dense network on a heap of the strategy named, and shows loss, accuracy and what the "
+    "heap held."
+    "\vExamples:\n"
+    "  stepwell train\n"
+    "  stepwell train --strategy arena --steps 200 --json\n"
+    "  stepwell train --model mnist --data ../shared/data/mnist --threads 2\n"
+    "  stepwell train --strategy pool --conf huge_pages:never,limit:64M\n"
+    "\n"
+    "`current` is after the last training step, while the parameters still live.\n"
+    "\n"
+    "Exit code: 0 done, 1 the training failed (bad data, no memory), 2 the command line is "
+    "wrong.\n";
+
+struct train_arguments {
+    struct training_options training;
+    struct output_options output;
+    const char *strategy;
+};
+
+/* What on_step() carries along. */
+struct watch {
+    sw_heap *heap;
+    struct progress progress;
+    struct sw_stats stats; /* after the last step */
+    bool has_stats;
+};
+
+enum { OPTION_STRATEGY = 0x1200 };
+
+static const struct argp_option options[] = {
+    {"strategy", OPTION_STRATEGY, "S", 0,
+     "The heap's strategy (default pool); `stepwell list` names them", 1},
+    {0}};
+
+static const struct argp_child children[] = {
+    {&training_argp, 0, NULL, 0}, {&output_plain_argp, 0, NULL, 0}, {0}};
+
+static error_t parse_train(int key, char *argument, struct argp_state *state) {
+    struct train_arguments *arguments = state->input;
+    switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &arguments->training;
+        state->child_inputs[1] = &arguments->output;
+        return 0;
+    case OPTION_STRATEGY:
+        parse_name("strategy", argument, strategy_names());
+        arguments->strategy = argument;
+        return 0;
+    case ARGP_KEY_ARG:
+        misused("unexpected argument '%s'", argument);
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp argp = {
+    .options = options, .parser = parse_train, .doc = doc, .children = children};
+
+static void on_step(void *context, const struct nn_progress *now) {
+    struct watch *watch = context;
+    if (progress_due(&watch->progress)) {
+        progress_show(&watch->progress, "step %zu of %zu, epoch %zu of %zu: loss %.4f, %.2f ms",
+                      now->step, now->steps, now->epoch, now->epochs, now->loss, now->step_ms);
+    }
+    if (now->step == now->steps) {
+        watch->has_stats = sw_heap_stats(watch->heap, &watch->stats, sizeof watch->stats) == 0;
+    }
+}
+
+/* ---- The tables ------------------------------------------------------------------------------ */
+
+static void level_row(struct table *table, const char *name, struct sw_level level) {
+    char text[32];
+    size_t row = table_row(table);
+    table_set(table, row, 0, MARK_NONE, "%s", name);
+    table_set(table, row, 1, MARK_NONE, "%s", format_mib(text, sizeof text, level.current));
+    table_set(table, row, 2, MARK_NONE, "%s", format_mib(text, sizeof text, level.peak));
+}
+
+static void print_levels(const struct sw_stats *stats, bool colour) {
+    struct table table;
+    table_init(&table);
+    table_column(&table, "memory", ALIGN_LEFT);
+    table_column(&table, "current\nMiB", ALIGN_RIGHT);
+    table_column(&table, "peak\nMiB", ALIGN_RIGHT);
+    level_row(&table, "requested", stats->requested);
+    level_row(&table, "allocated", stats->allocated);
+    level_row(&table, "active", stats->active);
+    level_row(&table, "resident", stats->resident);
+    level_row(&table, "reserved", stats->reserved);
+    level_row(&table, "metadata", stats->metadata);
+    table_print(&table, stdout, colour, output_width(stdout));
+    table_free(&table);
+}
+
+static void tag_row(struct table *table, const char *name, const struct sw_tag_stats *tag) {
+    char text[32];
+    size_t row = table_row(table);
+    table_set(table, row, 0, MARK_NONE, "%s", name);
+    table_set(table, row, 1, MARK_NONE, "%s",
+              format_mib(text, sizeof text, tag->requested.current));
+    table_set(table, row, 2, MARK_NONE, "%s", format_mib(text, sizeof text, tag->requested.peak));
+    table_set(table, row, 3, MARK_NONE, "%s", format_mib(text, sizeof text, tag->allocated.peak));
+    table_set(table, row, 4, MARK_NONE, "%zu", tag->blocks.current);
+    table_set(table, row, 5, MARK_NONE, "%zu", tag->blocks.peak);
+    table_set(table, row, 6, MARK_NONE, "%zu", tag->survivors);
+}
+
+static void print_tags(const struct sw_stats *stats, bool colour) {
+    struct table table;
+    table_init(&table);
+    table_column(&table, "tag", ALIGN_LEFT);
+    table_column(&table, "requested\ncurrent MiB", ALIGN_RIGHT);
+    table_column(&table, "requested\npeak MiB", ALIGN_RIGHT);
+    table_column(&table, "allocated\npeak MiB", ALIGN_RIGHT);
+    table_column(&table, "blocks\ncurrent", ALIGN_RIGHT);
+    table_column(&table, "blocks\npeak", ALIGN_RIGHT);
+    table_column(&table, "survivors", ALIGN_RIGHT);
+    for (int tag = 0; tag < SW_TAG_COUNT; tag++) {
+        if (stats->tags[tag].blocks.peak > 0) {
+            tag_row(&table, sw_tag_name(tag), &stats->tags[tag]);
+        }
+    }
+    if (table.rows > 0) {
+        table_print(&table, stdout, colour, output_width(stdout));
+        putchar('\n');
+    }
+    table_free(&table);
+}
+
+static void print_measures(const struct sw_stats *stats) {
+    struct sw_measures measures;
+    char digits[4][32];
+    char bytes[4][32];
+    sw_measure(stats, &measures);
+    printf("overhead %s, internal fragmentation %s, external fragmentation %s, utilisation %s\n"
+           "of %s free: %s releasable, %s pinned; retention %s\n",
+           format_digits(digits[0], sizeof digits[0], measures.overhead),
+           format_digits(digits[1], sizeof digits[1], measures.internal_fragmentation),
+           format_digits(digits[2], sizeof digits[2], measures.external_fragmentation),
+           format_digits(digits[3], sizeof digits[3], measures.utilisation),
+           format_bytes(bytes[0], sizeof bytes[0], (double)measures.free_bytes),
+           format_bytes(bytes[1], sizeof bytes[1], (double)measures.releasable),
+           format_bytes(bytes[2], sizeof bytes[2], (double)measures.pinned),
+           format_bytes(bytes[3], sizeof bytes[3], (double)measures.retention));
+}
+
+static void print_result(const struct train_arguments *arguments, const struct nn_result *result,
+                         const struct sw_stats *stats) {
+    bool colour = wants_colour(stdout, arguments->output.colour);
+    char ms[3][32];
+    printf("%s on %s: %zu steps, loss %.6f, accuracy %.2f %%\n",
+           chosen_recipe(&arguments->training)->name, arguments->strategy, result->steps,
+           result->final_loss, 100 * result->accuracy);
+    printf("step %s ms (%s to %s)\n\n", format_digits(ms[0], sizeof ms[0], result->step_ms),
+           format_digits(ms[1], sizeof ms[1], result->step_ms_min),
+           format_digits(ms[2], sizeof ms[2], result->step_ms_max));
+    print_levels(stats, colour);
+    putchar('\n');
+    print_tags(stats, colour);
+    print_measures(stats);
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------ */
+
+static void add_level(cJSON *object, const char *name, struct sw_level level) {
+    char key[64];
+    add_bytes(object, name, level.current);
+    snprintf(key, sizeof key, "%s_peak", name);
+    add_bytes(object, key, level.peak);
+}
+
+static cJSON *tags_json(const struct sw_stats *stats) {
+    cJSON *array = cJSON_CreateArray();
+    for (int i = 0; i < SW_TAG_COUNT; i++) {
+        const struct sw_tag_stats *tag = &stats->tags[i];
+        cJSON *object = cJSON_CreateObject();
+        cJSON_AddStringToObject(object, "tag", sw_tag_name(i));
+        add_level(object, "requested", tag->requested);
+        add_level(object, "allocated", tag->allocated);
+        add_level(object, "blocks", tag->blocks);
+        add_bytes(object, "survivors", tag->survivors);
+        add_bytes(object, "survivor_bytes", tag->survivor_bytes);
+        cJSON_AddItemToArray(array, object);
+    }
+    return array;
+}
+
+static void add_stats(cJSON *json, const struct sw_stats *stats) {
+    struct sw_measures measures;
+    sw_measure(stats, &measures);
+    add_level(json, "requested", stats->requested);
+    add_level(json, "allocated", stats->allocated);
+    add_level(json, "active", stats->active);
+    add_level(json, "resident", stats->resident);
+    add_level(json, "reserved", stats->reserved);
+    add_level(json, "metadata", stats->metadata);
+    add_level(json, "blocks", stats->blocks);
+    add_bytes(json, "largest_free", stats->largest_free);
+    add_bytes(json, "survivors", stats->survivors);
+    add_bytes(json, "survivor_bytes", stats->survivor_bytes);
+    add_number(json, "overhead", measures.overhead);
+    add_number(json, "internal_fragmentation", measures.internal_fragmentation);
+    add_number(json, "external_fragmentation", measures.external_fragmentation);
+    add_number(json, "utilisation", measures.utilisation);
+    add_number(json, "utilisation_of_peaks", measures.utilisation_of_peaks);
+    add_bytes(json, "free", measures.free_bytes);
+    add_bytes(json, "releasable", measures.releasable);
+    add_bytes(json, "pinned", measures.pinned);
+    add_bytes(json, "retention", measures.retention);
+    cJSON_AddItemToObject(json, "tags", tags_json(stats));
+}
+
+static bool write_train_json(const struct train_arguments *arguments,
+                             const struct nn_result *result, const struct sw_stats *stats) {
+    const struct training_options *training = &arguments->training;
+    const struct nn_recipe *recipe = chosen_recipe(training);
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "stepwell", sw_version());
+    cJSON_AddStringToObject(json, "strategy", arguments->strategy);
+    cJSON_AddStringToObject(json, "model", recipe->name);
+    add_bytes(json, "steps", result->steps);
+    add_bytes(json, "batch", training->batch ? training->batch : recipe->batch);
+    add_bytes(json, "threads", training->threads);
+    add_bytes(json, "seed", training->seed);
+    add_number(json, "final_loss", result->final_loss);
+    add_number(json, "accuracy", result->accuracy);
+    add_number(json, "step_ms", result->step_ms);
+    add_number(json, "step_ms_min", result->step_ms_min);
+    add_number(json, "step_ms_max", result->step_ms_max);
+    add_hash(json, "weights_hash", result->weights_hash);
+    add_stats(json, stats);
+    bool good = write_json(arguments->output.json, json);
+    cJSON_Delete(json);
+    return good;
+}
+
+int command_train(int argc, char **argv) {
+    struct train_arguments arguments = {.training = training_defaults, .strategy = "pool"};
+    struct nn_result result;
+    char error[512];
+    parse_arguments(&argp, argc, argv, &arguments);
+
+    struct watch watch = {.heap = create_heap(arguments.strategy, arguments.training.conf)};
+    progress_start(&watch.progress, arguments.output.quiet);
+    struct nn_train_options train = train_options(&arguments.training);
+    train.heap = watch.heap;
+    train.evaluate = true;
+    train.on_step = on_step;
+    train.context = &watch;
+    int failed = nn_train(&train, &result, error, sizeof error);
+    progress_end(&watch.progress);
+    sw_heap_destroy(watch.heap);
+    if (failed || !watch.has_stats) {
+        complain("%s", failed ? error : "the heap gave no statistics");
+        return EXIT_FAILED;
+    }
+    if (wants_table(&arguments.output)) {
+        print_result(&arguments, &result, &watch.stats);
+    }
+    bool written = !arguments.output.json || write_train_json(&arguments, &result, &watch.stats);
+    return written ? EXIT_OK : EXIT_FAILED;
+}

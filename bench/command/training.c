@@ -1,0 +1,135 @@
+/*
+ * training.c - see training.h.
+ */
+#include "training.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arguments.h"
+#include "command.h"
+
+enum { MOST_MODELS = 32, GROUP_TRAINING = 1 };
+
+static const unsigned long long most_steps = 1000000000;
+static const unsigned long long most_batch = 1000000;
+static const unsigned long long most_threads = 1024;
+
+const struct training_options training_defaults = {.threads = 1, .seed = 1};
+
+enum {
+    OPTION_MODEL = 0x1100,
+    OPTION_DATA,
+    OPTION_STEPS,
+    OPTION_BATCH,
+    OPTION_THREADS,
+    OPTION_SEED,
+    OPTION_CONF
+};
+
+static const struct argp_option options[] = {
+    {"model", OPTION_MODEL, "MODEL", 0, "The network; those there are stand below", GROUP_TRAINING},
+    {"data", OPTION_DATA, "DIR", 0,
+     "IDX files {train,t10k}-{images-idx3,labels-idx1}-ubyte[.gz] to train on", GROUP_TRAINING},
+    {"steps", OPTION_STEPS, "N", 0, "Train for N steps (default: the model's epochs)",
+     GROUP_TRAINING},
+    {"batch", OPTION_BATCH, "B", 0, "Samples in a step (default: the model's)", GROUP_TRAINING},
+    {"threads", OPTION_THREADS, "T", 0, "Threads that compute (default 1)", GROUP_TRAINING},
+    {"seed", OPTION_SEED, "N", 0, "Seed of weights, shuffle and dropout (default 1)",
+     GROUP_TRAINING},
+    {"conf", OPTION_CONF, "KEY:VALUE,...", 0,
+     "Configuration of the heap: tracking:0|1, huge_pages:auto|never|always, limit:BYTES",
+     GROUP_TRAINING},
+    {0}};
+
+static const char *check_model(const char *word) {
+    const char *names[MOST_MODELS + 1] = {NULL};
+    const struct nn_recipe *recipe;
+    for (size_t i = 0; i < MOST_MODELS && (recipe = nn_recipe_at(i)); i++) {
+        names[i] = recipe->name;
+    }
+    parse_name("model", word, names);
+    return word;
+}
+
+static error_t parse_training(int key, char *argument, struct argp_state *state) {
+    struct training_options *training = state->input;
+    switch (key) {
+    case OPTION_MODEL:
+        training->model = check_model(argument);
+        return 0;
+    case OPTION_DATA:
+        training->data_dir = argument;
+        return 0;
+    case OPTION_STEPS:
+        training->steps = parse_count("--steps", argument, 1, most_steps);
+        return 0;
+    case OPTION_BATCH:
+        training->batch = parse_count("--batch", argument, 1, most_batch);
+        return 0;
+    case OPTION_THREADS:
+        training->threads = (unsigned)parse_count("--threads", argument, 1, most_threads);
+        return 0;
+    case OPTION_SEED:
+        training->seed = parse_count("--seed", argument, 0, UINT64_MAX);
+        return 0;
+    case OPTION_CONF:
+        training->conf = argument;
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* Puts the models into --help, from the one list of them. */
+static char *list_models(int key, const char *text, void *input) {
+    (void)input;
+    if (key != ARGP_KEY_HELP_POST_DOC) {
+        return (char *)text;
+    }
+    char *all = strdup("Models:\n");
+    const struct nn_recipe *recipe;
+    for (size_t i = 0; all && (recipe = nn_recipe_at(i)); i++) {
+        char *longer = NULL;
+        if (asprintf(&longer, "%s  %-10s %s\n", all, recipe->name, recipe->summary) < 0) {
+            longer = NULL;
+        }
+        free(all);
+        all = longer;
+    }
+    return all;
+}
+
+const struct argp training_argp = {
+    .options = options, .parser = parse_training, .doc = "\v ", .help_filter = list_models};
+
+const struct nn_recipe *chosen_recipe(const struct training_options *training) {
+    const char *fallback = training->data_dir ? "mnist" : "digits";
+    return nn_recipe_find(training->model ? training->model : fallback);
+}
+
+struct nn_train_options train_options(const struct training_options *training) {
+    return (struct nn_train_options){.model = training->model,
+                                     .data_dir = training->data_dir,
+                                     .steps = training->steps,
+                                     .batch = training->batch,
+                                     .threads = training->threads,
+                                     .seed = training->seed};
+}
+
+sw_heap *create_heap(const char *strategy, const char *conf) {
+    sw_heap *heap = sw_heap_create(strategy, conf);
+    if (!heap) {
+        int code = errno == EINVAL ? EXIT_MISUSED : EXIT_FAILED;
+        complain("%s", sw_error());
+        exit(code);
+    }
+    return heap;
+}
+
+void check_conf(const char *strategy, const char *conf) {
+    if (conf) {
+        sw_heap_destroy(create_heap(strategy, conf));
+    }
+}
