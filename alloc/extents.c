@@ -518,6 +518,13 @@ size_t sw__extents_largest_free(struct sw__extents *extents) {
     return size;
 }
 
+size_t sw__extents_live(struct sw__extents *extents) {
+    sw__lock(&extents->lock);
+    size_t live = extents->live;
+    sw__unlock(&extents->lock);
+    return live;
+}
+
 void sw__extents_stats(struct sw__extents *extents, struct sw__strategy_stats *stats) {
     sw__lock(&extents->lock);
     stats->reserved = extents->reserved;

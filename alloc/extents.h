@@ -87,6 +87,8 @@ size_t sw__extents_trim(struct sw__extents *extents);
 
 void sw__extents_visit(struct sw__extents *extents, sw__range_visitor *visitor, void *context);
 size_t sw__extents_largest_free(struct sw__extents *extents);
+/* Bytes of live extents. */
+size_t sw__extents_live(struct sw__extents *extents);
 /* Fills in reserved and metadata. */
 void sw__extents_stats(struct sw__extents *extents, struct sw__strategy_stats *stats);
 

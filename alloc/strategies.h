@@ -7,4 +7,5 @@
     BUILT_IN(system)                                                                               \
     SEPARATE(jemalloc, "jemalloc itself through its own API, an arena per heap")                   \
     BUILT_IN(pool)                                                                                 \
+    BUILT_IN(sizeclass)                                                                            \
     BUILT_IN(arena)

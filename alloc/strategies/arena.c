@@ -293,7 +293,7 @@ static void stats(void *state, struct sw__strategy_stats *stats) {
     struct arena *arena = state;
     sw__extents_stats(&arena->extents, stats);
     sw__lock(&arena->lock);
-    stats->allocated = arena->extents.live - arena->chunk_bytes + arena->live_bytes;
+    stats->allocated = sw__extents_live(&arena->extents) - arena->chunk_bytes + arena->live_bytes;
     sw__unlock(&arena->lock);
 }
 

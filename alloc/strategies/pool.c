@@ -345,7 +345,8 @@ static void stats(void *state, struct sw__strategy_stats *stats) {
     struct pool *pool = state;
     sw__extents_stats(&pool->extents, stats);
     sw__lock(&pool->lock);
-    stats->allocated = pool->extents.live - pool->segments * SEGMENT_SIZE + pool->live_small;
+    stats->allocated =
+        sw__extents_live(&pool->extents) - pool->segments * SEGMENT_SIZE + pool->live_small;
     sw__unlock(&pool->lock);
 }
 

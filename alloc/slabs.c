@@ -1,0 +1,485 @@
+/*
+ * slabs.c - small blocks: see slabs.h. Here is everything but the fast paths.
+ */
+#include "slabs.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define NEVER UINT32_MAX
+
+/* Blocks over this size are cut from slabs of LARGE_SLAB, so that a slab has eight at least. */
+#define SLAB         SW__SLICE
+#define SLAB_FOR_MAX (SLAB / 8)
+#define LARGE_SLAB   (4 * SLAB)
+
+_Thread_local struct sw__thread_caches *sw__my_caches __attribute__((tls_model("initial-exec")));
+
+struct sw__slab sw__no_slab = {.alarm = NEVER};
+
+/* ---- The classes ----------------------------------------------------------------------------- */
+
+#define FOUR(base, step)                                                                           \
+    (base) + (step), (base) + 2 * (step), (base) + 3 * (step), (base) + 4 * (step)
+#define EIGHT(base) FOUR(base, (base) / 8), FOUR((base) + (base) / 2, (base) / 8)
+
+const uint16_t sw__class_sizes[SW__CLASS_COUNT] = {
+    FOUR(0, 16),   FOUR(64, 16),                  /**/
+    FOUR(128, 32), FOUR(256, 64), FOUR(512, 128), /**/
+    EIGHT(1024),   EIGHT(2048),   EIGHT(4096),    /**/
+    EIGHT(8192),   EIGHT(16384),
+};
+
+#define TWO_OF(class)   class, class
+#define FOUR_OF(class)  TWO_OF(class), TWO_OF(class)
+#define EIGHT_OF(class) FOUR_OF(class), FOUR_OF(class)
+
+/* By (size + 15) / 16. */
+const uint8_t sw__class_table[SW__TABLED_MAX / 16 + 1] = {
+    0,
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    TWO_OF(8),
+    TWO_OF(9),
+    TWO_OF(10),
+    TWO_OF(11), /* to 256 */
+    FOUR_OF(12),
+    FOUR_OF(13),
+    FOUR_OF(14),
+    FOUR_OF(15), /* to 512 */
+    EIGHT_OF(16),
+    EIGHT_OF(17),
+    EIGHT_OF(18),
+    EIGHT_OF(19), /* to 1024 */
+};
+
+size_t sw__round_to_class(size_t size) {
+    if (size <= SW__SMALL_MAX)
+        return sw__class_sizes[sw__class_of(size)];
+    size_t spacing = (size_t)1 << (63 - __builtin_clzll(size - 1) - 3);
+    return (size + spacing - 1) & ~(spacing - 1);
+}
+
+/* ---- Slabs ----------------------------------------------------------------------------------- */
+
+static size_t slab_size_for(size_t block_size) {
+    return block_size <= SLAB_FOR_MAX ? SLAB : LARGE_SLAB;
+}
+
+/* A descriptor, spare or new. The heap's lock is held. */
+static struct sw__slab *take_descriptor(struct sw__slabs *slabs) {
+    struct sw__slab *slab = slabs->spare;
+    if (slab) {
+        slabs->spare = slab->next;
+        return slab;
+    }
+    sw__lock(&slabs->extents->lock); /* which guards the metadata */
+    slab = sw__meta_alloc(slabs->extents->meta, sizeof *slab);
+    sw__unlock(&slabs->extents->lock);
+    if (slab) {
+        slab->older = slabs->all;
+        slabs->all = slab;
+    }
+    return slab;
+}
+
+static void keep_descriptor(struct sw__slabs *slabs, struct sw__slab *slab) {
+    slab->extent = NULL;
+    slab->next = slabs->spare;
+    slabs->spare = slab;
+}
+
+static void set_used(struct sw__slab *slab, uint32_t used) {
+    atomic_store_explicit(&slab->used, used, memory_order_relaxed);
+}
+
+static uint32_t used_of(const struct sw__slab *slab) {
+    return atomic_load_explicit(&slab->used, memory_order_relaxed);
+}
+
+static struct sw__slab *make_slab(struct sw__cache *cache, unsigned class) {
+    struct sw__slabs *slabs = cache->slabs;
+    size_t block_size = sw__class_sizes[class];
+    size_t size = slab_size_for(block_size);
+    sw__lock(&slabs->lock);
+    struct sw__slab *slab = take_descriptor(slabs);
+    struct sw__extent *extent = slab ? sw__extents_alloc(slabs->extents, size, SW__SLICE) : NULL;
+    if (extent) {
+        slab->cache = cache;
+        slab->class = (uint16_t) class;
+        slab->block_size = (uint32_t)block_size;
+        slab->capacity = (uint32_t)(size / block_size);
+        slab->carved = 0;
+        slab->free = NULL;
+        slab->listed = false;
+        slab->extent = extent;
+        set_used(slab, 0);
+        sw__extents_mark(slabs->extents, extent, (char *)slab + 1);
+    } else if (slab) {
+        keep_descriptor(slabs, slab);
+    }
+    sw__unlock(&slabs->lock);
+    return extent ? slab : NULL;
+}
+
+/* Gives the slab's pages back to the extents. The heap's lock is held. */
+static void end_slab(struct sw__slabs *slabs, struct sw__slab *slab) {
+    sw__extents_free(slabs->extents, slab->extent);
+    keep_descriptor(slabs, slab);
+}
+
+static void give_slab_back(struct sw__slab *slab) {
+    struct sw__slabs *slabs = slab->cache->slabs;
+    sw__lock(&slabs->lock);
+    end_slab(slabs, slab);
+    sw__unlock(&slabs->lock);
+}
+
+/* Cuts a page's worth of blocks, one at least. False when all are cut. */
+static bool carve(struct sw__slab *slab) {
+    uint32_t count = (uint32_t)(SW__PAGE / slab->block_size);
+    if (count == 0)
+        count = 1;
+    if (count > slab->capacity - slab->carved)
+        count = slab->capacity - slab->carved;
+    if (count == 0)
+        return false;
+    char *first = sw__extent_start(slab->extent) + (size_t)slab->carved * slab->block_size;
+    struct sw__free_block *list = slab->free;
+    for (uint32_t i = count; i-- > 0;) {
+        struct sw__free_block *block = (void *)(first + (size_t)i * slab->block_size);
+        block->next = list;
+        list = block;
+    }
+    slab->free = list;
+    slab->carved += count;
+    return true;
+}
+
+/* ---- Bins ------------------------------------------------------------------------------------ */
+
+static void list(struct sw__bin *bin, struct sw__slab *slab) {
+    slab->listed = true;
+    slab->alarm = 0;
+    slab->previous = NULL;
+    slab->next = bin->listed;
+    if (slab->next)
+        slab->next->previous = slab;
+    bin->listed = slab;
+}
+
+static void unlist(struct sw__bin *bin, struct sw__slab *slab) {
+    slab->listed = false;
+    if (slab->previous)
+        slab->previous->next = slab->next;
+    else
+        bin->listed = slab->next;
+    if (slab->next)
+        slab->next->previous = slab->previous;
+}
+
+static struct sw__bin *bin_of(const struct sw__slab *slab) {
+    return &slab->cache->bins[slab->class];
+}
+
+static bool is_only_one_listed(const struct sw__bin *bin, const struct sw__slab *slab) {
+    return bin->listed == slab && !slab->next;
+}
+
+/* A listed slab with nothing live goes back, unless the bin would have no other to turn to: a slab
+ * that fills and empties in turn would come and go each time. */
+static void consider_giving_back(struct sw__slab *slab) {
+    struct sw__bin *bin = bin_of(slab);
+    if (used_of(slab) != 0 || is_only_one_listed(bin, slab))
+        return;
+    unlist(bin, slab);
+    give_slab_back(slab);
+}
+
+void sw__slabs_free_alarm(struct sw__slab *slab) {
+    if (!slab->listed)
+        list(bin_of(slab), slab); /* was full */
+    consider_giving_back(slab);
+}
+
+/* ---- Frees from other threads ---------------------------------------------------------------- */
+
+void sw__slabs_free_remote(struct sw__slab *slab, void *pointer) {
+    struct sw__free_block *block = pointer;
+    struct sw__free_block *first = atomic_load_explicit(&slab->remote, memory_order_relaxed);
+    do {
+        block->next = first;
+    } while (!atomic_compare_exchange_weak_explicit(&slab->remote, &first, block,
+                                                    memory_order_acq_rel, memory_order_relaxed));
+    if (first)
+        return; /* the slab is in the inbox already */
+    struct sw__cache *owner = slab->cache;
+    struct sw__slab *head = atomic_load_explicit(&owner->inbox, memory_order_relaxed);
+    do {
+        slab->next_in_inbox = head;
+    } while (!atomic_compare_exchange_weak_explicit(&owner->inbox, &head, slab,
+                                                    memory_order_release, memory_order_relaxed));
+}
+
+/* Takes the slab's remote list over. The slab is off the inbox: from the exchange on, another
+ * thread may put it there again. */
+static void take_remote(struct sw__slab *slab) {
+    struct sw__free_block *first =
+        atomic_exchange_explicit(&slab->remote, NULL, memory_order_acquire);
+    struct sw__free_block *last = first;
+    uint32_t count = 1;
+    for (; last->next; last = last->next)
+        count++;
+    last->next = slab->free;
+    slab->free = first;
+    set_used(slab, used_of(slab) - count);
+    if (bin_of(slab)->current != slab)
+        sw__slabs_free_alarm(slab);
+}
+
+static void empty_inbox(struct sw__cache *cache) {
+    if (!atomic_load_explicit(&cache->inbox, memory_order_relaxed))
+        return;
+    struct sw__slab *slab = atomic_exchange_explicit(&cache->inbox, NULL, memory_order_acquire);
+    while (slab) {
+        struct sw__slab *next = slab->next_in_inbox; /* before take_remote opens it to others */
+        take_remote(slab);
+        slab = next;
+    }
+}
+
+/* ---- Collecting what has nothing live -------------------------------------------------------- */
+
+/* Everything of a cache that has nothing live goes back, the current slabs too. */
+static void collect_cache(struct sw__cache *cache) {
+    empty_inbox(cache);
+    for (int class = 0; class < SW__CLASS_COUNT; class ++) {
+        struct sw__bin *bin = &cache->bins[class];
+        if (bin->current != &sw__no_slab) {
+            struct sw__slab *slab = bin->current;
+            bin->current = &sw__no_slab;
+            if (used_of(slab) == slab->capacity) {
+                slab->alarm = slab->capacity - 1;
+            } else {
+                list(bin, slab);
+            }
+        }
+        for (struct sw__slab *slab = bin->listed, *next; slab; slab = next) {
+            next = slab->next;
+            if (used_of(slab) == 0) {
+                unlist(bin, slab);
+                give_slab_back(slab);
+            }
+        }
+    }
+}
+
+/* The orphans are taken off their list while they are worked on: then they are this thread's. */
+static void collect_orphans(struct sw__slabs *slabs) {
+    sw__lock(&slabs->lock);
+    struct sw__cache *orphans = slabs->orphans;
+    slabs->orphans = NULL;
+    sw__unlock(&slabs->lock);
+    while (orphans) {
+        struct sw__cache *cache = orphans;
+        orphans = cache->next_orphan;
+        collect_cache(cache);
+        sw__lock(&slabs->lock);
+        cache->next_orphan = slabs->orphans;
+        slabs->orphans = cache;
+        sw__unlock(&slabs->lock);
+    }
+}
+
+void sw__slabs_collect(struct sw__slabs *slabs) {
+    struct sw__cache *mine = sw__slabs_my_cache(slabs);
+    if (mine)
+        collect_cache(mine);
+    collect_orphans(slabs);
+}
+
+/* ---- The slow path of alloc ------------------------------------------------------------------ */
+
+static struct sw__free_block *take_block(struct sw__slab *slab) {
+    struct sw__free_block *block = slab->free;
+    slab->free = block->next;
+    set_used(slab, used_of(slab) + 1);
+    return block;
+}
+
+/* A slab for the bin to take blocks from, in place of the current one that has none. */
+static struct sw__slab *next_slab(struct sw__cache *cache, unsigned class) {
+    struct sw__bin *bin = &cache->bins[class];
+    struct sw__slab *slab = bin->listed;
+    if (slab) {
+        unlist(bin, slab);
+        return slab;
+    }
+    if (atomic_load_explicit(&cache->slabs->orphans, memory_order_relaxed))
+        collect_orphans(cache->slabs); /* what others freed there is better than new pages */
+    return make_slab(cache, class);
+}
+
+void *sw__slabs_alloc_slow(struct sw__cache *cache, unsigned class) {
+    struct sw__bin *bin = &cache->bins[class];
+    struct sw__slab *slab = bin->current;
+    empty_inbox(cache);
+    if (slab == &sw__no_slab || (!slab->free && !carve(slab))) {
+        if (slab != &sw__no_slab) {
+            slab->alarm = slab->capacity - 1; /* full: the first free will list it */
+            bin->current = &sw__no_slab;
+        }
+        slab = next_slab(cache, class);
+        if (!slab)
+            return NULL;
+        slab->alarm = NEVER;
+        bin->current = slab;
+        if (!slab->free)
+            carve(slab); /* a listed slab has a free block, or some to cut */
+    }
+    return take_block(slab);
+}
+
+/* ---- Threads --------------------------------------------------------------------------------- */
+
+/* All threads' tables, and which slots are taken. */
+static struct {
+    struct sw__lock lock;
+    struct sw__thread_caches *first;
+    struct sw__slabs *slots[SW__SLOTS];
+} threads;
+
+static pthread_key_t exit_key;
+static pthread_once_t exit_key_once = PTHREAD_ONCE_INIT;
+
+/* Hands a thread's caches over to who comes next, without what has nothing live. */
+static void leave_caches(void *argument) {
+    struct sw__thread_caches *mine = argument;
+    for (unsigned slot = 0; slot < SW__SLOTS; slot++) {
+        struct sw__cache *cache = mine->by_slot[slot];
+        if (!cache)
+            continue;
+        collect_cache(cache);
+        mine->by_slot[slot] = NULL;
+        sw__lock(&cache->slabs->lock);
+        cache->next_orphan = cache->slabs->orphans;
+        cache->slabs->orphans = cache;
+        sw__unlock(&cache->slabs->lock);
+    }
+    sw__lock(&threads.lock);
+    *mine->link = mine->next;
+    if (mine->next)
+        mine->next->link = mine->link;
+    sw__unlock(&threads.lock);
+    sw__my_caches = NULL;
+    sw__os_release(mine, sizeof *mine);
+}
+
+static void make_exit_key(void) {
+    if (pthread_key_create(&exit_key, leave_caches) != 0)
+        abort(); /* only when a program has used up all 1,024 keys before its first allocation */
+}
+
+static struct sw__thread_caches *make_table(void) {
+    _Static_assert(sizeof(struct sw__thread_caches) <= SW__PAGE, "a table is one page");
+    struct sw__thread_caches *mine = sw__os_reserve(SW__PAGE, SW__PAGE);
+    if (!mine)
+        return NULL;
+    if (!sw__os_commit(mine, SW__PAGE)) {
+        sw__os_release(mine, SW__PAGE);
+        return NULL;
+    }
+    sw__lock(&threads.lock);
+    mine->next = threads.first;
+    mine->link = &threads.first;
+    if (mine->next)
+        mine->next->link = &mine->next;
+    threads.first = mine;
+    sw__unlock(&threads.lock);
+    sw__my_caches = mine; /* before setspecific, which may allocate */
+    pthread_once(&exit_key_once, make_exit_key);
+    pthread_setspecific(exit_key, mine);
+    return mine;
+}
+
+static struct sw__cache *adopt_orphan(struct sw__slabs *slabs) {
+    sw__lock(&slabs->lock);
+    struct sw__cache *cache = slabs->orphans;
+    if (cache)
+        slabs->orphans = cache->next_orphan;
+    sw__unlock(&slabs->lock);
+    return cache;
+}
+
+static struct sw__cache *new_cache(struct sw__slabs *slabs) {
+    sw__lock(&slabs->extents->lock);
+    struct sw__cache *cache = sw__meta_alloc(slabs->extents->meta, sizeof *cache);
+    sw__unlock(&slabs->extents->lock);
+    if (!cache)
+        return NULL;
+    cache->slabs = slabs;
+    for (int class = 0; class < SW__CLASS_COUNT; class ++)
+        cache->bins[class].current = &sw__no_slab;
+    return cache;
+}
+
+struct sw__cache *sw__slabs_make_cache(struct sw__slabs *slabs) {
+    struct sw__thread_caches *mine = sw__my_caches ? sw__my_caches : make_table();
+    if (!mine)
+        return NULL;
+    struct sw__cache *cache = adopt_orphan(slabs);
+    if (!cache)
+        cache = new_cache(slabs);
+    mine->by_slot[slabs->slot] = cache;
+    return cache;
+}
+
+/* ---- Life ------------------------------------------------------------------------------------ */
+
+bool sw__slabs_init(struct sw__slabs *slabs, struct sw__extents *extents) {
+    memset(slabs, 0, sizeof *slabs);
+    slabs->extents = extents;
+    sw__lock(&threads.lock);
+    while (slabs->slot < SW__SLOTS && threads.slots[slabs->slot])
+        slabs->slot++;
+    bool found = slabs->slot < SW__SLOTS;
+    if (found)
+        threads.slots[slabs->slot] = slabs;
+    sw__unlock(&threads.lock);
+    return found;
+}
+
+void sw__slabs_destroy(struct sw__slabs *slabs) {
+    sw__lock(&threads.lock);
+    for (struct sw__thread_caches *each = threads.first; each; each = each->next)
+        each->by_slot[slabs->slot] = NULL;
+    threads.slots[slabs->slot] = NULL;
+    sw__unlock(&threads.lock);
+}
+
+size_t sw__slabs_allocated(struct sw__slabs *slabs) {
+    size_t allocated = 0;
+    sw__lock(&slabs->lock);
+    for (struct sw__slab *slab = slabs->all; slab; slab = slab->older)
+        if (slab->extent)
+            allocated += (size_t)used_of(slab) * slab->block_size;
+    sw__unlock(&slabs->lock);
+    return allocated;
+}
+
+size_t sw__slabs_bytes(struct sw__slabs *slabs) {
+    size_t bytes = 0;
+    sw__lock(&slabs->lock);
+    for (struct sw__slab *slab = slabs->all; slab; slab = slab->older)
+        if (slab->extent)
+            bytes += sw__extent_size(slab->extent);
+    sw__unlock(&slabs->lock);
+    return bytes;
+}

@@ -1,0 +1,180 @@
+/*
+ * slabs.h - small blocks: slabs of one size class each, cached by thread.
+ *
+ * Glossary
+ *   class   a block size; every small request is rounded up to one
+ *   slab    an extent cut into blocks of one class; it belongs to one cache for as long as it lives
+ *   cache   a thread's slabs of one heap. When the thread ends, its cache waits for the next thread
+ *           that has none ("orphan"), with all that is still live in it
+ *   bin     a cache's slabs of one class: the current one that blocks are taken from, and those
+ * that have free blocks besides. Full slabs are in no list
+ *
+ * Only its thread touches a cache and its slabs, without a lock, but for two words: a block freed
+ * by another thread goes onto its slab's `remote` list, and the first onto an empty list also puts
+ * the slab into the cache's `inbox`. The owner empties the inbox when it runs out of blocks. So a
+ * free from another thread costs one atomic exchange, or two (after the per-page lists of D.
+ * Leijen, B. Zorn, L. de Moura, "Mimalloc: Free List Sharding in Action", 2019).
+ *
+ * Invariants of a slab: used = blocks handed out and not back in `free`, those in `remote`
+ * included; used + length(free) = carved <= capacity; used == 0 implies that remote is empty. A
+ * slab whose free would touch its `alarm` needs a decision: it is the first free of a full slab, or
+ * the last block of one that is not current.
+ */
+#ifndef SW_SLABS_H
+#define SW_SLABS_H
+
+#include "extents.h"
+#include "page_map.h"
+
+#include <stdatomic.h>
+
+/*
+ * The classes, with spacing in front:
+ *     16:   16  32  48  64  80  96 112 128
+ *     four to a doubling, up to 1 KiB (a fifth lost at worst)
+ *     32:  160 192 224 256      64: 320 384 448 512      128: 640 768 896 1024
+ *     eight to a doubling, up to 32 KiB (a ninth lost at worst)
+ *     128: 1152 1280 ... 2048   256: 2304 2560 ... 4096  ...
+ */
+enum {
+    SW__CLASS_COUNT = 8 + 3 * 4 + 5 * 8,
+    SW__SMALL_MAX = 32 << 10,
+    SW__TABLED_MAX = 1024, /* sizes whose class is looked up */
+};
+
+extern const uint8_t sw__class_table[SW__TABLED_MAX / 16 + 1];
+extern const uint16_t sw__class_sizes[SW__CLASS_COUNT];
+
+/* The class of a size of 1..SW__SMALL_MAX. */
+static inline unsigned sw__class_of(size_t size) {
+    if (__builtin_expect(size <= SW__TABLED_MAX, 1))
+        return sw__class_table[(size + 15) >> 4];
+    unsigned doubling = 63 - (unsigned)__builtin_clzll(size - 1); /* 10 for 1025..2048 */
+    return (doubling - 10) * 8 + 20 + (unsigned)((size - 1) >> (doubling - 3)) - 8;
+}
+
+/* The size rounded as the classes round, for any size: what a larger block is rounded to. */
+size_t sw__round_to_class(size_t size);
+
+struct sw__free_block {
+    struct sw__free_block *next;
+};
+
+struct sw__slab {
+    /* The owner's. */
+    struct sw__free_block *free;
+    _Atomic(uint32_t) used; /* atomic for who counts from outside; written by the owner alone */
+    uint32_t alarm;         /* see above; NEVER for a current slab */
+    struct sw__cache *cache;
+    uint32_t block_size;
+    uint32_t capacity;
+    uint32_t carved; /* blocks that have been cut so far: pages are touched as they are needed */
+    uint16_t class;
+    bool listed; /* in its bin's list */
+    struct sw__slab *next, *previous;
+    struct sw__extent *extent;
+    struct sw__slab *older; /* all slabs of the heap, or spare descriptors */
+    /* Everybody's. */
+    _Alignas(64) _Atomic(struct sw__free_block *) remote;
+    struct sw__slab *next_in_inbox;
+};
+
+struct sw__bin {
+    struct sw__slab *current; /* never NULL: sw__no_slab, which has no block, stands for none */
+    struct sw__slab *listed;
+};
+
+struct sw__cache {
+    struct sw__bin bins[SW__CLASS_COUNT];
+    struct sw__slabs *slabs;
+    struct sw__cache *next_orphan;
+    _Alignas(64) _Atomic(struct sw__slab *) inbox;
+};
+
+/* The slabs of one heap. */
+struct sw__slabs {
+    struct sw__extents *extents;
+    unsigned slot;                       /* of its caches in every thread's table */
+    struct sw__lock lock;                /* guards what follows, and whatever an orphan holds */
+    _Atomic(struct sw__cache *) orphans; /* read without the lock, to see whether there are any */
+    struct sw__slab *all;                /* in use and spare */
+    struct sw__slab *spare;
+};
+
+/* How many heaps with slabs may exist at once. */
+enum { SW__SLOTS = 504 };
+
+/* A thread's caches, by the slot of the heap. */
+struct sw__thread_caches {
+    struct sw__cache *by_slot[SW__SLOTS];
+    struct sw__thread_caches *next, **link;
+};
+
+/* Initial-exec: one load. The library's whole demand of static TLS, so that a late dlopen has it.
+ */
+extern _Thread_local struct sw__thread_caches *sw__my_caches
+    __attribute__((tls_model("initial-exec")));
+
+extern struct sw__slab sw__no_slab;
+
+/* False when out of memory or slots. */
+bool sw__slabs_init(struct sw__slabs *slabs, struct sw__extents *extents);
+/* To be called before the extents end, with no thread in the heap. */
+void sw__slabs_destroy(struct sw__slabs *slabs);
+
+/* This thread's cache, adopted or made if it has none. NULL when out of memory. */
+struct sw__cache *sw__slabs_make_cache(struct sw__slabs *slabs);
+void *sw__slabs_alloc_slow(struct sw__cache *cache, unsigned class);
+void sw__slabs_free_alarm(struct sw__slab *slab);
+void sw__slabs_free_remote(struct sw__slab *slab, void *block);
+
+/* Empties this thread's cache and the orphans of what has nothing live. The pages stay with the
+ * extents: trim those. */
+void sw__slabs_collect(struct sw__slabs *slabs);
+
+/* Usable bytes of live blocks. */
+size_t sw__slabs_allocated(struct sw__slabs *slabs);
+/* Bytes of the extents that are slabs. */
+size_t sw__slabs_bytes(struct sw__slabs *slabs);
+
+static inline struct sw__cache *sw__slabs_my_cache(const struct sw__slabs *slabs) {
+    struct sw__thread_caches *mine = sw__my_caches;
+    return __builtin_expect(mine != NULL, 1) ? mine->by_slot[slabs->slot] : NULL;
+}
+
+/* The fast path: about ten instructions and three loads from slab to block. */
+static inline void *sw__slabs_alloc(struct sw__slabs *slabs, unsigned class) {
+    struct sw__cache *cache = sw__slabs_my_cache(slabs);
+    if (__builtin_expect(!cache, 0) && !(cache = sw__slabs_make_cache(slabs)))
+        return NULL;
+    struct sw__slab *slab = cache->bins[class].current;
+    struct sw__free_block *block = slab->free;
+    if (__builtin_expect(!block, 0))
+        return sw__slabs_alloc_slow(cache, class);
+    slab->free = block->next;
+    uint32_t used = atomic_load_explicit(&slab->used, memory_order_relaxed);
+    atomic_store_explicit(&slab->used, used + 1, memory_order_relaxed);
+    return block;
+}
+
+/* The slab that holds the address, NULL if none does. */
+static inline struct sw__slab *sw__slab_of(const void *address) {
+    uintptr_t holder = (uintptr_t)sw__page_map_get(address);
+    return holder & 1 ? (struct sw__slab *)(holder - 1) : NULL;
+}
+
+static inline void sw__slabs_free(struct sw__slabs *slabs, struct sw__slab *slab, void *pointer) {
+    if (__builtin_expect(slab->cache != sw__slabs_my_cache(slabs), 0)) {
+        sw__slabs_free_remote(slab, pointer);
+        return;
+    }
+    struct sw__free_block *block = pointer;
+    block->next = slab->free;
+    slab->free = block;
+    uint32_t used = atomic_load_explicit(&slab->used, memory_order_relaxed) - 1;
+    atomic_store_explicit(&slab->used, used, memory_order_relaxed);
+    if (__builtin_expect(used == slab->alarm, 0))
+        sw__slabs_free_alarm(slab);
+}
+
+#endif
