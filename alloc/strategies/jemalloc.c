@@ -1,0 +1,367 @@
+/*
+ * jemalloc - the real one, through its own API: an arena per heap, a thread cache per heap and
+ * thread, mallctl for its numbers. A baseline, and not to be handicapped.
+ *
+ * This file is a library of its own, libstepwell-jemalloc.so, with jemalloc linked into it and
+ * nothing exported but the table below. So jemalloc's malloc stands in nobody's way and `system` is
+ * still libc in the same process; and as jemalloc wants 2.6 KB of initial-exec TLS, which a library
+ * loaded late cannot have, nothing else of Stepwell carries that burden. (libjemalloc 5.3)
+ *
+ * The arena's extent hooks are jemalloc's defaults, wrapped in two places to note which address
+ * ranges it holds: that is how the kernel can be asked what of them is resident. The thread's
+ * automatic cache belongs to another arena, so each thread has an explicit one.
+ */
+#include "lock.h"
+#include "meta.h"
+#include "os.h"
+#include "strategy.h"
+
+#include <jemalloc/jemalloc.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+struct range {
+    char *start;
+    size_t size;
+    struct range *next;
+};
+
+/* One thread's cache of one heap. */
+struct cache {
+    struct heap *heap;
+    unsigned id;
+    struct cache *next, **link;
+};
+
+struct heap {
+    extent_hooks_t hooks; /* ours; jemalloc hands its address back to each hook */
+    const extent_hooks_t *defaults;
+    unsigned arena;
+    pthread_key_t cache_key;
+    struct sw__lock lock; /* guards the rest */
+    struct cache *caches;
+    struct cache *spare_caches;
+    struct range *ranges;
+    struct range *spare_ranges;
+    struct sw_level reserved; /* as last asked */
+    struct sw__meta meta;
+};
+
+/* ---- Ranges: what the arena holds ------------------------------------------------------------ */
+
+static struct range *take_range(struct heap *heap) {
+    struct range *range = heap->spare_ranges;
+    if (range)
+        heap->spare_ranges = range->next;
+    else
+        range = sw__meta_alloc(&heap->meta, sizeof *range);
+    return range;
+}
+
+/* Without memory for the note the range goes unseen: resident is then told too low, nothing else.
+ */
+static void note_range(struct heap *heap, char *start, size_t size) {
+    sw__lock(&heap->lock);
+    struct range *range = size ? take_range(heap) : NULL;
+    if (range) {
+        *range = (struct range){start, size, heap->ranges};
+        heap->ranges = range;
+    }
+    sw__unlock(&heap->lock);
+}
+
+/* jemalloc splits and merges what it holds: a range that goes may be part of one, or of several. */
+static void forget_range(struct heap *heap, char *start, size_t size) {
+    char *end = start + size;
+    sw__lock(&heap->lock);
+    struct range **link = &heap->ranges;
+    struct range *tails = NULL;
+    while (*link) {
+        struct range *range = *link;
+        char *range_end = range->start + range->size;
+        if (range->start >= end || range_end <= start) {
+            link = &range->next;
+            continue;
+        }
+        struct range *tail = range_end > end ? take_range(heap) : NULL;
+        if (tail) {
+            *tail = (struct range){end, (size_t)(range_end - end), tails};
+            tails = tail;
+        }
+        range->size = range->start < start ? (size_t)(start - range->start) : 0;
+        if (range->size) {
+            link = &range->next;
+        } else {
+            *link = range->next;
+            range->next = heap->spare_ranges;
+            heap->spare_ranges = range;
+        }
+    }
+    *link = tails;
+    sw__unlock(&heap->lock);
+}
+
+static struct heap *heap_of(extent_hooks_t *hooks) {
+    return (struct heap *)hooks; /* its first member */
+}
+
+static void *hook_alloc(extent_hooks_t *hooks, void *wanted, size_t size, size_t alignment,
+                        bool *zero, bool *commit, unsigned arena) {
+    struct heap *heap = heap_of(hooks);
+    extent_hooks_t *defaults = (extent_hooks_t *)heap->defaults;
+    void *start = defaults->alloc(defaults, wanted, size, alignment, zero, commit, arena);
+    if (start)
+        note_range(heap, start, size);
+    return start;
+}
+
+static bool hook_dalloc(extent_hooks_t *hooks, void *start, size_t size, bool committed,
+                        unsigned arena) {
+    struct heap *heap = heap_of(hooks);
+    extent_hooks_t *defaults = (extent_hooks_t *)heap->defaults;
+    bool kept = defaults->dalloc(defaults, start, size, committed, arena);
+    if (!kept)
+        forget_range(heap, start, size);
+    return kept;
+}
+
+static void hook_destroy(extent_hooks_t *hooks, void *start, size_t size, bool committed,
+                         unsigned arena) {
+    struct heap *heap = heap_of(hooks);
+    extent_hooks_t *defaults = (extent_hooks_t *)heap->defaults;
+    forget_range(heap, start, size);
+    defaults->destroy(defaults, start, size, committed, arena);
+}
+
+/* ---- Thread caches --------------------------------------------------------------------------- */
+
+/* With the heap's lock held: the id of a cache that ends, and its descriptor to the spares. */
+static void unlink_cache(struct cache *cache) {
+    *cache->link = cache->next;
+    if (cache->next)
+        cache->next->link = cache->link;
+    cache->next = cache->heap->spare_caches;
+    cache->heap->spare_caches = cache;
+}
+
+static void end_cache(void *argument) {
+    struct cache *cache = argument;
+    struct heap *heap = cache->heap;
+    mallctl("tcache.destroy", NULL, NULL, &cache->id, sizeof cache->id);
+    sw__lock(&heap->lock);
+    unlink_cache(cache);
+    sw__unlock(&heap->lock);
+}
+
+static struct cache *take_cache(struct heap *heap) {
+    sw__lock(&heap->lock);
+    struct cache *cache = heap->spare_caches;
+    if (cache)
+        heap->spare_caches = cache->next;
+    else
+        cache = sw__meta_alloc(&heap->meta, sizeof *cache);
+    sw__unlock(&heap->lock);
+    return cache;
+}
+
+/* mallocx's flags for this thread's cache; without one if there is none to be had. */
+static int make_cache(struct heap *heap) {
+    struct cache *cache = take_cache(heap);
+    size_t size = sizeof cache->id;
+    if (!cache)
+        return MALLOCX_TCACHE_NONE;
+    bool made = mallctl("tcache.create", &cache->id, &size, NULL, 0) == 0;
+    sw__lock(&heap->lock);
+    cache->heap = heap;
+    cache->next = heap->caches;
+    cache->link = &heap->caches;
+    if (cache->next)
+        cache->next->link = &cache->next;
+    heap->caches = cache;
+    if (!made)
+        unlink_cache(cache);
+    sw__unlock(&heap->lock);
+    if (!made)
+        return MALLOCX_TCACHE_NONE;
+    if (pthread_setspecific(heap->cache_key, cache) != 0) {
+        end_cache(cache);
+        return MALLOCX_TCACHE_NONE;
+    }
+    return MALLOCX_TCACHE(cache->id);
+}
+
+static int cache_flags(struct heap *heap) {
+    const struct cache *cache = pthread_getspecific(heap->cache_key);
+    return __builtin_expect(cache != NULL, 1) ? MALLOCX_TCACHE(cache->id) : make_cache(heap);
+}
+
+/* ---- Its numbers ----------------------------------------------------------------------------- */
+
+static size_t arena_number(const struct heap *heap, const char *what) {
+    char name[80];
+    size_t value = 0;
+    size_t size = sizeof value;
+    snprintf(name, sizeof name, "stats.arenas.%u.%s", heap->arena, what);
+    return mallctl(name, &value, &size, NULL, 0) == 0 ? value : 0;
+}
+
+static void refresh_numbers(void) {
+    uint64_t epoch = 1;
+    mallctl("epoch", NULL, NULL, &epoch, sizeof epoch);
+}
+
+static void arena_command(const struct heap *heap, const char *what) {
+    char name[40];
+    snprintf(name, sizeof name, "arena.%u.%s", heap->arena, what);
+    mallctl(name, NULL, NULL, NULL, 0);
+}
+
+/* jemalloc's page size classes: four to a doubling, from one page. */
+static size_t page_class(unsigned index) {
+    if (index < 4)
+        return (index + 1) * SW__PAGE;
+    size_t base = 4 * SW__PAGE << (index - 4) / 4;
+    return base + base / 4 * ((index - 4) % 4 + 1);
+}
+
+/* ---- The slots ------------------------------------------------------------------------------- */
+
+static const extent_hooks_t *default_hooks(void) {
+    extent_hooks_t *hooks = NULL;
+    size_t size = sizeof hooks;
+    return mallctl("arena.0.extent_hooks", &hooks, &size, NULL, 0) == 0 ? hooks : NULL;
+}
+
+static bool make_arena(struct heap *heap) {
+    extent_hooks_t *hooks = &heap->hooks;
+    size_t size = sizeof heap->arena;
+    heap->defaults = default_hooks();
+    if (!heap->defaults)
+        return false;
+    heap->hooks = *heap->defaults;
+    heap->hooks.alloc = hook_alloc;
+    heap->hooks.dalloc = hook_dalloc;
+    heap->hooks.destroy = hook_destroy;
+    return mallctl("arenas.create", &heap->arena, &size, &hooks, sizeof hooks) == 0;
+}
+
+static void *create(const struct sw__config *config) {
+    (void)config;
+    struct heap *heap = sw__meta_create(sizeof *heap, offsetof(struct heap, meta));
+    if (!heap)
+        return NULL;
+    if (pthread_key_create(&heap->cache_key, end_cache) == 0) {
+        if (make_arena(heap))
+            return heap;
+        pthread_key_delete(heap->cache_key);
+    }
+    struct sw__meta meta = heap->meta;
+    sw__meta_release(&meta);
+    return NULL;
+}
+
+static void destroy(void *state) {
+    struct heap *heap = state;
+    pthread_key_delete(heap->cache_key);
+    while (heap->caches)
+        end_cache(heap->caches);
+    arena_command(heap, "destroy");
+    struct sw__meta meta = heap->meta; /* the heap itself is in it */
+    sw__meta_release(&meta);
+}
+
+static int flags_for(struct heap *heap, size_t alignment) {
+    int flags = (int)MALLOCX_ARENA(heap->arena) | cache_flags(heap);
+    return alignment > SW_MIN_ALIGNMENT ? flags | MALLOCX_ALIGN(alignment) : flags;
+}
+
+static void *alloc(void *state, size_t size, size_t alignment, enum sw_tag tag) {
+    (void)tag;
+    return mallocx(size, flags_for(state, alignment));
+}
+
+static void *alloc_zeroed(void *state, size_t size, enum sw_tag tag) {
+    (void)tag;
+    return mallocx(size, flags_for(state, SW_MIN_ALIGNMENT) | MALLOCX_ZERO);
+}
+
+static void give_back(void *state, void *block) {
+    dallocx(block, cache_flags(state));
+}
+
+static void *resize(void *state, void *block, size_t size) {
+    return rallocx(block, size, flags_for(state, SW_MIN_ALIGNMENT));
+}
+
+static size_t usable_size(void *state, const void *block) {
+    (void)state;
+    return sallocx((void *)block, 0);
+}
+
+static size_t trim(void *state) {
+    struct heap *heap = state;
+    const struct cache *cache = pthread_getspecific(heap->cache_key);
+    unsigned id;
+    if (cache) {
+        id = cache->id;
+        mallctl("tcache.flush", NULL, NULL, &id, sizeof id);
+    }
+    arena_command(heap, "purge");
+    return 0;
+}
+
+static void stats(void *state, struct sw__strategy_stats *stats) {
+    struct heap *heap = state;
+    refresh_numbers();
+    stats->allocated =
+        arena_number(heap, "small.allocated") + arena_number(heap, "large.allocated");
+    size_t mapped = arena_number(heap, "mapped");
+    size_t internal = arena_number(heap, "base") + arena_number(heap, "internal");
+    sw__lock(&heap->lock);
+    heap->reserved.current = mapped;
+    if (mapped > heap->reserved.peak)
+        heap->reserved.peak = mapped;
+    stats->reserved = heap->reserved;
+    stats->metadata = heap->meta.bytes;
+    sw__unlock(&heap->lock);
+    stats->metadata.current += internal;
+    stats->metadata.peak += internal;
+}
+
+static size_t largest_free(void *state) {
+    struct heap *heap = state;
+    refresh_numbers();
+    for (unsigned i = 200; i-- > 0;) {
+        char name[40];
+        snprintf(name, sizeof name, "extents.%u.dirty_bytes", i);
+        if (arena_number(heap, name))
+            return page_class(i);
+    }
+    return 0;
+}
+
+static void visit_ranges(void *state, sw__range_visitor *visitor, void *context) {
+    struct heap *heap = state;
+    sw__lock(&heap->lock);
+    for (const struct range *range = heap->ranges; range; range = range->next)
+        visitor(context, range->start, range->size);
+    sw__unlock(&heap->lock);
+}
+
+__attribute__((visibility("default"))) const struct sw__strategy sw__strategy_jemalloc = {
+    .name = "jemalloc",
+    .summary = "jemalloc itself through its own API, an arena per heap",
+    .create = create,
+    .destroy = destroy,
+    .alloc = alloc,
+    .alloc_zeroed = alloc_zeroed,
+    .free = give_back,
+    .realloc = resize,
+    .usable_size = usable_size,
+    .trim = trim,
+    .trim_unknown = true,
+    .stats = stats,
+    .largest_free = largest_free,
+    .visit_ranges = visit_ranges,
+};
