@@ -1,0 +1,229 @@
+/*
+ * gbench.cc - gbench.h over Google Benchmark: the only C++ of the project.
+ *
+ * Every function is one call of the library's, with the types changed. Two things the library has
+ * no way to say are made here. Its functions carry no context: a lambda does. Its set-up functions
+ * carry none either and are told nothing of the benchmark they are for: the threads of a run count
+ * themselves in and out, and the first and the last call ours.
+ */
+#include "gbench.h"
+
+#include <benchmark/benchmark.h>
+
+#include <deque>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+struct gb_benchmark {
+    gb_function *run;
+    void *context;
+    gb_function *setup = nullptr;
+    gb_function *teardown = nullptr;
+    benchmark::internal::Benchmark *registered = nullptr;
+    std::mutex mutex; // guards the rest
+    int entered = 0;  // threads of the run under way
+    int left = 0;
+
+    gb_benchmark(gb_function *function, void *its_context) : run(function), context(its_context) {
+    }
+};
+
+static benchmark::State *cxx(const gb_state *state) {
+    return static_cast<benchmark::State *>(state->cxx);
+}
+
+static void enter(gb_benchmark *benchmark, gb_state *state) {
+    std::lock_guard<std::mutex> lock(benchmark->mutex);
+    if (benchmark->entered++ == 0 && benchmark->setup)
+        benchmark->setup(state);
+}
+
+static void leave(gb_benchmark *benchmark, gb_state *state) {
+    std::lock_guard<std::mutex> lock(benchmark->mutex);
+    if (++benchmark->left < cxx(state)->threads())
+        return;
+    benchmark->entered = benchmark->left = 0;
+    if (benchmark->teardown)
+        benchmark->teardown(state);
+}
+
+static void run(gb_benchmark *benchmark, benchmark::State &cxx_state) {
+    gb_state state = {0, &cxx_state, benchmark};
+    enter(benchmark, &state);
+    benchmark->run(&state);
+    leave(benchmark, &state);
+}
+
+// ---- Registration ------------------------------------------------------------------------------
+
+gb_benchmark *gb_register(const char *name, gb_function *function, void *context) {
+    static std::deque<gb_benchmark> all; // a deque does not move what it holds
+    gb_benchmark *benchmark = &all.emplace_back(function, context);
+    benchmark->registered = benchmark::RegisterBenchmark(
+        name, [benchmark](benchmark::State &state) { run(benchmark, state); });
+    return benchmark;
+}
+
+void gb_args(gb_benchmark *benchmark, size_t count, const int64_t *values) {
+    benchmark->registered->Args({values, values + count});
+}
+
+void gb_range(gb_benchmark *benchmark, int64_t first, int64_t last) {
+    benchmark->registered->Range(first, last);
+}
+
+void gb_ranges(gb_benchmark *benchmark, size_t count, const int64_t (*ranges)[2]) {
+    std::vector<std::pair<int64_t, int64_t>> pairs;
+    for (size_t i = 0; i < count; i++)
+        pairs.emplace_back(ranges[i][0], ranges[i][1]);
+    benchmark->registered->Ranges(pairs);
+}
+
+void gb_dense_range(gb_benchmark *benchmark, int64_t first, int64_t last, int step) {
+    benchmark->registered->DenseRange(first, last, step);
+}
+
+void gb_range_multiplier(gb_benchmark *benchmark, int multiplier) {
+    benchmark->registered->RangeMultiplier(multiplier);
+}
+
+void gb_arg_names(gb_benchmark *benchmark, size_t count, const char *const *names) {
+    benchmark->registered->ArgNames({names, names + count});
+}
+
+void gb_threads(gb_benchmark *benchmark, int threads) {
+    benchmark->registered->Threads(threads);
+}
+
+void gb_iterations_exactly(gb_benchmark *benchmark, int64_t iterations) {
+    benchmark->registered->Iterations(iterations);
+}
+
+void gb_min_time(gb_benchmark *benchmark, double seconds) {
+    benchmark->registered->MinTime(seconds);
+}
+
+void gb_repetitions(gb_benchmark *benchmark, int repetitions) {
+    benchmark->registered->Repetitions(repetitions);
+}
+
+void gb_unit(gb_benchmark *benchmark, enum gb_unit unit) {
+    static_assert(GB_NANOSECOND == int(benchmark::kNanosecond) &&
+                      GB_SECOND == int(benchmark::kSecond),
+                  "gb_unit lists the library's units in its order");
+    benchmark->registered->Unit(static_cast<benchmark::TimeUnit>(unit));
+}
+
+void gb_use_real_time(gb_benchmark *benchmark) {
+    benchmark->registered->UseRealTime();
+}
+
+void gb_use_manual_time(gb_benchmark *benchmark) {
+    benchmark->registered->UseManualTime();
+}
+
+void gb_measure_process_cpu_time(gb_benchmark *benchmark) {
+    benchmark->registered->MeasureProcessCPUTime();
+}
+
+void gb_setup(gb_benchmark *benchmark, gb_function *setup) {
+    benchmark->setup = setup;
+}
+
+void gb_teardown(gb_benchmark *benchmark, gb_function *teardown) {
+    benchmark->teardown = teardown;
+}
+
+// ---- In a run ----------------------------------------------------------------------------------
+
+void *gb_context(const gb_state *state) {
+    return state->benchmark->context;
+}
+
+int64_t gb_arg(const gb_state *state, size_t index) {
+    return cxx(state)->range(index);
+}
+
+int gb_thread_count(const gb_state *state) {
+    return cxx(state)->threads();
+}
+
+int gb_thread_index(const gb_state *state) {
+    return cxx(state)->thread_index();
+}
+
+bool gb_start_or_finish(gb_state *state) {
+    benchmark::IterationCount all = cxx(state)->max_iterations;
+    bool started = cxx(state)->KeepRunningBatch(all);
+    state->left = started ? all - 1 : 0;
+    return started;
+}
+
+bool gb_keep_running_batch(gb_state *state, int64_t count) {
+    return cxx(state)->KeepRunningBatch(count);
+}
+
+int64_t gb_iterations_wanted(const gb_state *state) {
+    return cxx(state)->max_iterations;
+}
+
+int64_t gb_iterations(const gb_state *state) {
+    return cxx(state)->iterations();
+}
+
+void gb_pause_timing(gb_state *state) {
+    cxx(state)->PauseTiming();
+}
+
+void gb_resume_timing(gb_state *state) {
+    cxx(state)->ResumeTiming();
+}
+
+void gb_set_iteration_time(gb_state *state, double seconds) {
+    cxx(state)->SetIterationTime(seconds);
+}
+
+void gb_skip_with_error(gb_state *state, const char *reason) {
+    state->left = 0;
+    cxx(state)->SkipWithError(reason);
+}
+
+void gb_set_label(gb_state *state, const char *label) {
+    cxx(state)->SetLabel(label);
+}
+
+void gb_set_bytes_processed(gb_state *state, int64_t bytes) {
+    cxx(state)->SetBytesProcessed(bytes);
+}
+
+void gb_set_items_processed(gb_state *state, int64_t items) {
+    cxx(state)->SetItemsProcessed(items);
+}
+
+void gb_counter(gb_state *state, const char *name, double value, gb_counter_kind kind) {
+    using Counter = benchmark::Counter;
+    static_assert(GB_RATE == int(Counter::kIsRate) &&
+                      GB_AVERAGE_THREADS == int(Counter::kAvgThreads) &&
+                      GB_EACH_ITERATION == int(Counter::kIsIterationInvariant) &&
+                      GB_AVERAGE_ITERATIONS == int(Counter::kAvgIterations) &&
+                      GB_EACH_ITERATION_RATE == int(Counter::kIsIterationInvariantRate),
+                  "gb_counter_kind's values are the library's");
+    cxx(state)->counters[name] = Counter(value, static_cast<Counter::Flags>(kind));
+}
+
+// ---- The program -------------------------------------------------------------------------------
+
+void gb_add_context(const char *key, const char *value) {
+    benchmark::AddCustomContext(key, value);
+}
+
+int gb_main(int argc, char **argv, void (*help)(void)) {
+    benchmark::Initialize(&argc, argv, help ? help : benchmark::PrintDefaultHelp);
+    if (benchmark::ReportUnrecognizedArguments(argc, argv))
+        return 2;
+    size_t matched = benchmark::RunSpecifiedBenchmarks();
+    benchmark::Shutdown();
+    return matched ? 0 : 2;
+}

@@ -1,0 +1,60 @@
+/*
+ * main.c - stepwell-bench: every workload over every strategy of the list.
+ *
+ * The command line is Google Benchmark's. A benchmark is named workload/strategy/arguments, so that
+ * two strategies of one run are compared by
+ *     compare.py filters ./stepwell-bench step_loop_fixed/system step_loop_fixed/pool
+ * and two builds by
+ *     compare.py benchmarks before.json after.json
+ */
+#include <stdio.h>
+
+#include "suites.h"
+
+static const struct workload *(*const suites[])(size_t index) = {
+#define SUITE(name) name##_suite,
+    SUITES(SUITE)
+#undef SUITE
+};
+
+enum { SUITE_COUNT = sizeof suites / sizeof suites[0] };
+
+static void help(void) {
+    puts("Usage: stepwell-bench [--benchmark_filter=REGEX] [--benchmark_list_tests]\n"
+         "                      [--benchmark_min_time=SECONDS] [--benchmark_repetitions=N]\n"
+         "                      [--benchmark_enable_random_interleaving]\n"
+         "                      [--benchmark_format=console|json|csv] [--benchmark_out=FILE]\n"
+         "                      [any other option of Google Benchmark 1.7]\n\n"
+         "Times every workload over every strategy, and measures the memory of each beside.\n\n"
+         "Workloads:");
+    for (size_t i = 0; i < SUITE_COUNT; i++)
+        for (size_t j = 0; suites[i](j); j++)
+            printf("  %-26s %s\n", suites[i](j)->name, suites[i](j)->summary);
+    puts("\nStrategies:");
+    for (size_t i = 0; sw_strategy_info(i); i++)
+        printf("  %-26s %s\n", sw_strategy_info(i)->name, sw_strategy_info(i)->summary);
+    puts("\nExamples:\n"
+         "  stepwell-bench --benchmark_filter=step_loop\n"
+         "  stepwell-bench --benchmark_filter=/pool/ --benchmark_format=json >pool.json");
+}
+
+/* The machine's setting that changes the figures most. */
+static void add_huge_pages_to_context(void) {
+    char text[64] = "";
+    FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "r");
+    if (file && fgets(text, sizeof text, file))
+        text[strcspn(text, "\n")] = '\0';
+    if (file)
+        fclose(file);
+    gb_add_context("transparent_hugepage", *text ? text : "unknown");
+}
+
+int main(int argc, char **argv) {
+    gb_add_context("stepwell_version", sw_version());
+    add_huge_pages_to_context();
+    for (size_t i = 0; i < SUITE_COUNT; i++)
+        for (size_t j = 0; suites[i](j); j++)
+            for (size_t k = 0; sw_strategy_info(k); k++)
+                register_workload(suites[i](j), sw_strategy_info(k)->name);
+    return gb_main(argc, argv, help);
+}
