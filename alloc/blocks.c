@@ -1,0 +1,135 @@
+/*
+ * blocks.c - small blocks in slabs, large ones as extents: see blocks.h.
+ */
+#include "blocks.h"
+
+#include <string.h>
+
+void *sw__blocks_create(size_t state_size, const struct sw__config *config,
+                        size_t (*round_large)(size_t)) {
+    struct sw__blocks *blocks = sw__meta_create(state_size, offsetof(struct sw__blocks, meta));
+    if (!blocks)
+        return NULL;
+    blocks->round_large = round_large;
+    sw__extents_init(&blocks->extents, &blocks->meta, config);
+    if (sw__slabs_init(&blocks->slabs, &blocks->extents))
+        return blocks;
+    struct sw__meta meta = blocks->meta; /* the state itself is in it */
+    sw__meta_release(&meta);
+    return NULL;
+}
+
+void sw__blocks_destroy(void *state) {
+    struct sw__blocks *blocks = state;
+    struct sw__meta meta = blocks->meta;
+    sw__slabs_destroy(&blocks->slabs);
+    sw__extents_destroy(&blocks->extents);
+    sw__meta_release(&meta);
+}
+
+/* ---- Alloc ----------------------------------------------------------------------------------- */
+
+/* The first class from this one on whose blocks are all aligned; there is one for every power of
+ * two up to SW__SMALL_MAX. */
+static unsigned aligned_class(size_t size, size_t alignment) {
+    unsigned class = sw__class_of(size > alignment ? size : alignment);
+    while (sw__class_sizes[class] & (alignment - 1))
+        class ++;
+    return class;
+}
+
+static struct sw__extent *alloc_large(struct sw__blocks *blocks, size_t size, size_t alignment) {
+    if (size > PTRDIFF_MAX / 2)
+        return NULL;
+    return sw__extents_alloc(&blocks->extents, blocks->round_large(size), alignment);
+}
+
+void *sw__blocks_alloc(void *state, size_t size, size_t alignment, enum sw_tag tag) {
+    struct sw__blocks *blocks = state;
+    (void)tag;
+    if (__builtin_expect(size <= SW__SMALL_MAX && alignment <= SW__SMALL_MAX, 1)) {
+        unsigned class =
+            alignment <= SW_MIN_ALIGNMENT ? sw__class_of(size) : aligned_class(size, alignment);
+        return sw__slabs_alloc(&blocks->slabs, class);
+    }
+    struct sw__extent *extent = alloc_large(blocks, size, alignment);
+    return extent ? sw__extent_start(extent) : NULL;
+}
+
+void *sw__blocks_alloc_zeroed(void *state, size_t size, enum sw_tag tag) {
+    if (size <= SW__SMALL_MAX) {
+        void *block = sw__blocks_alloc(state, size, SW_MIN_ALIGNMENT, tag);
+        return block ? memset(block, 0, size) : NULL;
+    }
+    struct sw__extent *extent = alloc_large(state, size, SW_MIN_ALIGNMENT);
+    if (!extent)
+        return NULL;
+    return extent->zero ? sw__extent_start(extent) : memset(sw__extent_start(extent), 0, size);
+}
+
+/* ---- Free, resize ---------------------------------------------------------------------------- */
+
+/* The slab of a small block of this heap; NULL when it is none. */
+static struct sw__slab *small_block(const struct sw__blocks *blocks, const void *block) {
+    struct sw__slab *slab = sw__slab_of(block);
+    return slab && slab->cache->slabs == &blocks->slabs ? slab : NULL;
+}
+
+static struct sw__extent *large_block(struct sw__blocks *blocks, const void *block) {
+    struct sw__extent *extent = sw__extents_find(&blocks->extents, block);
+    if (!extent)
+        sw__misuse("free of a pointer that is not a live block of this heap");
+    return extent;
+}
+
+void sw__blocks_free(void *state, void *block) {
+    struct sw__blocks *blocks = state;
+    struct sw__slab *slab = small_block(blocks, block);
+    if (__builtin_expect(slab != NULL, 1))
+        sw__slabs_free(&blocks->slabs, slab, block);
+    else
+        sw__extents_free(&blocks->extents, large_block(blocks, block));
+}
+
+/* A small block stays while more than half of it is used; a large one may shrink or grow in place.
+ */
+bool sw__blocks_resize(void *state, void *block, size_t size) {
+    struct sw__blocks *blocks = state;
+    struct sw__slab *slab = small_block(blocks, block);
+    if (slab)
+        return size <= slab->block_size && size > slab->block_size / 2;
+    return size > SW__SMALL_MAX && size <= PTRDIFF_MAX / 2 &&
+           sw__extents_resize(&blocks->extents, large_block(blocks, block),
+                              blocks->round_large(size));
+}
+
+size_t sw__blocks_usable_size(void *state, const void *block) {
+    struct sw__blocks *blocks = state;
+    struct sw__slab *slab = small_block(blocks, block);
+    return slab ? slab->block_size : sw__extent_size(large_block(blocks, block));
+}
+
+/* ---- The rest -------------------------------------------------------------------------------- */
+
+size_t sw__blocks_trim(void *state) {
+    struct sw__blocks *blocks = state;
+    sw__slabs_collect(&blocks->slabs);
+    return sw__extents_trim(&blocks->extents);
+}
+
+void sw__blocks_stats(void *state, struct sw__strategy_stats *stats) {
+    struct sw__blocks *blocks = state;
+    sw__extents_stats(&blocks->extents, stats);
+    stats->allocated = sw__extents_live(&blocks->extents) - sw__slabs_bytes(&blocks->slabs) +
+                       sw__slabs_allocated(&blocks->slabs);
+}
+
+size_t sw__blocks_largest_free(void *state) {
+    struct sw__blocks *blocks = state;
+    return sw__extents_largest_free(&blocks->extents);
+}
+
+void sw__blocks_visit_ranges(void *state, sw__range_visitor *visitor, void *context) {
+    struct sw__blocks *blocks = state;
+    sw__extents_visit(&blocks->extents, visitor, context);
+}

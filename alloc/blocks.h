@@ -1,0 +1,34 @@
+/*
+ * blocks.h - small blocks in slabs, large ones as extents: a heap for any size and any thread,
+ * which sizeclass and auto are made of. They differ in how large sizes are rounded and what is
+ * kept.
+ */
+#ifndef SW_BLOCKS_H
+#define SW_BLOCKS_H
+
+#include "slabs.h"
+
+struct sw__blocks {
+    struct sw__slabs slabs;
+    struct sw__extents extents;
+    struct sw__meta meta;
+    size_t (*round_large)(size_t size); /* sizes over SW__SMALL_MAX, at most PTRDIFF_MAX / 2 */
+};
+
+/* A heap's state of so many bytes that begins with a struct sw__blocks. NULL when out of memory. */
+void *sw__blocks_create(size_t state_size, const struct sw__config *config,
+                        size_t (*round_large)(size_t));
+
+/* The slots of a strategy whose state begins with a struct sw__blocks; see strategy.h. */
+void sw__blocks_destroy(void *state);
+void *sw__blocks_alloc(void *state, size_t size, size_t alignment, enum sw_tag tag);
+void *sw__blocks_alloc_zeroed(void *state, size_t size, enum sw_tag tag);
+void sw__blocks_free(void *state, void *block);
+bool sw__blocks_resize(void *state, void *block, size_t size);
+size_t sw__blocks_usable_size(void *state, const void *block);
+size_t sw__blocks_trim(void *state);
+void sw__blocks_stats(void *state, struct sw__strategy_stats *stats);
+size_t sw__blocks_largest_free(void *state);
+void sw__blocks_visit_ranges(void *state, sw__range_visitor *visitor, void *context);
+
+#endif
