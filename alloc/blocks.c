@@ -133,3 +133,15 @@ void sw__blocks_visit_ranges(void *state, sw__range_visitor *visitor, void *cont
     struct sw__blocks *blocks = state;
     sw__extents_visit(&blocks->extents, visitor, context);
 }
+
+void sw__blocks_lock_all(void *state) {
+    struct sw__blocks *blocks = state;
+    sw__lock(&blocks->slabs.lock);
+    sw__lock(&blocks->extents.lock);
+}
+
+void sw__blocks_unlock_all(void *state) {
+    struct sw__blocks *blocks = state;
+    sw__unlock(&blocks->extents.lock);
+    sw__unlock(&blocks->slabs.lock);
+}

@@ -12,10 +12,12 @@
 #include "observe/ledger.h"
 #include "options.h"
 #include "os.h"
+#include "slabs.h"
 #include "strategy.h"
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -313,6 +315,36 @@ void sw_heap_destroy(sw_heap *heap) {
 
 const char *sw_heap_strategy(const sw_heap *heap) {
     return heap->strategy->name;
+}
+
+/* ---- Fork: a child must find every lock free ------------------------------------------------- */
+
+static void before_fork(void) {
+    sw__lock(&all_heaps.lock);
+    for (struct sw_heap *heap = all_heaps.first; heap; heap = heap->next) {
+        if (heap->ledger)
+            sw__ledger_lock(heap->ledger);
+        sw__lock(&heap->look_lock);
+        if (heap->strategy->lock_all)
+            heap->strategy->lock_all(heap->state);
+    }
+    sw__slabs_lock_threads();
+}
+
+static void after_fork(void) {
+    sw__slabs_unlock_threads();
+    for (struct sw_heap *heap = all_heaps.first; heap; heap = heap->next) {
+        if (heap->strategy->unlock_all)
+            heap->strategy->unlock_all(heap->state);
+        sw__unlock(&heap->look_lock);
+        if (heap->ledger)
+            sw__ledger_unlock(heap->ledger);
+    }
+    sw__unlock(&all_heaps.lock);
+}
+
+__attribute__((constructor)) static void mind_forks(void) {
+    pthread_atfork(before_fork, after_fork, after_fork);
 }
 
 /* ---- Blocks ---------------------------------------------------------------------------------- */

@@ -434,11 +434,21 @@ struct sw__cache *sw__slabs_make_cache(struct sw__slabs *slabs) {
     struct sw__thread_caches *mine = sw__my_caches ? sw__my_caches : make_table();
     if (!mine)
         return NULL;
+    if (mine->by_slot[slabs->slot]) /* making the table may have allocated, and come here before */
+        return mine->by_slot[slabs->slot];
     struct sw__cache *cache = adopt_orphan(slabs);
     if (!cache)
         cache = new_cache(slabs);
     mine->by_slot[slabs->slot] = cache;
     return cache;
+}
+
+void sw__slabs_lock_threads(void) {
+    sw__lock(&threads.lock);
+}
+
+void sw__slabs_unlock_threads(void) {
+    sw__unlock(&threads.lock);
 }
 
 /* ---- Life ------------------------------------------------------------------------------------ */

@@ -132,6 +132,11 @@ void sw__slabs_free_remote(struct sw__slab *slab, void *block);
  * extents: trim those. */
 void sw__slabs_collect(struct sw__slabs *slabs);
 
+/* Round a fork: the lock over all threads' tables. What other threads had cached is out of the
+ * child's reach, as their threads are: they may have been at work on it. */
+void sw__slabs_lock_threads(void);
+void sw__slabs_unlock_threads(void);
+
 /* Usable bytes of live blocks. */
 size_t sw__slabs_allocated(struct sw__slabs *slabs);
 /* Bytes of the extents that are slabs. */

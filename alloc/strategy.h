@@ -76,6 +76,10 @@ struct sw__strategy {
     /* Optional: NULL means the ranges are not to be known (libc's), and resident is measured as the
      * growth of the process. */
     void (*visit_ranges)(void *state, sw__range_visitor *visitor, void *context);
+    /* Round a fork: takes every lock of the state, and gives them all up again in parent and child.
+     * Optional: NULL means it has none, or sees to it by itself. */
+    void (*lock_all)(void *state);
+    void (*unlock_all)(void *state);
     /* Destroying the state does not end its blocks: heap.c frees each by itself first. */
     bool blocks_outlive_state;
 };

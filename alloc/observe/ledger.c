@@ -395,6 +395,16 @@ int sw__ledger_visit(struct sw__ledger *ledger, int (*visitor)(const struct sw_b
     return answer;
 }
 
+/* ---- Fork ------------------------------------------------------------------------------------ */
+
+void sw__ledger_lock(struct sw__ledger *ledger) {
+    sw__lock(&ledger->lock);
+}
+
+void sw__ledger_unlock(struct sw__ledger *ledger) {
+    sw__unlock(&ledger->lock);
+}
+
 /* ---- Its life -------------------------------------------------------------------------------- */
 
 struct sw__ledger *sw__ledger_create(void) {

@@ -48,4 +48,8 @@ void sw__ledger_stats(struct sw__ledger *ledger, struct sw_stats *stats);
 int sw__ledger_visit(struct sw__ledger *ledger, int (*visitor)(const struct sw_block *, void *),
                      void *context);
 
+/* Round a fork. */
+void sw__ledger_lock(struct sw__ledger *ledger);
+void sw__ledger_unlock(struct sw__ledger *ledger);
+
 #endif

@@ -319,6 +319,18 @@ static void visit_ranges(void *state, sw__range_visitor *visitor, void *context)
     sw__extents_visit(&arena->extents, visitor, context);
 }
 
+static void lock_all(void *state) {
+    struct arena *arena = state;
+    sw__lock(&arena->lock);
+    sw__lock(&arena->extents.lock);
+}
+
+static void unlock_all(void *state) {
+    struct arena *arena = state;
+    sw__unlock(&arena->extents.lock);
+    sw__unlock(&arena->lock);
+}
+
 const struct sw__strategy sw__strategy_arena = {
     .name = "arena",
     .summary = "bump allocation, given back whole at step end",
@@ -334,4 +346,6 @@ const struct sw__strategy sw__strategy_arena = {
     .stats = stats,
     .largest_free = largest_free,
     .visit_ranges = visit_ranges,
+    .lock_all = lock_all,
+    .unlock_all = unlock_all,
 };

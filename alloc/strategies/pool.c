@@ -365,6 +365,18 @@ static void visit_ranges(void *state, sw__range_visitor *visitor, void *context)
     sw__extents_visit(&pool->extents, visitor, context);
 }
 
+static void lock_all(void *state) {
+    struct pool *pool = state;
+    sw__lock(&pool->lock);
+    sw__lock(&pool->extents.lock);
+}
+
+static void unlock_all(void *state) {
+    struct pool *pool = state;
+    sw__unlock(&pool->extents.lock);
+    sw__unlock(&pool->lock);
+}
+
 const struct sw__strategy sw__strategy_pool = {
     .name = "pool",
     .summary = "pooled extents: best fit, split, coalesced at once",
@@ -379,4 +391,6 @@ const struct sw__strategy sw__strategy_pool = {
     .stats = stats,
     .largest_free = largest_free,
     .visit_ranges = visit_ranges,
+    .lock_all = lock_all,
+    .unlock_all = unlock_all,
 };
