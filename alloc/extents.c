@@ -26,6 +26,7 @@ struct sw__region {
     struct sw__region *next;
     struct sw__extent *last;     /* ends at the frontier; NULL while nothing is committed */
     struct sw__extent **by_page; /* the live extent that begins on the page */
+    uint64_t *touched;           /* a bit per page */
     uint64_t *huge;              /* a bit per huge page: advised */
 };
 
@@ -77,12 +78,6 @@ static struct sw__treap_node **tree_of(struct sw__extents *extents, enum sw__ext
     return state == SW__EXTENT_DIRTY ? &extents->dirty : &extents->clean;
 }
 
-static void plant(struct sw__extents *extents, struct sw__extent *extent,
-                  enum sw__extent_state state) {
-    extent->state = state;
-    sw__treap_insert(tree_of(extents, state), &extent->node);
-}
-
 static void uproot(struct sw__extents *extents, struct sw__extent *extent) {
     sw__treap_remove(tree_of(extents, extent->state), &extent->node);
 }
@@ -121,23 +116,63 @@ static bool is_free(const struct sw__extent *extent) {
     return extent && extent->state != SW__EXTENT_LIVE;
 }
 
-/* Makes an extent that is in no tree free, joined with its free neighbours. Dirty if any is. */
-static void release(struct sw__extents *extents, struct sw__extent *extent,
-                    enum sw__extent_state state) {
+/* ---- Touched pages --------------------------------------------------------------------------- */
+
+static size_t page_index(const struct sw__region *region, const char *address) {
+    return (size_t)(address - region->start) >> SW__PAGE_SHIFT;
+}
+
+/* The bits of a word that belong to pages [first, last). */
+static uint64_t bits_in_word(size_t word, size_t first, size_t last) {
+    uint64_t bits = ~UINT64_C(0);
+    if (first > word * 64)
+        bits &= ~UINT64_C(0) << (first - word * 64);
+    if (last < (word + 1) * 64)
+        bits &= ~UINT64_C(0) >> ((word + 1) * 64 - last);
+    return bits;
+}
+
+/* Bytes of touched pages in the range. */
+static size_t touched_bytes(const struct sw__region *region, const char *start, size_t size) {
+    size_t first = page_index(region, start), last = first + (size >> SW__PAGE_SHIFT);
+    size_t pages = 0;
+    for (size_t word = first / 64; word * 64 < last; word++)
+        pages +=
+            (size_t)__builtin_popcountll(region->touched[word] & bits_in_word(word, first, last));
+    return pages << SW__PAGE_SHIFT;
+}
+
+/* Marks the range as touched, or as not; held follows. */
+static void mark_touched(struct sw__extents *extents, struct sw__region *region, const char *start,
+                         size_t size, bool touched) {
+    size_t before = touched_bytes(region, start, size);
+    size_t first = page_index(region, start), last = first + (size >> SW__PAGE_SHIFT);
+    for (size_t word = first / 64; word * 64 < last; word++) {
+        uint64_t bits = bits_in_word(word, first, last);
+        region->touched[word] =
+            touched ? region->touched[word] | bits : region->touched[word] & ~bits;
+    }
+    extents->held += (touched ? size : 0) - before;
+}
+
+static void plant(struct sw__extents *extents, struct sw__extent *extent) {
+    bool dirty = touched_bytes(extent->region, sw__extent_start(extent), sw__extent_size(extent));
+    extent->state = dirty ? SW__EXTENT_DIRTY : SW__EXTENT_CLEAN;
+    sw__treap_insert(tree_of(extents, extent->state), &extent->node);
+}
+
+/* Makes an extent that is in no tree free, joined with its free neighbours. */
+static void release(struct sw__extents *extents, struct sw__extent *extent) {
     if (is_free(extent->after)) {
-        if (extent->after->state == SW__EXTENT_DIRTY)
-            state = SW__EXTENT_DIRTY;
         uproot(extents, extent->after);
         join(extents, extent);
     }
     if (is_free(extent->before)) {
         extent = extent->before;
-        if (extent->state == SW__EXTENT_DIRTY)
-            state = SW__EXTENT_DIRTY;
         uproot(extents, extent);
         join(extents, extent);
     }
-    plant(extents, extent, state);
+    plant(extents, extent);
 }
 
 /* ---- Huge pages ------------------------------------------------------------------------------ */
@@ -178,6 +213,10 @@ static size_t free_at_frontier(const struct sw__region *region) {
     return is_free(region->last) ? sw__extent_size(region->last) : 0;
 }
 
+static size_t touched_words(size_t size) {
+    return (size >> SW__PAGE_SHIFT) / 64 + 1;
+}
+
 static size_t huge_words(size_t size) {
     return (size >> SW__HUGE_PAGE_SHIFT) / 64 + 1;
 }
@@ -192,12 +231,15 @@ static struct sw__region *make_region(struct sw__extents *extents, size_t size) 
         }
     }
     size_t by_page = (size >> SW__PAGE_SHIFT) * sizeof(struct sw__extent *);
+    size_t touched = touched_words(size) * sizeof(uint64_t);
     size_t huge = huge_words(size) * sizeof(uint64_t);
-    struct sw__region *region = sw__meta_alloc(extents->meta, sizeof *region + by_page + huge);
+    struct sw__region *region =
+        sw__meta_alloc(extents->meta, sizeof *region + by_page + touched + huge);
     if (!region)
         return NULL;
     region->by_page = (struct sw__extent **)(region + 1);
-    region->huge = (uint64_t *)((char *)region->by_page + by_page);
+    region->touched = (uint64_t *)((char *)region->by_page + by_page);
+    region->huge = region->touched + touched_words(size);
     region->size = size;
     region->extents = extents;
     return region;
@@ -268,8 +310,7 @@ static bool move_frontier(struct sw__extents *extents, struct sw__region *region
     if (region->last)
         region->last->after = extent;
     region->last = extent;
-    /* Joining makes a large dirty extent of a small dirty one: harmless, it is about to be cut. */
-    release(extents, extent, SW__EXTENT_CLEAN);
+    release(extents, extent);
     return true;
 }
 
@@ -321,20 +362,21 @@ static struct sw__extent *find_fit(struct sw__extents *extents, size_t size, siz
 /* Cuts the wanted part out of a free extent and makes it live. Needs two spares. */
 static struct sw__extent *carve(struct sw__extents *extents, struct sw__extent *extent, size_t size,
                                 size_t alignment) {
-    enum sw__extent_state state = extent->state;
     size_t gap = gap_before(extent, alignment);
     uproot(extents, extent);
     if (gap) {
         struct sw__extent *rest = cut(extents, extent, gap);
-        plant(extents, extent, state);
+        plant(extents, extent);
         extent = rest;
     }
     if (extent->node.size > size)
-        plant(extents, cut(extents, extent, size), state);
+        plant(extents, cut(extents, extent, size));
+    char *start = sw__extent_start(extent);
     extent->state = SW__EXTENT_LIVE;
-    extent->zero = state == SW__EXTENT_CLEAN;
+    extent->zero = touched_bytes(extent->region, start, size) == 0;
     extent->holder = NULL;
-    *page_entry(extent->region, sw__extent_start(extent)) = extent;
+    mark_touched(extents, extent->region, start, size, true);
+    *page_entry(extent->region, start) = extent;
     extents->live += size;
     return extent;
 }
@@ -388,13 +430,13 @@ void sw__extents_free(struct sw__extents *extents, struct sw__extent *extent) {
     unmark(extent);
     *page_entry(extent->region, sw__extent_start(extent)) = NULL;
     extents->live -= sw__extent_size(extent);
-    release(extents, extent, SW__EXTENT_DIRTY);
+    release(extents, extent);
     sw__unlock(&extents->lock);
 }
 
 static void shrink(struct sw__extents *extents, struct sw__extent *extent, size_t size) {
     extents->live -= sw__extent_size(extent) - size;
-    release(extents, cut(extents, extent, size), SW__EXTENT_DIRTY);
+    release(extents, cut(extents, extent, size));
 }
 
 /* Takes what is missing from a free extent behind, moving the frontier for it if need be. */
@@ -409,10 +451,10 @@ static bool extend(struct sw__extents *extents, struct sw__extent *extent, size_
             return false;
     }
     struct sw__extent *tail = extent->after;
-    enum sw__extent_state state = tail->state;
     uproot(extents, tail);
     if (tail->node.size > missing)
-        plant(extents, cut(extents, tail, missing), state);
+        plant(extents, cut(extents, tail, missing));
+    mark_touched(extents, region, sw__extent_start(tail), missing, true);
     join(extents, extent);
     extents->live += missing;
     return true;
@@ -449,15 +491,15 @@ void sw__extents_mark(struct sw__extents *extents, struct sw__extent *extent, vo
     sw__unlock(&extents->lock);
 }
 
-/* Purges one free extent; true when it is clean now. Advice goes too: the next holder of these
- * pages may be small. */
-static bool purge(struct sw__extents *extents, struct sw__extent *extent, size_t *released) {
-    size_t resident = sw__os_resident(sw__extent_start(extent), sw__extent_size(extent));
-    if (!sw__os_purge(sw__extent_start(extent), sw__extent_size(extent)))
+/* Purges a part of a free extent; false if the kernel would not. Advice goes too: the next holder
+ * of these pages may be small. */
+static bool purge(struct sw__extents *extents, struct sw__region *region, char *start,
+                  size_t size) {
+    if (!sw__os_purge(start, size))
         return false;
+    mark_touched(extents, region, start, size, false);
     if (extents->huge_pages == SW__HUGE_AUTO)
-        advise(extent->region, sw__extent_start(extent), end_of(extent), false);
-    *released += resident;
+        advise(region, start, start + size, false);
     return true;
 }
 
@@ -467,14 +509,49 @@ static size_t purge_all(struct sw__extents *extents) {
     struct sw__treap_node *refused = NULL;
     while (extents->dirty) {
         struct sw__extent *extent = extent_of(extents->dirty);
+        char *start = sw__extent_start(extent);
+        size_t size = sw__extent_size(extent);
+        size_t resident = sw__os_resident(start, size);
         uproot(extents, extent);
-        if (purge(extents, extent, &released))
-            plant(extents, extent, SW__EXTENT_CLEAN);
-        else
+        if (purge(extents, extent->region, start, size)) {
+            plant(extents, extent);
+            released += resident;
+        } else {
             sw__treap_insert(&refused, &extent->node);
+        }
     }
     extents->dirty = refused;
     return released;
+}
+
+/* Where the last `wanted` touched bytes of the extent begin, or its start if it has fewer. */
+static char *start_of_last_touched(const struct sw__extent *extent, size_t wanted) {
+    const struct sw__region *region = extent->region;
+    size_t first = page_index(region, sw__extent_start(extent));
+    size_t page = first + (sw__extent_size(extent) >> SW__PAGE_SHIFT);
+    for (size_t found = 0; page > first && found < wanted;) {
+        page--;
+        if (region->touched[page / 64] >> (page % 64) & 1)
+            found += SW__PAGE;
+    }
+    return region->start + (page << SW__PAGE_SHIFT);
+}
+
+void sw__extents_hold_no_more_than(struct sw__extents *extents, size_t bytes) {
+    if (atomic_load_explicit(&extents->held, memory_order_relaxed) <= bytes)
+        return;
+    sw__lock(&extents->lock);
+    while (extents->held > bytes && extents->dirty) {
+        struct sw__extent *extent = extent_of(sw__treap_largest(extents->dirty));
+        char *end = end_of(extent);
+        char *start = start_of_last_touched(extent, extents->held - bytes);
+        uproot(extents, extent);
+        bool purged = purge(extents, extent->region, start, (size_t)(end - start));
+        plant(extents, extent);
+        if (!purged)
+            break;
+    }
+    sw__unlock(&extents->lock);
 }
 
 static void release_free_regions(struct sw__extents *extents) {
@@ -489,6 +566,7 @@ static void release_free_regions(struct sw__extents *extents) {
         uproot(extents, region->last);
         keep_spare(extents, region->last);
         extents->reserved.current -= region->committed;
+        mark_touched(extents, region, region->start, region->committed, false);
         sw__page_map_set(region->start, region->committed, NULL);
         sw__os_release(region->start, region->size);
         keep_spare_region(extents, region);
@@ -516,13 +594,6 @@ size_t sw__extents_largest_free(struct sw__extents *extents) {
     size_t size = largest ? largest->size : 0;
     sw__unlock(&extents->lock);
     return size;
-}
-
-size_t sw__extents_live(struct sw__extents *extents) {
-    sw__lock(&extents->lock);
-    size_t live = extents->live;
-    sw__unlock(&extents->lock);
-    return live;
 }
 
 void sw__extents_stats(struct sw__extents *extents, struct sw__strategy_stats *stats) {

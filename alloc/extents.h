@@ -6,8 +6,9 @@
  *   frontier  where a region's committed part ends; it moves up, and only trim takes a region away
  *   extent    a run of pages in a region's committed part, live or free. Two free extents never
  *             touch: what is freed coalesces with its neighbours at once
- *   dirty     a free extent that may hold physical pages; a clean one is known to hold none and
- *             reads as zero
+ *   touched   a page that was part of a live extent and has not been purged since: it may be
+ *             physically there. A page that is not touched is not there, and reads as zero
+ *   dirty     a free extent with touched pages; a clean one has none
  *
  * Invariants: the extents of a region cover [start, frontier) without gap or overlap. reserved is
  * the sum of all committed parts; live is the sum of live extents.
@@ -51,7 +52,8 @@ struct sw__extents {
     struct sw__region *spare_regions;
     struct sw__extent *spare_extents;
     struct sw_level reserved;
-    size_t live;
+    _Atomic(size_t) live; /* both may be read without the lock */
+    _Atomic(size_t) held;
 };
 
 void sw__extents_init(struct sw__extents *extents, struct sw__meta *meta,
@@ -85,10 +87,16 @@ void sw__extents_mark(struct sw__extents *extents, struct sw__extent *extent, vo
  * the bytes that were physically there. */
 size_t sw__extents_trim(struct sw__extents *extents);
 
+/* Gives pages of free extents back, of the largest first, until no more than so many bytes are held
+ * or nothing is left to give. Whole regions stay. */
+void sw__extents_hold_no_more_than(struct sw__extents *extents, size_t bytes);
+
 void sw__extents_visit(struct sw__extents *extents, sw__range_visitor *visitor, void *context);
 size_t sw__extents_largest_free(struct sw__extents *extents);
 /* Bytes of live extents. */
-size_t sw__extents_live(struct sw__extents *extents);
+static inline size_t sw__extents_live(const struct sw__extents *extents) {
+    return atomic_load_explicit(&extents->live, memory_order_relaxed);
+}
 /* Fills in reserved and metadata. */
 void sw__extents_stats(struct sw__extents *extents, struct sw__strategy_stats *stats);
 

@@ -8,4 +8,5 @@
     SEPARATE(jemalloc, "jemalloc itself through its own API, an arena per heap")                   \
     BUILT_IN(pool)                                                                                 \
     BUILT_IN(sizeclass)                                                                            \
-    BUILT_IN(arena)
+    BUILT_IN(arena)                                                                                \
+    BUILT_IN(auto)

@@ -1,0 +1,139 @@
+/*
+ * auto - the one to take when in doubt: small blocks from slabs as sizeclass has them, tensors as
+ * extents of their exact pages as pool has them, and free memory kept by what recent work needed.
+ *
+ * Time is counted in work, not by a clock. A period is a step where steps are marked, and otherwise
+ * as many bytes of large blocks as PERIOD_TURNS times the most that lived at once in the period
+ * before: long enough to hold a step. The heap keeps as many physical pages as the deepest of the
+ * last KEPT_PERIODS periods needed, and gives back what is above it, the largest free extents
+ * first. So a spike is forgotten after a few steps, and steady work neither faults nor calls the
+ * system.
+ */
+#include "blocks.h"
+
+#define KEPT_PERIODS 4
+#define PERIOD_TURNS 4
+
+struct auto_heap {
+    struct sw__blocks blocks;     /* first: the slots of blocks.h work on it */
+    struct sw__lock lock;         /* guards the rest */
+    size_t deepest[KEPT_PERIODS]; /* the most that lived at once, this period first */
+    size_t turned_over;           /* bytes of large blocks allocated in this period */
+    bool steps_are_marked;
+};
+
+/* What may stay free beside what is live: rounding and holes of a few. */
+static size_t slack(size_t needed) {
+    return needed / 64 + ((size_t)1 << 20);
+}
+
+static size_t exact(size_t size) {
+    return size;
+}
+
+static void *create(const struct sw__config *config) {
+    return sw__blocks_create(sizeof(struct auto_heap), config, exact);
+}
+
+static size_t needed_of_late(const struct auto_heap *heap) {
+    size_t deepest = heap->deepest[0];
+    for (int i = 1; i < KEPT_PERIODS; i++)
+        if (heap->deepest[i] > deepest)
+            deepest = heap->deepest[i];
+    return deepest;
+}
+
+static void end_period(struct auto_heap *heap) {
+    for (int i = KEPT_PERIODS - 1; i > 0; i--)
+        heap->deepest[i] = heap->deepest[i - 1];
+    heap->deepest[0] = sw__extents_live(&heap->blocks.extents);
+    heap->turned_over = 0;
+}
+
+/* Notes a large block that was just allocated. */
+static void note_large(struct auto_heap *heap, size_t size) {
+    size_t live = sw__extents_live(&heap->blocks.extents);
+    sw__lock(&heap->lock);
+    if (live > heap->deepest[0])
+        heap->deepest[0] = live;
+    heap->turned_over += size;
+    if (!heap->steps_are_marked && heap->turned_over > PERIOD_TURNS * heap->deepest[0])
+        end_period(heap);
+    sw__unlock(&heap->lock);
+}
+
+/* Gives back what is held above what was needed of late. */
+static void give_excess_back(struct auto_heap *heap) {
+    sw__lock(&heap->lock);
+    size_t needed = needed_of_late(heap);
+    sw__unlock(&heap->lock);
+    sw__extents_hold_no_more_than(&heap->blocks.extents, needed + slack(needed));
+}
+
+static void *alloc(void *state, size_t size, size_t alignment, enum sw_tag tag) {
+    void *block = sw__blocks_alloc(state, size, alignment, tag);
+    if (__builtin_expect(size > SW__SMALL_MAX, 0) && block)
+        note_large(state, size);
+    return block;
+}
+
+static void *alloc_zeroed(void *state, size_t size, enum sw_tag tag) {
+    void *block = sw__blocks_alloc_zeroed(state, size, tag);
+    if (__builtin_expect(size > SW__SMALL_MAX, 0) && block)
+        note_large(state, size);
+    return block;
+}
+
+static void give_back(void *state, void *block) {
+    bool large = !sw__slab_of(block);
+    sw__blocks_free(state, block);
+    if (large)
+        give_excess_back(state);
+}
+
+static void step_begin(void *state) {
+    struct auto_heap *heap = state;
+    sw__lock(&heap->lock);
+    heap->steps_are_marked = true;
+    sw__unlock(&heap->lock);
+}
+
+static void step_end(void *state) {
+    struct auto_heap *heap = state;
+    sw__lock(&heap->lock);
+    end_period(heap);
+    sw__unlock(&heap->lock);
+    give_excess_back(heap);
+}
+
+static void lock_all(void *state) {
+    struct auto_heap *heap = state;
+    sw__lock(&heap->lock);
+    sw__blocks_lock_all(state);
+}
+
+static void unlock_all(void *state) {
+    struct auto_heap *heap = state;
+    sw__blocks_unlock_all(state);
+    sw__unlock(&heap->lock);
+}
+
+const struct sw__strategy sw__strategy_auto = {
+    .name = "auto",
+    .summary = "small sizes as sizeclass, tensors as pool, keeps what recent steps needed",
+    .create = create,
+    .destroy = sw__blocks_destroy,
+    .alloc = alloc,
+    .alloc_zeroed = alloc_zeroed,
+    .free = give_back,
+    .resize = sw__blocks_resize,
+    .usable_size = sw__blocks_usable_size,
+    .step_begin = step_begin,
+    .step_end = step_end,
+    .trim = sw__blocks_trim,
+    .stats = sw__blocks_stats,
+    .largest_free = sw__blocks_largest_free,
+    .visit_ranges = sw__blocks_visit_ranges,
+    .lock_all = lock_all,
+    .unlock_all = unlock_all,
+};
