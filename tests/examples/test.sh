@@ -5,6 +5,8 @@ set -euo pipefail
 examples=$STEPWELL_SOURCE_DIR/examples
 prefix=$STEPWELL_BUILD_DIR/package/prefix
 work=$STEPWELL_BUILD_DIR/examples/$1
+strategies=$(sed -n 's/.*\(BUILT_IN\|SEPARATE\)(\([a-z]*\)[,)].*/\2/p' \
+    "$STEPWELL_SOURCE_DIR/alloc/strategies.h")
 
 fail() {
     echo "$*" >&2
@@ -21,8 +23,8 @@ build() {
 case_link() {
     build link
     local strategy said counts='1048576 bytes requested, 5242880 at the peak; 2 steps, 0 survivors'
-    for strategy in system jemalloc pool sizeclass arena; do
-        said=$(build/steps $strategy) || fail "steps $strategy failed"
+    for strategy in $strategies; do
+        said=$(build/steps "$strategy") || fail "steps $strategy failed"
         [[ $said == "$strategy: $counts" ]] || fail "steps $strategy said: $said"
     done
     ! said=$(build/steps poool 2>&1) || fail "steps poool did not fail"
