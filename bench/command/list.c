@@ -18,7 +18,8 @@ static const char doc[] =
     "  stepwell list\n"
     "  stepwell list --json | python3 -m json.tool\n"
     "\n"
-    "Exit code: 0 done, 1 the results could not be written, 2 the command line is wrong.\n";
+    "Exit code: 0 done, 1 the results could not be written, 2 the command line\n"
+    "is wrong.\n";
 
 static const struct argp_child children[] = {{&output_plain_argp, 0, NULL, 0}, {0}};
 

@@ -224,7 +224,12 @@ const char *format_digits(char *text, size_t size, double value) {
 }
 
 const char *format_mib(char *text, size_t size, double bytes) {
-    return format_digits(text, size, bytes / (1 << 20));
+    double mib = bytes / (1 << 20);
+    if (fabs(mib) >= 0.0995 || mib == 0 || isnan(mib)) {
+        return format_digits(text, size, mib);
+    }
+    snprintf(text, size, "%.2f", mib); /* pages less do not matter to anyone */
+    return text;
 }
 
 const char *format_bytes(char *text, size_t size, double bytes) {

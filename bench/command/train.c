@@ -19,13 +19,13 @@ static const char doc[] =
     "\vExamples:\n"
     "  stepwell train\n"
     "  stepwell train --strategy arena --steps 200 --json\n"
-    "  stepwell train --model mnist --data ../shared/data/mnist --threads 2\n"
+    "  stepwell train --model mnist --data DIR --threads 2\n"
     "  stepwell train --strategy pool --conf huge_pages:never,limit:64M\n"
     "\n"
     "`current` is after the last training step, while the parameters still live.\n"
     "\n"
-    "Exit code: 0 done, 1 the training failed (bad data, no memory), 2 the command line is "
-    "wrong.\n";
+    "Exit code: 0 done, 1 the training failed (bad data, no memory), 2 the\n"
+    "command line is wrong.\n";
 
 struct train_arguments {
     struct training_options training;

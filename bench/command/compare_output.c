@@ -1,0 +1,301 @@
+/*
+ * compare_output.c - a comparison as a table with words, as JSON, as CSV. All three are made from
+ * the one list in measures.h.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "compare.h"
+#include "facts.h"
+#include "output.h"
+#include "recommend.h"
+#include "table.h"
+
+enum { TEXT = 40, KEY = 64 };
+
+static const struct run *first_run(const struct row *row) {
+    return &row->runs[0];
+}
+
+/* ---- The table ------------------------------------------------------------------------------- */
+
+/* Do the runs of some row differ by more than a percent, and enough to be printed differently? Only
+ * then are the lowest and the highest shown. */
+static bool has_spread(const struct comparison *comparison, enum measure measure) {
+    char low[TEXT];
+    char high[TEXT];
+    for (size_t i = 0; i < comparison->count; i++) {
+        const struct spread *spread = &comparison->rows[i].spreads[measure];
+        format_measure(low, sizeof low, measure, spread->min);
+        format_measure(high, sizeof high, measure, spread->max);
+        if (spread->max - spread->min > 0.01 * spread->max && strcmp(low, high) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void add_median(struct table *table, const struct comparison *comparison,
+                       enum measure measure) {
+    char text[TEXT];
+    size_t column = table_column(table, measure_infos[measure].header, ALIGN_RIGHT);
+    for (size_t row = 0; row < comparison->count; row++) {
+        bool best = is_best(measure, comparison->rows, comparison->count, row);
+        double median = comparison->rows[row].spreads[measure].median;
+        table_set(table, row, column, best ? MARK_BEST : MARK_NONE, "%s",
+                  format_measure(text, sizeof text, measure, median));
+    }
+}
+
+static void add_spread(struct table *table, const struct comparison *comparison,
+                       enum measure measure) {
+    char low[TEXT];
+    char high[TEXT];
+    size_t column = table_column(table, "min..max", ALIGN_LEFT);
+    for (size_t row = 0; row < comparison->count; row++) {
+        const struct spread *spread = &comparison->rows[row].spreads[measure];
+        format_measure(low, sizeof low, measure, spread->min);
+        format_measure(high, sizeof high, measure, spread->max);
+        table_set(table, row, column, MARK_NONE, "%s..%s", low, high);
+    }
+}
+
+static void add_training(struct table *table, const struct comparison *comparison) {
+    size_t loss = table_column(table, "final\nloss", ALIGN_RIGHT);
+    size_t accuracy = table_column(table, "accuracy\n%", ALIGN_RIGHT);
+    for (size_t row = 0; row < comparison->count; row++) {
+        const struct run *run = first_run(&comparison->rows[row]);
+        table_set(table, row, loss, MARK_NONE, "%.6f", run->final_loss);
+        table_set(table, row, accuracy, MARK_NONE, "%.2f", 100 * run->accuracy);
+    }
+}
+
+static void print_table(const struct comparison *comparison, bool colour) {
+    struct table table;
+    table_init(&table);
+    table_column(&table, "strategy", ALIGN_LEFT);
+    for (size_t i = 0; i < comparison->count; i++) {
+        table_set(&table, table_row(&table), 0, MARK_NONE, "%s", comparison->rows[i].strategy);
+    }
+    for (int measure = 0; measure < MEASURE_COUNT; measure++) {
+        if (measure_infos[measure].place != IN_TABLE) {
+            continue;
+        }
+        add_median(&table, comparison, measure);
+        if (has_spread(comparison, measure)) {
+            add_spread(&table, comparison, measure);
+        }
+    }
+    add_training(&table, comparison);
+    table_print(&table, stdout, colour, output_width(stdout));
+    table_free(&table);
+}
+
+/* ---- The words ------------------------------------------------------------------------------- */
+
+static size_t batch_of(const struct training_options *training) {
+    return training->batch ? training->batch : chosen_recipe(training)->batch;
+}
+
+static void print_heading(const struct comparison *comparison) {
+    const struct training_options *training = &comparison->training;
+    struct facts facts;
+    char memory[TEXT];
+    read_facts(&facts);
+    printf("%s: ", chosen_recipe(training)->name);
+    if (training->steps) {
+        printf("%zu steps", training->steps);
+    } else {
+        printf("%zu epochs", chosen_recipe(training)->epochs);
+    }
+    printf(", batch %zu, %u thread%s, seed %llu; %zu run%s of each strategy, medians\n",
+           batch_of(training), training->threads, training->threads == 1 ? "" : "s",
+           (unsigned long long)training->seed, comparison->runs, comparison->runs == 1 ? "" : "s");
+    printf("%s, %zu core%s, %s, %s, %s, huge pages: %s\n\n", facts.cpu, facts.cores,
+           facts.cores == 1 ? "" : "s", format_bytes(memory, sizeof memory, (double)facts.memory),
+           facts.kernel, facts.libc, *facts.huge_pages ? facts.huge_pages : "none");
+}
+
+static void print_each_result(const struct comparison *comparison) {
+    for (size_t i = 0; i < comparison->count; i++) {
+        const struct row *row = &comparison->rows[i];
+        for (size_t run = 0; run < row->count; run++) {
+            printf("  %-12s loss %.17g, weights %016llx\n", row->strategy,
+                   row->runs[run].final_loss, (unsigned long long)row->runs[run].weights_hash);
+        }
+    }
+}
+
+/* A fact computed from the results; when it does not hold, memory is not all that differs. */
+static void print_agreement(const struct comparison *comparison, bool colour) {
+    bool losses = losses_agree(comparison->rows, comparison->count);
+    bool weights = weights_agree(comparison->rows, comparison->count);
+    const struct run *run = first_run(&comparison->rows[0]);
+    if (losses && weights) {
+        printf("The losses agree to the last bit in all %zu runs, and so do the final weights "
+               "(%016llx).\n",
+               comparison->count * comparison->runs, (unsigned long long)run->weights_hash);
+        return;
+    }
+    printf("%sWARNING: the %s differ between runs, so these are not the same trainings:%s\n",
+           colour ? "\033[1;31m" : "", losses ? "weights" : "losses", colour ? "\033[0m" : "");
+    print_each_result(comparison);
+}
+
+/* Words filled into lines of at most `width` columns. */
+static void print_filled(const char *text, int width) {
+    int used = 0;
+    while (*text) {
+        int length = (int)strcspn(text, " ");
+        if (used > 0 && used + 1 + length > width) {
+            putchar('\n');
+            used = 0;
+        }
+        used += printf("%s%.*s", used > 0 ? " " : "", length, text);
+        text += length;
+        text += strspn(text, " ");
+    }
+    putchar('\n');
+}
+
+static void print_comparison(const struct comparison *comparison) {
+    bool colour = wants_colour(stdout, comparison->output.colour);
+    struct recommendation recommendation;
+    print_heading(comparison);
+    print_table(comparison, colour);
+    printf("\n* the best of its column\n\n");
+    print_agreement(comparison, colour);
+    recommend(comparison->rows, comparison->count, &recommendation);
+    print_filled(recommendation.text, output_width(stdout));
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------ */
+
+static void add_spread_json(cJSON *object, const char *key, const struct spread *spread) {
+    char longer[KEY];
+    add_number(object, key, spread->median);
+    snprintf(longer, sizeof longer, "%s_min", key);
+    add_number(object, longer, spread->min);
+    snprintf(longer, sizeof longer, "%s_max", key);
+    add_number(object, longer, spread->max);
+}
+
+static cJSON *row_json(const struct row *row) {
+    cJSON *object = cJSON_CreateObject();
+    cJSON_AddStringToObject(object, "strategy", row->strategy);
+    add_number(object, "final_loss", first_run(row)->final_loss);
+    add_number(object, "accuracy", first_run(row)->accuracy);
+    add_hash(object, "weights_hash", first_run(row)->weights_hash);
+    for (int measure = 0; measure < MEASURE_COUNT; measure++) {
+        add_spread_json(object, measure_infos[measure].key, &row->spreads[measure]);
+    }
+    return object;
+}
+
+static cJSON *settings_json(const struct comparison *comparison) {
+    const struct training_options *training = &comparison->training;
+    cJSON *json = cJSON_CreateObject();
+    cJSON_AddStringToObject(json, "model", chosen_recipe(training)->name);
+    if (training->data_dir) {
+        cJSON_AddStringToObject(json, "data", training->data_dir);
+    }
+    if (training->conf) {
+        cJSON_AddStringToObject(json, "conf", training->conf);
+    }
+    if (training->steps) {
+        add_bytes(json, "steps", training->steps);
+    }
+    add_bytes(json, "epochs", chosen_recipe(training)->epochs);
+    add_bytes(json, "batch", batch_of(training));
+    add_bytes(json, "threads", training->threads);
+    add_bytes(json, "seed", training->seed);
+    return json;
+}
+
+static cJSON *recommendation_json(const struct comparison *comparison) {
+    struct recommendation recommendation;
+    recommend(comparison->rows, comparison->count, &recommendation);
+    cJSON *json = cJSON_CreateObject();
+    const char *strategy =
+        recommendation.given ? comparison->rows[recommendation.row].strategy : NULL;
+    cJSON_AddItemToObject(json, "strategy",
+                          strategy ? cJSON_CreateString(strategy) : cJSON_CreateNull());
+    cJSON_AddStringToObject(json, "text", recommendation.text);
+    return json;
+}
+
+static bool write_comparison_json(const struct comparison *comparison) {
+    struct facts facts;
+    read_facts(&facts);
+    cJSON *json = cJSON_CreateObject();
+    cJSON *rows = cJSON_CreateArray();
+    cJSON_AddStringToObject(json, "stepwell", sw_version());
+    cJSON_AddItemToObject(json, "machine", facts_json(&facts));
+    cJSON_AddItemToObject(json, "settings", settings_json(comparison));
+    add_bytes(json, "runs", comparison->runs);
+    cJSON_AddBoolToObject(json, "losses_agree", losses_agree(comparison->rows, comparison->count));
+    cJSON_AddBoolToObject(json, "weights_agree",
+                          weights_agree(comparison->rows, comparison->count));
+    cJSON_AddBoolToObject(json, "resident_peak_exact", comparison->peak_was_reset);
+    for (size_t i = 0; i < comparison->count; i++) {
+        cJSON_AddItemToArray(rows, row_json(&comparison->rows[i]));
+    }
+    cJSON_AddItemToObject(json, "rows", rows);
+    cJSON_AddItemToObject(json, "recommendation", recommendation_json(comparison));
+    bool good = write_json(comparison->output.json, json);
+    cJSON_Delete(json);
+    return good;
+}
+
+/* ---- CSV ------------------------------------------------------------------------------------- */
+
+static void write_csv_header(FILE *file) {
+    static const char *const suffixes[] = {"", "_min", "_max"};
+    csv_text(file, true, "strategy");
+    csv_text(file, false, "final_loss");
+    csv_text(file, false, "accuracy");
+    for (int measure = 0; measure < MEASURE_COUNT; measure++) {
+        for (int i = 0; i < 3; i++) {
+            fprintf(file, ",%s%s", measure_infos[measure].key, suffixes[i]);
+        }
+    }
+    fputc('\n', file);
+}
+
+static void write_csv_row(FILE *file, const struct row *row) {
+    csv_text(file, true, row->strategy);
+    csv_number(file, false, first_run(row)->final_loss);
+    csv_number(file, false, first_run(row)->accuracy);
+    for (int measure = 0; measure < MEASURE_COUNT; measure++) {
+        csv_number(file, false, row->spreads[measure].median);
+        csv_number(file, false, row->spreads[measure].min);
+        csv_number(file, false, row->spreads[measure].max);
+    }
+    fputc('\n', file);
+}
+
+static bool write_comparison_csv(const struct comparison *comparison) {
+    struct output_file output;
+    if (!output_open(&output, comparison->output.csv)) {
+        return false;
+    }
+    write_csv_header(output.file);
+    for (size_t i = 0; i < comparison->count; i++) {
+        write_csv_row(output.file, &comparison->rows[i]);
+    }
+    return output_close(&output);
+}
+
+bool show_comparison(const struct comparison *comparison) {
+    bool good = true;
+    if (wants_table(&comparison->output)) {
+        print_comparison(comparison);
+    }
+    if (comparison->output.json) {
+        good = write_comparison_json(comparison) && good;
+    }
+    if (comparison->output.csv) {
+        good = write_comparison_csv(comparison) && good;
+    }
+    return good;
+}
