@@ -50,6 +50,7 @@ struct nn_recipe {
     size_t layers;                           /* dense ones */
     size_t widths[NN_RECIPE_LAYERS_MAX + 1]; /* inputs, each layer's outputs; the last: classes */
     enum nn_recipe_data data;
+    size_t examples; /* of synthetic data, per epoch */
     enum nn_activation activation;
     enum nn_method method;
     float learning_rate;
@@ -81,7 +82,7 @@ struct nn_train_options {
     size_t batch;     /* 0: the recipe's */
     unsigned threads; /* 0: 1 */
     uint64_t seed;
-    size_t warmup; /* first steps that the times in the result leave out */
+    size_t warmup; /* first steps that the times in the result leave out; at least one step is in */
     void (*on_step)(void *context, const struct nn_progress *progress); /* NULL: none */
     void *context;
     bool evaluate;       /* measure accuracy on the test data at the end */
@@ -92,7 +93,8 @@ struct nn_result {
     double final_loss; /* the last step's */
     double accuracy;   /* share of the test data, 0..1; NAN if not evaluated */
     size_t steps;
-    double step_ms; /* median of the steps after warm-up; wall clock, data loading included */
+    double step_ms; /* median of the last 65,536 steps after warm-up; wall clock, data loading
+                       included */
     double step_ms_min, step_ms_max;
     uint64_t weights_hash; /* FNV-1a of all parameters' bytes at the end */
 };

@@ -1,0 +1,434 @@
+/*
+ * Training: a recipe made into a model, an optimizer and two sources of data; then steps.
+ *
+ * One step is five calls between the heap's step begin and step end: a batch, forward, backward
+ * (with the loss), the batch given back, the update.
+ */
+#include "train.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "data.h"
+#include "model.h"
+#include "optimizer.h"
+#include "random.h"
+#include "reader.h"
+
+enum {
+    TIMES_MAX = 1 << 16,
+    SPECS_MAX = 3 * NN_RECIPE_LAYERS_MAX + 1, /* dense, activation, dropout; the end */
+    TEST_EXAMPLES = 4096,                     /* of synthetic data */
+};
+
+/* Streams of random numbers of one seed. */
+enum purpose { FOR_WEIGHTS, FOR_ORDER, FOR_DROPOUT, FOR_TEST };
+
+struct training {
+    const struct nn_train_options *options;
+    const struct nn_recipe *recipe;
+    size_t batch;
+    size_t warmup;
+    struct nn_progress now;
+    uint64_t keys[FOR_TEST + 1];
+
+    struct nn_machine machine;
+    struct nn_model model;
+    struct nn_optimizer optimizer;
+    struct nn_data data;
+    struct nn_data test;
+    double *times; /* of the last TIMES_MAX steps after warm-up, as a ring */
+    size_t timed;  /* steps after warm-up so far */
+    struct nn_error *error;
+};
+
+/* ---- From recipe to model, data, optimizer -----------------------------------------------------
+ */
+
+static const struct nn_layer_type *activation_of(const struct nn_recipe *recipe) {
+    switch (recipe->activation) {
+    case NN_GELU:
+        return &nn_gelu;
+    case NN_TANH:
+        return &nn_tanh;
+    case NN_SIGMOID:
+        return &nn_sigmoid;
+    case NN_RELU:
+        break;
+    }
+    return &nn_relu;
+}
+
+/* He suits what keeps half its inputs, Glorot what is nearly linear about 0. */
+static enum nn_initialisation initialisation_of(const struct nn_recipe *recipe) {
+    bool rectifies = recipe->activation == NN_RELU || recipe->activation == NN_GELU;
+    return rectifies ? NN_HE_NORMAL : NN_GLOROT_UNIFORM;
+}
+
+static int make_model(struct training *t) {
+    const struct nn_recipe *recipe = t->recipe;
+    struct nn_dense_config dense[NN_RECIPE_LAYERS_MAX];
+    const struct nn_dropout_config dropout = {recipe->dropout};
+    struct nn_layer_spec specs[SPECS_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < recipe->layers; i++) {
+        dense[i] = (struct nn_dense_config){recipe->widths[i + 1], initialisation_of(recipe)};
+        specs[count++] = (struct nn_layer_spec){&nn_dense, &dense[i]};
+        if (i + 1 == recipe->layers) {
+            break;
+        }
+        specs[count++] = (struct nn_layer_spec){activation_of(recipe), NULL};
+        if (recipe->dropout > 0) {
+            specs[count++] = (struct nn_layer_spec){&nn_dropout, &dropout};
+        }
+    }
+    specs[count] = (struct nn_layer_spec){NULL, NULL};
+    return nn_model_create(&t->model, &t->machine, specs, recipe->widths[0], t->keys[FOR_WEIGHTS],
+                           t->error);
+}
+
+static struct nn_optimizer make_optimizer(const struct nn_recipe *recipe) {
+    static const struct nn_optimizer_type *const types[] = {
+        [NN_SGD] = &nn_sgd, [NN_ADAM] = &nn_adam, [NN_ADAMW] = &nn_adamw};
+    return (struct nn_optimizer){
+        .type = types[recipe->method],
+        .learning_rate = recipe->learning_rate,
+        .momentum = recipe->momentum,
+        .weight_decay = recipe->weight_decay,
+        .beta1 = 0.9,
+        .beta2 = 0.999,
+        .epsilon = 1e-8,
+    };
+}
+
+/* DIR/NAME, or DIR/NAME.gz where only that is there. */
+static struct nn_reader *open_file(struct training *t, const char *set, const char *what) {
+    char path[4096];
+    const char *directory = t->options->data_dir;
+    int length = snprintf(path, sizeof path - 3, "%s/%s-%s-ubyte", directory, set, what);
+    if (length < 0 || (size_t)length >= sizeof path - 3) {
+        nn_fail(t->error, "the data directory's name is too long");
+        return NULL;
+    }
+    if (access(path, F_OK) != 0) {
+        strcat(path, ".gz");
+        if (access(path, F_OK) != 0) {
+            nn_fail(t->error, "%s: no file %s-%s-ubyte or %s-%s-ubyte.gz is there", directory, set,
+                    what, set, what);
+            return NULL;
+        }
+    }
+    return nn_reader_open(t->machine.heap, path, t->error);
+}
+
+static int open_directory(struct training *t, bool test, struct nn_data *data) {
+    const struct nn_idx_options options = {.width = t->recipe->widths[0],
+                                           .classes = t->recipe->widths[t->recipe->layers],
+                                           .scale = 1.0f / 255,
+                                           .shuffle = !test};
+    const char *set = test ? "t10k" : "train";
+    struct nn_reader *images = open_file(t, set, "images-idx3");
+    struct nn_reader *labels = images ? open_file(t, set, "labels-idx1") : NULL;
+    return nn_idx_open_readers(data, &t->machine, images, labels, &options, t->error);
+}
+
+static int open_data(struct training *t, bool test, struct nn_data *data) {
+    const struct nn_recipe *recipe = t->recipe;
+    if (t->options->data_dir) {
+        return open_directory(t, test, data);
+    }
+    switch (recipe->data) {
+    case NN_DATA_DIGITS:
+        return nn_digits_open(data, &t->machine, test, t->error);
+    case NN_DATA_SYNTHETIC:
+        if (nn_synthetic_open(data, &t->machine, test ? TEST_EXAMPLES : recipe->examples,
+                              recipe->widths[0], recipe->widths[recipe->layers]) != 0) {
+            return nn_fail_memory(t->error);
+        }
+        return 0;
+    case NN_DATA_DIRECTORY:
+        break;
+    }
+    return nn_fail(t->error, "model %s needs a directory of IDX files to train on", recipe->name);
+}
+
+/* ---- Steps -------------------------------------------------------------------------------------
+ */
+
+static double milliseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
+}
+
+static int out_of_memory(struct training *t) {
+    return nn_fail(t->error, "out of memory in step %zu: a batch of %zu is too much for the heap",
+                   t->now.step, t->batch);
+}
+
+/* Forward and backward of one batch, which is given back as soon as they are done. */
+static int learn(struct training *t, struct nn_batch *batch) {
+    uint64_t key = nn_key(t->keys[FOR_DROPOUT], t->now.step);
+    const float *z = nn_model_forward(&t->model, batch->inputs, batch->rows, true, key);
+    int status =
+        z ? nn_model_backward(&t->model, &nn_cross_entropy, batch->labels, &t->now.loss) : -1;
+    nn_batch_release(&t->data, batch);
+    return status;
+}
+
+static void set_rate(struct training *t) {
+    if (t->recipe->decay_rate) {
+        double left = 1 - (double)(t->now.step - 1) / (double)t->now.steps;
+        t->optimizer.learning_rate = (double)t->recipe->learning_rate * left;
+    }
+}
+
+static int step(struct training *t) {
+    struct nn_batch batch;
+    if (nn_data_next(&t->data, t->batch, &batch, t->error) != 0) {
+        return -1;
+    }
+    if (learn(t, &batch) != 0) {
+        return out_of_memory(t);
+    }
+    set_rate(t);
+    if (nn_optimizer_update(&t->optimizer, &t->model) != 0) {
+        return out_of_memory(t);
+    }
+    if (t->options->free_gradients) {
+        nn_model_free_gradients(&t->model);
+    }
+    return 0;
+}
+
+static int begin_step(struct training *t) {
+    return sw_step_begin(t->machine.heap) == 0 ? 0 : nn_fail(t->error, "%s", sw_error());
+}
+
+static void note_time(struct training *t, double ms) {
+    t->now.step_ms = ms;
+    if (t->now.step > t->warmup) {
+        t->times[t->timed++ % TIMES_MAX] = ms;
+    }
+}
+
+static int train_step(struct training *t) {
+    double began = milliseconds();
+    if (begin_step(t) != 0) {
+        return -1;
+    }
+    int status = step(t);
+    sw_step_end(t->machine.heap);
+    if (status != 0) {
+        return -1;
+    }
+    note_time(t, milliseconds() - began);
+    if (t->options->on_step) {
+        t->options->on_step(t->options->context, &t->now);
+    }
+    return 0;
+}
+
+static int run(struct training *t) {
+    for (t->now.step = 1; t->now.step <= t->now.steps; t->now.step++) {
+        if (t->data.taken == t->data.count || t->now.step == 1) {
+            if (nn_data_rewind(&t->data, t->keys[FOR_ORDER], t->now.epoch++, t->error) != 0) {
+                return -1;
+            }
+        }
+        if (train_step(t) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* ---- Evaluation --------------------------------------------------------------------------------
+ */
+
+static size_t count_right(const float *z, const struct nn_batch *batch, size_t classes) {
+    size_t right = 0;
+    for (size_t r = 0; r < batch->rows; r++) {
+        const float *row = z + r * classes;
+        size_t best = 0;
+        for (size_t c = 1; c < classes; c++) {
+            best = row[c] > row[best] ? c : best;
+        }
+        right += best == (size_t)batch->labels[r];
+    }
+    return right;
+}
+
+static int evaluate_batch(struct training *t, size_t *right) {
+    struct nn_batch batch;
+    if (nn_data_next(&t->test, t->batch, &batch, t->error) != 0) {
+        return -1;
+    }
+    const float *z = nn_model_forward(&t->model, batch.inputs, batch.rows, false, 0);
+    if (z) {
+        *right += count_right(z, &batch, nn_model_outputs(&t->model));
+    }
+    nn_model_release(&t->model);
+    nn_batch_release(&t->test, &batch);
+    return z ? 0 : nn_fail(t->error, "out of memory in evaluation");
+}
+
+static int evaluate(struct training *t, double *accuracy) {
+    if (nn_data_rewind(&t->test, t->keys[FOR_TEST], 0, t->error) != 0) {
+        return -1;
+    }
+    size_t right = 0;
+    while (t->test.taken < t->test.count) {
+        if (begin_step(t) != 0) {
+            return -1;
+        }
+        int status = evaluate_batch(t, &right);
+        sw_step_end(t->machine.heap);
+        if (status != 0) {
+            return -1;
+        }
+    }
+    *accuracy = (double)right / (double)t->test.count;
+    return 0;
+}
+
+/* ---- The whole ---------------------------------------------------------------------------------
+ */
+
+/* Heap sort: in place, and the C library's qsort may call malloc. */
+static void sift(double *values, size_t root, size_t count) {
+    for (size_t child; (child = 2 * root + 1) < count; root = child) {
+        if (child + 1 < count && values[child + 1] > values[child]) {
+            child++;
+        }
+        if (values[root] >= values[child]) {
+            return;
+        }
+        double swapped = values[root];
+        values[root] = values[child];
+        values[child] = swapped;
+    }
+}
+
+static void sort(double *values, size_t count) {
+    for (size_t i = count / 2; i-- > 0;) {
+        sift(values, i, count);
+    }
+    for (size_t end = count; end-- > 1;) {
+        double largest = values[0];
+        values[0] = values[end];
+        values[end] = largest;
+        sift(values, 0, end);
+    }
+}
+
+static void summarise(struct training *t, struct nn_result *result) {
+    size_t count = t->timed < TIMES_MAX ? t->timed : TIMES_MAX;
+    sort(t->times, count);
+    result->final_loss = t->now.loss;
+    result->steps = t->now.steps;
+    result->step_ms = (t->times[(count - 1) / 2] + t->times[count / 2]) / 2;
+    result->step_ms_min = t->times[0];
+    result->step_ms_max = t->times[count - 1];
+    result->weights_hash = nn_model_hash(&t->model);
+}
+
+static int plan_steps(struct training *t) {
+    size_t per_epoch = t->data.count / t->batch + (t->data.count % t->batch != 0);
+    t->now.steps = t->options->steps ? t->options->steps : per_epoch * t->recipe->epochs;
+    t->now.epochs = t->now.steps / per_epoch + (t->now.steps % per_epoch != 0);
+    t->warmup = t->options->warmup < t->now.steps ? t->options->warmup : t->now.steps - 1;
+    size_t timed = t->now.steps - t->warmup;
+    t->times = sw_alloc_zeroed(t->machine.heap, timed < TIMES_MAX ? timed : TIMES_MAX,
+                               sizeof *t->times, SW_TAG_OTHER);
+    return t->times ? 0 : nn_fail_memory(t->error);
+}
+
+static int prepare(struct training *t) {
+    const struct nn_train_options *options = t->options;
+    if (nn_machine_start(&t->machine, options->heap, options->threads ? options->threads : 1)) {
+        return nn_fail(t->error, "no memory or no threads left for %u threads", options->threads);
+    }
+    if (open_data(t, false, &t->data) != 0 ||
+        (options->evaluate && open_data(t, true, &t->test) != 0) || make_model(t) != 0) {
+        return -1;
+    }
+    if (!nn_model_takes(&t->model, t->batch)) {
+        return nn_fail(t->error, "a batch of %zu is too large", t->batch);
+    }
+    t->optimizer = make_optimizer(t->recipe);
+    return plan_steps(t);
+}
+
+static int train(struct training *t, struct nn_result *result) {
+    if (prepare(t) != 0 || run(t) != 0) {
+        return -1;
+    }
+    result->accuracy = NAN;
+    if (t->options->evaluate && evaluate(t, &result->accuracy) != 0) {
+        return -1;
+    }
+    summarise(t, result);
+    return 0;
+}
+
+static void release(struct training *t) {
+    sw_free(t->options->heap, t->times);
+    if (t->model.machine) {
+        nn_model_destroy(&t->model);
+    }
+    nn_data_close(&t->test);
+    nn_data_close(&t->data);
+    nn_machine_stop(&t->machine);
+}
+
+static const struct nn_recipe *choose(const struct nn_train_options *options,
+                                      struct nn_error *error) {
+    const char *name = options->model ? options->model : options->data_dir ? "mnist" : "digits";
+    const struct nn_recipe *recipe = nn_recipe_find(name);
+    if (recipe) {
+        return recipe;
+    }
+    int length =
+        snprintf(error->sentence, sizeof error->sentence, "unknown model '%.64s'; there are", name);
+    for (size_t i = 0; (recipe = nn_recipe_at(i)); i++) {
+        length += snprintf(error->sentence + length, sizeof error->sentence - (size_t)length,
+                           "%s %s", i ? "," : "", recipe->name);
+    }
+    return NULL;
+}
+
+static int check(const struct nn_train_options *options, struct nn_error *error) {
+    if (!options->heap) {
+        return nn_fail(error, "no heap was given");
+    }
+    if (options->threads > NN_THREADS_MAX) {
+        return nn_fail(error, "%u threads: at most %d are possible", options->threads,
+                       NN_THREADS_MAX);
+    }
+    return 0;
+}
+
+int nn_train(const struct nn_train_options *options, struct nn_result *result, char *error,
+             size_t error_size) {
+    struct nn_error sentence = {""};
+    struct training t = {.options = options, .error = &sentence};
+    int status = check(options, &sentence);
+    if (status == 0 && !(t.recipe = choose(options, &sentence))) {
+        status = -1;
+    }
+    if (status == 0) {
+        t.batch = options->batch ? options->batch : t.recipe->batch;
+        for (size_t i = 0; i <= FOR_TEST; i++) {
+            t.keys[i] = nn_key(options->seed, i);
+        }
+        status = train(&t, result);
+        release(&t);
+    }
+    if (status != 0 && error_size > 0) {
+        snprintf(error, error_size, "%s", sentence.sentence);
+    }
+    return status;
+}
