@@ -1,0 +1,225 @@
+/*
+ * support.c - what the allocator's tests share: see support.h.
+ */
+#include "support.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "os.h"
+
+_Noreturn void check_failed(const char *condition, const char *file, int line) {
+    fprintf(stderr, "%s:%d: not so: %s (STEPWELL_SEED=%llu)\n", file, line, condition,
+            (unsigned long long)run_seed());
+    abort();
+}
+
+/* ---- Subjects -------------------------------------------------------------------------------- */
+
+sw_heap *make_heap(const struct subject *subject, const char *more) {
+    char conf[128];
+    snprintf(conf, sizeof conf, "tracking:%d%s%s", subject->tracked, more ? "," : "",
+             more ? more : "");
+    sw_heap *heap = sw_heap_create(subject->strategy, conf);
+    if (!heap)
+        fprintf(stderr, "%s, %s: %s\n", subject->strategy, conf, sw_error());
+    CHECK(heap);
+    return heap;
+}
+
+/* A strategy that asks os.h for memory is told by its asking. */
+static bool makes_os_requests(const char *strategy) {
+    sw_heap *heap = make_heap(&(struct subject){strategy, false, false}, NULL);
+    long before = sw__os_requests();
+    void *block = sw_alloc(heap, 96 * MIB, SW_TAG_OTHER);
+    CHECK(block);
+    bool asks = sw__os_requests() != before;
+    sw_free(heap, block);
+    sw_heap_destroy(heap);
+    return asks;
+}
+
+static bool is_to_be_had(const char *strategy) {
+    sw_heap *heap = sw_heap_create(strategy, NULL);
+    if (!heap && errno == ENOTSUP) {
+        fprintf(stderr, "left out: %s\n", sw_error());
+#if defined(HAVE_JEMALLOC)
+        CHECK(!"every strategy was built, so every strategy is to be had");
+#endif
+        return false;
+    }
+    sw_heap_destroy(heap);
+    return true;
+}
+
+size_t list_subjects(struct subject *subjects) {
+    size_t count = 0;
+    for (size_t i = 0; sw_strategy_info(i); i++) {
+        const char *strategy = sw_strategy_info(i)->name;
+        if (!is_to_be_had(strategy))
+            continue;
+        CHECK(count + 2 <= SUBJECTS_MAX);
+        bool asks_os = makes_os_requests(strategy);
+        subjects[count++] = (struct subject){strategy, true, asks_os};
+        subjects[count++] = (struct subject){strategy, false, asks_os};
+    }
+    return count;
+}
+
+bool is_tracked(const struct subject *subject) {
+    return subject->tracked;
+}
+
+bool is_untracked(const struct subject *subject) {
+    return !subject->tracked;
+}
+
+bool is_own(const struct subject *subject) {
+    return subject->asks_os;
+}
+
+bool is_own_and_tracked(const struct subject *subject) {
+    return subject->asks_os && subject->tracked;
+}
+
+int run_behaviours(const char *group, const struct behaviour *behaviours, size_t count, int argc,
+                   char **argv) {
+    static struct subject subjects[SUBJECTS_MAX];
+    static struct CMUnitTest tests[TESTS_MAX];
+    static char names[TESTS_MAX][96];
+    size_t subject_count = list_subjects(subjects), test_count = 0;
+    CHECK(subject_count > 0);
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < subject_count; j++) {
+            if (behaviours[i].wants && !behaviours[i].wants(&subjects[j]))
+                continue;
+            CHECK(test_count < TESTS_MAX);
+            snprintf(names[test_count], sizeof names[0], "%s[%s, tracking:%d]", behaviours[i].name,
+                     subjects[j].strategy, subjects[j].tracked);
+            tests[test_count] = (struct CMUnitTest){.name = names[test_count],
+                                                    .test_func = behaviours[i].run,
+                                                    .initial_state = &subjects[j]};
+            test_count++;
+        }
+    }
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    return _cmocka_run_group_tests(group, tests, test_count, NULL, NULL);
+}
+
+struct sw_stats stats_of(sw_heap *heap) {
+    struct sw_stats stats;
+    CHECK(sw_heap_stats(heap, &stats, sizeof stats) == 0);
+    return stats;
+}
+
+/* ---- Contents -------------------------------------------------------------------------------- */
+
+static uint64_t mix(uint64_t value) {
+    value = (value ^ value >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+    value = (value ^ value >> 27) * UINT64_C(0x94d049bb133111eb);
+    return value ^ value >> 31;
+}
+
+static uint64_t word_at(uint64_t seed, size_t index) {
+    return (mix(seed + 1) + index) * UINT64_C(0x9e3779b97f4a7c15);
+}
+
+void fill(void *block, size_t size, uint64_t seed) {
+    unsigned char *bytes = block;
+    for (size_t i = 0; i < size; i += 8) {
+        uint64_t word = word_at(seed, i);
+        memcpy(bytes + i, &word, size - i < 8 ? size - i : 8);
+    }
+}
+
+bool holds(const void *block, size_t size, uint64_t seed) {
+    const unsigned char *bytes = block;
+    for (size_t i = 0; i < size; i += 8) {
+        uint64_t word = word_at(seed, i);
+        if (memcmp(bytes + i, &word, size - i < 8 ? size - i : 8) != 0)
+            return false;
+    }
+    return true;
+}
+
+bool is_all_zero(const void *block, size_t size) {
+    const unsigned char *bytes = block;
+    return size == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, size - 1) == 0);
+}
+
+void touch(void *block, size_t size) {
+    volatile unsigned char *bytes = block;
+    for (size_t i = 0; i < size; i += PAGE)
+        bytes[i] = 1;
+    if (size)
+        bytes[size - 1] = 1;
+}
+
+/* ---- Chance ---------------------------------------------------------------------------------- */
+
+uint64_t run_seed(void) {
+    static uint64_t seed;
+    if (!seed) {
+        const char *wanted = getenv("STEPWELL_SEED");
+        seed = wanted ? strtoull(wanted, NULL, 0) : (uint64_t)time(NULL);
+        seed += seed == 0;
+        fprintf(stderr, "STEPWELL_SEED=%llu\n", (unsigned long long)seed);
+    }
+    return seed;
+}
+
+uint64_t random_of(uint64_t *state) {
+    return mix(*state += UINT64_C(0x9e3779b97f4a7c15));
+}
+
+size_t below(uint64_t *state, size_t bound) {
+    return (size_t)(((unsigned __int128)random_of(state) * bound) >> 64);
+}
+
+/* ---- The process ----------------------------------------------------------------------------- */
+
+/* Reads /proc/self/maps in one go into static room. */
+struct mappings process_mappings(void) {
+    static char text[4 << 20];
+    struct mappings mappings = {0, 0};
+    size_t length = 0;
+    int file = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    CHECK(file >= 0);
+    for (ssize_t got; (got = read(file, text + length, sizeof text - 1 - length)) > 0;)
+        length += (size_t)got;
+    close(file);
+    CHECK(length < sizeof text - 1);
+    text[length] = '\0';
+    for (const char *line = text; line && *line; mappings.count++) {
+        char *dash;
+        uint64_t start = strtoull(line, &dash, 16);
+        mappings.bytes += (size_t)(strtoull(dash + 1, NULL, 16) - start);
+        line = strchr(line, '\n');
+        line = line ? line + 1 : NULL;
+    }
+    return mappings;
+}
+
+size_t process_resident(void) {
+    char text[128] = {0};
+    int file = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    CHECK(file >= 0);
+    CHECK(read(file, text, sizeof text - 1) > 0);
+    close(file);
+    char *second = strchr(text, ' ');
+    CHECK(second);
+    return (size_t)strtoull(second, NULL, 10) * PAGE;
+}
+
+void *map_scratch(size_t size) {
+    void *start = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(start != MAP_FAILED);
+    return start;
+}
+
+void unmap_scratch(void *start, size_t size) {
+    munmap(start, size);
+}
