@@ -116,18 +116,30 @@ const char *sw_tag_name(enum sw_tag tag) {
     return (unsigned)tag < SW_TAG_COUNT ? names[tag] : NULL;
 }
 
-/* A separate strategy is the one symbol of libstepwell-NAME.so. The library stays loaded. */
-static const struct sw__strategy *load_separate(const char *name) {
+/* A separate strategy is the one symbol of libstepwell-NAME.so. The library stays loaded. Behind
+ * malloc nothing may be loaded: there it has to be in LD_PRELOAD beside us. */
+static const struct sw__strategy *find_symbol(const char *name) {
     char text[64];
-    snprintf(text, sizeof text, "libstepwell-%s.so", name);
-    void *library = dlopen(text, RTLD_NOW | RTLD_LOCAL);
     snprintf(text, sizeof text, "sw__strategy_%s", name);
-    const struct sw__strategy *strategy = library ? dlsym(library, text) : NULL;
+    const struct sw__strategy *strategy = dlsym(RTLD_DEFAULT, text);
+#ifndef SW_PRELOAD
+    char file[64];
+    snprintf(file, sizeof file, "libstepwell-%s.so", name);
+    void *library = strategy ? NULL : dlopen(file, RTLD_NOW | RTLD_LOCAL);
+    if (library)
+        strategy = dlsym(library, text);
+#endif
+    return strategy;
+}
+
+static const struct sw__strategy *load_separate(const char *name) {
+    const struct sw__strategy *strategy = find_symbol(name);
     if (!strategy) {
         const char *reason = dlerror();
         snprintf(last_error, sizeof last_error,
-                 "strategy '%s' is not to be had here: %s (link the program with -lstepwell-%s)",
-                 name, reason ? reason : "its library lacks the table", name);
+                 "strategy '%s' is not to be had here: %s (link the program with -lstepwell-%s, or "
+                 "preload libstepwell-%s.so)",
+                 name, reason ? reason : "its library is not loaded", name, name);
         errno = ENOTSUP;
     }
     return strategy;
@@ -315,6 +327,18 @@ void sw_heap_destroy(sw_heap *heap) {
 
 const char *sw_heap_strategy(const sw_heap *heap) {
     return heap->strategy->name;
+}
+
+const struct sw__strategy *sw__heap_strategy(const sw_heap *heap) {
+    return heap->strategy;
+}
+
+void *sw__heap_state(const sw_heap *heap) {
+    return heap->state;
+}
+
+bool sw__heap_is_tracked(const sw_heap *heap) {
+    return heap->ledger != NULL;
 }
 
 /* ---- Fork: a child must find every lock free ------------------------------------------------- */

@@ -80,9 +80,17 @@ struct sw__strategy {
      * Optional: NULL means it has none, or sees to it by itself. */
     void (*lock_all)(void *state);
     void (*unlock_all)(void *state);
+    /* Its blocks are found in page_map.h: a pointer that is not there is none of its. */
+    bool in_page_map;
     /* Destroying the state does not end its blocks: heap.c frees each by itself first. */
     bool blocks_outlive_state;
 };
+
+/* What is behind a heap, for the preload library, which calls the strategy without heap.c between.
+ */
+const struct sw__strategy *sw__heap_strategy(const sw_heap *heap);
+void *sw__heap_state(const sw_heap *heap);
+bool sw__heap_is_tracked(const sw_heap *heap);
 
 /* Writes "stepwell: SENTENCE\n" to stderr and aborts. */
 _Noreturn void sw__misuse(const char *sentence);

@@ -136,4 +136,5 @@ const struct sw__strategy sw__strategy_auto = {
     .visit_ranges = sw__blocks_visit_ranges,
     .lock_all = lock_all,
     .unlock_all = unlock_all,
+    .in_page_map = true,
 };

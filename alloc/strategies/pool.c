@@ -393,4 +393,5 @@ const struct sw__strategy sw__strategy_pool = {
     .visit_ranges = visit_ranges,
     .lock_all = lock_all,
     .unlock_all = unlock_all,
+    .in_page_map = true,
 };

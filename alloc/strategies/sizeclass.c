@@ -29,4 +29,5 @@ const struct sw__strategy sw__strategy_sizeclass = {
     .visit_ranges = sw__blocks_visit_ranges,
     .lock_all = sw__blocks_lock_all,
     .unlock_all = sw__blocks_unlock_all,
+    .in_page_map = true,
 };

@@ -5,13 +5,9 @@
  * whole process: its ranges are not to be known, so heap.c measures resident as the process's
  * growth. There is no state.
  */
-#include "meta.h"
+#include "libc_below.h"
 #include "strategy.h"
 
-#include <errno.h>
-#include <malloc.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char no_state;
@@ -29,36 +25,35 @@ static void *alloc(void *state, size_t size, size_t alignment, enum sw_tag tag) 
     (void)state;
     (void)tag;
     if (alignment <= _Alignof(max_align_t))
-        return malloc(size);
-    void *block;
-    return posix_memalign(&block, alignment, size) == 0 ? block : NULL;
+        return sw__libc_malloc(size);
+    return sw__libc_memalign(alignment, size);
 }
 
 static void *alloc_zeroed(void *state, size_t size, enum sw_tag tag) {
     (void)state;
     (void)tag;
-    return calloc(1, size);
+    return sw__libc_calloc(1, size);
 }
 
 static void give_back(void *state, void *block) {
     (void)state;
-    free(block);
+    sw__libc_free(block);
 }
 
 static void *resize(void *state, void *block, size_t size) {
     (void)state;
-    return realloc(block, size);
+    return sw__libc_realloc(block, size);
 }
 
 static size_t usable_size(void *state, const void *block) {
     (void)state;
-    return malloc_usable_size((void *)block);
+    return sw__libc_usable_size((void *)block);
 }
 
 static size_t trim(void *state) {
     (void)state;
 #if defined(__GLIBC__)
-    return (size_t)malloc_trim(0);
+    return (size_t)sw__libc_trim(0);
 #else
     return 0;
 #endif
@@ -67,7 +62,7 @@ static size_t trim(void *state) {
 #if defined(__GLIBC__)
 static void stats(void *state, struct sw__strategy_stats *stats) {
     (void)state;
-    struct mallinfo2 info = mallinfo2();
+    struct mallinfo2 info = sw__libc_mallinfo2();
     stats->reserved.current = info.arena + info.hblkhd;
     stats->reserved.peak = stats->reserved.current;
     stats->allocated = info.uordblks + info.hblkhd;
@@ -77,13 +72,13 @@ static void stats(void *state, struct sw__strategy_stats *stats) {
  * <size from="97" to="112" .../> and <unsorted from= to= .../>. */
 static size_t largest_free(void *state) {
     (void)state;
-    size_t largest = mallinfo2().keepcost;
+    size_t largest = sw__libc_mallinfo2().keepcost;
     char *xml = NULL;
     size_t length = 0;
     FILE *stream = open_memstream(&xml, &length);
     if (!stream)
         return largest;
-    malloc_info(0, stream);
+    sw__libc_malloc_info(0, stream);
     fclose(stream);
     for (const char *at = xml; at && (at = strstr(at, " to=\"")) != NULL;) {
         at += strlen(" to=\"");

@@ -1,0 +1,37 @@
+/*
+ * libc_below.c - libc's malloc family behind ours: see libc_below.h.
+ */
+#include "libc_below.h"
+
+#include <dlfcn.h>
+#include <stdint.h>
+
+/* Asked for when first needed. dlsym() may itself allocate, which by then works. */
+static void *behind_us(const char *name) {
+    return dlsym(RTLD_NEXT, name);
+}
+
+size_t sw__libc_usable_size(void *block) {
+    static size_t (*usable_size)(void *);
+    if (!usable_size)
+        *(void **)&usable_size = behind_us("malloc_usable_size");
+    return usable_size(block);
+}
+
+int sw__libc_trim(size_t pad) {
+    int (*trim)(size_t);
+    *(void **)&trim = behind_us("malloc_trim");
+    return trim(pad);
+}
+
+struct mallinfo2 sw__libc_mallinfo2(void) {
+    struct mallinfo2 (*info)(void);
+    *(void **)&info = behind_us("mallinfo2");
+    return info();
+}
+
+int sw__libc_malloc_info(int options, FILE *stream) {
+    int (*info)(int, FILE *);
+    *(void **)&info = behind_us("malloc_info");
+    return info(options, stream);
+}

@@ -1,0 +1,285 @@
+/*
+ * malloc.c - malloc and its family, over the process's heap. The names are libc's, and so are the
+ * rules: C17 7.22.3, POSIX.1, and the manual of the GNU C library for the rest.
+ *
+ *   size 0      a block of its own, to be freed; realloc(p, 0) frees p and returns NULL
+ *   errno       ENOMEM on failure; free() leaves it as it was (POSIX.1-2024)
+ *   foreign     a pointer that is not ours but libc's own is handed on to libc; any other is misuse
+ */
+#include "libc_below.h"
+#include "process.h"
+
+#include <errno.h>
+#include <stdint.h>
+#include <string.h>
+#include <unistd.h>
+
+#define EXPORT      __attribute__((visibility("default")))
+#define LIKELY(x)   __builtin_expect(!!(x), 1)
+#define UNLIKELY(x) __builtin_expect(!!(x), 0)
+
+/* ---- While the heap is being made: what libc allocates meanwhile ------------------------------
+ */
+
+static struct {
+    _Alignas(16) char bytes[8192];
+    size_t used;
+} early;
+
+static void *alloc_early(size_t size) {
+    size_t rounded = (size + 15) & ~(size_t)15;
+    if (rounded > sizeof early.bytes - early.used)
+        return NULL;
+    early.used += rounded;
+    return early.bytes + early.used - rounded;
+}
+
+static bool is_early(const void *block) {
+    return (uintptr_t)block - (uintptr_t)early.bytes < sizeof early.bytes;
+}
+
+static size_t rest_of_early(const void *block) {
+    return (size_t)(early.bytes + early.used - (const char *)block);
+}
+
+/* ---- malloc and free ------------------------------------------------------------------------- */
+
+static __attribute__((noinline)) void *malloc_slow(size_t size) {
+    if (UNLIKELY(sw__process_is_starting_here()))
+        return alloc_early(size);
+    sw__process_ensure();
+    return sw_alloc(sw__process.heap, size, SW_TAG_OTHER);
+}
+
+EXPORT void *malloc(size_t size) {
+    struct sw__blocks *blocks = sw__process.blocks;
+    if (LIKELY(blocks && size <= SW__SMALL_MAX)) {
+        void *block = sw__slabs_alloc(&blocks->slabs, sw__class_of(size + (size == 0)));
+        if (LIKELY(block != NULL))
+            return block;
+    }
+    return malloc_slow(size);
+}
+
+static _Noreturn void stop(void) {
+    sw__misuse("free of a pointer that is not a live block of this heap");
+}
+
+static __attribute__((noinline)) void free_slow(void *block) {
+    if (!block || is_early(block))
+        return;
+    int kept = errno;
+    sw__process_ensure();
+    if (LIKELY(sw__process_knows(block)))
+        sw_free(sw__process.heap, block);
+    else if (sw__process_is_libcs(block))
+        sw__libc_free(block);
+    else if (!sw__process_is_loaders(block))
+        stop();
+    errno = kept;
+}
+
+EXPORT void free(void *block) {
+    struct sw__slab *slab = sw__process.blocks ? sw__slab_of(block) : NULL;
+    if (LIKELY(slab != NULL))
+        sw__slabs_free(&sw__process.blocks->slabs, slab, block);
+    else
+        free_slow(block);
+}
+
+/* ---- The rest of C's ------------------------------------------------------------------------- */
+
+EXPORT void *calloc(size_t count, size_t size) {
+    if (UNLIKELY(sw__process_is_starting_here()))
+        return alloc_early(count * size); /* never freed and reused: it is zero */
+    sw__process_ensure();
+    return sw_alloc_zeroed(sw__process.heap, count, size, SW_TAG_OTHER);
+}
+
+/* A block from start-up moves. */
+static void *realloc_early(const void *block, size_t size) {
+    void *moved = malloc(size);
+    size_t rest = rest_of_early(block);
+    return moved ? memcpy(moved, block, rest < size ? rest : size) : NULL;
+}
+
+static void *realloc_foreign(void *block, size_t size) {
+    if (!sw__process_is_libcs(block))
+        stop();
+    return sw__libc_realloc(block, size);
+}
+
+EXPORT void *realloc(void *block, size_t size) {
+    if (!block)
+        return malloc(size);
+    if (size == 0) {
+        free(block);
+        return NULL;
+    }
+    if (UNLIKELY(is_early(block)))
+        return realloc_early(block, size);
+    sw__process_ensure();
+    if (UNLIKELY(!sw__process_knows(block)))
+        return realloc_foreign(block, size);
+    return sw_realloc(sw__process.heap, block, size);
+}
+
+EXPORT void *reallocarray(void *block, size_t count, size_t size) {
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return realloc(block, bytes);
+}
+
+static bool is_power_of_two(size_t value) {
+    return value && (value & (value - 1)) == 0;
+}
+
+EXPORT void *aligned_alloc(size_t alignment, size_t size) {
+    sw__process_ensure();
+    return sw_alloc_aligned(sw__process.heap, alignment, size, SW_TAG_OTHER);
+}
+
+/* C23. The size is the caller's claim; what the heap knows is what counts. */
+EXPORT void free_sized(void *block, size_t size) {
+    (void)size;
+    free(block);
+}
+
+EXPORT void free_aligned_sized(void *block, size_t alignment, size_t size) {
+    (void)alignment;
+    (void)size;
+    free(block);
+}
+
+/* ---- POSIX, and what is older ---------------------------------------------------------------- */
+
+/* The answer is the error; errno stays. */
+EXPORT int posix_memalign(void **out, size_t alignment, size_t size) {
+    if (!is_power_of_two(alignment) || alignment % sizeof(void *) != 0)
+        return EINVAL;
+    int kept = errno;
+    sw__process_ensure();
+    void *block = sw_alloc_aligned(sw__process.heap, alignment, size, SW_TAG_OTHER);
+    errno = kept;
+    if (!block)
+        return ENOMEM;
+    *out = block;
+    return 0;
+}
+
+/* glibc's takes any alignment and rounds it up to a power of two. */
+EXPORT void *memalign(size_t alignment, size_t size) {
+    size_t rounded = SW_MIN_ALIGNMENT;
+    while (rounded < alignment && rounded <= SIZE_MAX / 4)
+        rounded *= 2;
+    if (rounded < alignment) {
+        errno = EINVAL;
+        return NULL;
+    }
+    return aligned_alloc(rounded, size);
+}
+
+EXPORT void *valloc(size_t size) {
+    return aligned_alloc(SW__PAGE, size);
+}
+
+EXPORT void *pvalloc(size_t size) {
+    size_t pages;
+    if (__builtin_add_overflow(size, SW__PAGE - 1, &pages)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return aligned_alloc(SW__PAGE, pages & ~(SW__PAGE - 1));
+}
+
+EXPORT void cfree(void *block) {
+    free(block);
+}
+
+/* ---- The GNU C library's --------------------------------------------------------------------- */
+
+EXPORT size_t malloc_usable_size(void *block) {
+    if (!block)
+        return 0;
+    if (is_early(block))
+        return rest_of_early(block);
+    sw__process_ensure();
+    if (sw__process_knows(block))
+        return sw_usable_size(sw__process.heap, block);
+    return sw__process_is_libcs(block) ? sw__libc_usable_size(block) : 0;
+}
+
+EXPORT int malloc_trim(size_t pad) {
+    (void)pad; /* what is worth keeping at the top is not ours to say */
+    sw__process_ensure();
+    return sw_trim(sw__process.heap) > 0;
+}
+
+/* There is nothing here that its parameters could set. */
+EXPORT int mallopt(int parameter, int value) {
+    (void)parameter;
+    (void)value;
+    return 0;
+}
+
+EXPORT struct mallinfo2 mallinfo2(void) {
+    struct sw_stats stats;
+    struct sw_measures measures;
+    sw__process_ensure();
+    sw_heap_stats(sw__process.heap, &stats, sizeof stats);
+    sw_measure(&stats, &measures);
+    return (struct mallinfo2){
+        .arena = stats.reserved.current,
+        .usmblks = stats.allocated.peak,
+        .uordblks = stats.allocated.current,
+        .fordblks = stats.reserved.current > stats.allocated.current
+                        ? stats.reserved.current - stats.allocated.current
+                        : 0,
+        .keepcost = measures.free_bytes,
+    };
+}
+
+static int as_int(size_t value) {
+    return value > INT32_MAX ? INT32_MAX : (int)value;
+}
+
+EXPORT struct mallinfo mallinfo(void) {
+    struct mallinfo2 info = mallinfo2();
+    return (struct mallinfo){.arena = as_int(info.arena),
+                             .usmblks = as_int(info.usmblks),
+                             .uordblks = as_int(info.uordblks),
+                             .fordblks = as_int(info.fordblks),
+                             .keepcost = as_int(info.keepcost)};
+}
+
+EXPORT void malloc_stats(void) {
+    sw__process_ensure();
+    sw__report(STDERR_FILENO);
+}
+
+/* The frame of glibc's document, version 1, with one heap and no bins. */
+EXPORT int malloc_info(int options, FILE *stream) {
+    if (options != 0) {
+        errno = EINVAL;
+        return -1;
+    }
+    struct mallinfo2 info = mallinfo2();
+    fprintf(stream,
+            "<malloc version=\"1\">\n<heap nr=\"0\">\n<sizes>\n</sizes>\n"
+            "<total type=\"fast\" count=\"0\" size=\"0\"/>\n"
+            "<total type=\"rest\" count=\"0\" size=\"%zu\"/>\n"
+            "<system type=\"current\" size=\"%zu\"/>\n<system type=\"max\" size=\"%zu\"/>\n"
+            "<aspace type=\"total\" size=\"%zu\"/>\n<aspace type=\"mprotect\" size=\"%zu\"/>\n"
+            "</heap>\n<total type=\"fast\" count=\"0\" size=\"0\"/>\n"
+            "<total type=\"rest\" count=\"0\" size=\"%zu\"/>\n"
+            "<total type=\"mmap\" count=\"0\" size=\"0\"/>\n"
+            "<system type=\"current\" size=\"%zu\"/>\n<system type=\"max\" size=\"%zu\"/>\n"
+            "<aspace type=\"total\" size=\"%zu\"/>\n<aspace type=\"mprotect\" size=\"%zu\"/>\n"
+            "</malloc>\n",
+            info.fordblks, info.arena, info.arena, info.arena, info.arena, info.fordblks,
+            info.arena, info.arena, info.arena, info.arena);
+    return 0;
+}

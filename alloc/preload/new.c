@@ -1,0 +1,104 @@
+/*
+ * new.c - C++'s operator new and delete, under the names of the Itanium C++ ABI, so that no C++
+ * compiler or library is needed: they end in malloc's and free's fast paths.
+ *
+ * Out of memory, the rules of [new.delete]: the new handler is called until there is memory or none
+ * is set, then std::bad_alloc is thrown, or NULL returned by the nothrow forms. Both are
+ * libstdc++'s (or libc++'s), looked up when needed, as the library may be loaded long after us.
+ */
+#include "process.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+/* A symbol of the C++ runtime, which may be loaded where only its users see it. */
+static void *runtime_symbol(const char *name) {
+    void *symbol = dlsym(RTLD_DEFAULT, name);
+    static const char *const libraries[] = {"libstdc++.so.6", "libc++.so.1"};
+    for (int i = 0; !symbol && i < 2; i++) {
+        void *library = dlopen(libraries[i], RTLD_NOW | RTLD_NOLOAD);
+        if (library)
+            symbol = dlsym(library, name);
+    }
+    return symbol;
+}
+
+/* Calls the handler that is set; false if none is. */
+static bool call_new_handler(void) {
+    typedef void handler(void);
+    handler *(*get)(void);
+    *(void **)&get = runtime_symbol("_ZSt15get_new_handlerv");
+    handler *set = get ? get() : NULL;
+    if (set)
+        set();
+    return set != NULL;
+}
+
+static _Noreturn void throw_bad_alloc(void) {
+    void (*thrower)(void);
+    *(void **)&thrower = runtime_symbol("_ZSt17__throw_bad_allocv");
+    if (thrower)
+        thrower();
+    sw__misuse("out of memory in operator new");
+}
+
+static void *try(size_t size, size_t alignment) {
+    return alignment ? aligned_alloc(alignment, size) : malloc(size);
+}
+
+static __attribute__((noinline)) void *new_slow(size_t size, size_t alignment, bool throws) {
+    void *block = NULL;
+    while (call_new_handler() && !(block = try(size, alignment)))
+        ;
+    if (!block && throws)
+        throw_bad_alloc();
+    return block;
+}
+
+static inline void *allocate(size_t size, size_t alignment, bool throws) {
+    void *block = try(size, alignment);
+    return __builtin_expect(block != NULL, 1) ? block : new_slow(size, alignment, throws);
+}
+
+/* new: plain and array; throwing and nothrow; aligned or not. n is size_t, as on every LP64 system.
+ */
+#define NEW(name, suffix, parameters, alignment, throws)                                           \
+    EXPORT void *_Zn##name##m##suffix parameters;                                                  \
+    EXPORT void *_Zn##name##m##suffix parameters {                                                 \
+        return allocate(size, alignment, throws);                                                  \
+    }
+
+#define NEWS(name)                                                                                 \
+    NEW(name, , (size_t size), 0, true)                                                            \
+    NEW(name, RKSt9nothrow_t, (size_t size, const void *tag __attribute__((unused))), 0, false)    \
+    NEW(name, St11align_val_t, (size_t size, size_t alignment), alignment, true)                   \
+    NEW(name, St11align_val_tRKSt9nothrow_t,                                                       \
+        (size_t size, size_t alignment, const void *tag __attribute__((unused))), alignment,       \
+        false)
+
+NEWS(w)
+NEWS(a)
+
+/* delete: plain and array; sized, aligned, nothrow: the block says for itself what it is. */
+#define DELETE(name, suffix, parameters)                                                           \
+    EXPORT void _Zd##name##Pv##suffix parameters;                                                  \
+    EXPORT void _Zd##name##Pv##suffix parameters {                                                 \
+        free(block);                                                                               \
+    }
+
+#define UNUSED __attribute__((unused))
+
+#define DELETES(name)                                                                              \
+    DELETE(name, , (void *block))                                                                  \
+    DELETE(name, m, (void *block, size_t size UNUSED))                                             \
+    DELETE(name, RKSt9nothrow_t, (void *block, const void *tag UNUSED))                            \
+    DELETE(name, St11align_val_t, (void *block, size_t alignment UNUSED))                          \
+    DELETE(name, mSt11align_val_t, (void *block, size_t size UNUSED, size_t alignment UNUSED))     \
+    DELETE(name, St11align_val_tRKSt9nothrow_t,                                                    \
+           (void *block, size_t alignment UNUSED, const void *tag UNUSED))
+
+DELETES(l)
+DELETES(a)

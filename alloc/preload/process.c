@@ -1,0 +1,112 @@
+/*
+ * process.c - the one heap behind malloc: see process.h.
+ *
+ * The first call of malloc may come from the dynamic linker, before any constructor and before libc
+ * knows its environment. Nothing here allocates, but for what libc does on its own (dlsym telling
+ * an error): that comes back here and is served from a small static buffer.
+ */
+#include "process.h"
+
+#include <errno.h>
+#include <link.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEFAULT_STRATEGY "auto"
+
+struct sw__process sw__process;
+
+static struct sw__lock starting;
+static const void *starter; /* the thread that starts, told by the place of its errno */
+
+extern char **environ;
+
+static const char *variable(const char *name) {
+    size_t length = strlen(name);
+    for (char **each = environ; each && *each; each++)
+        if (strncmp(*each, name, length) == 0 && (*each)[length] == '=')
+            return *each + length + 1;
+    return NULL;
+}
+
+static void say(const char *sentence, const char *instead) {
+    char line[480];
+    int length = snprintf(line, sizeof line, "stepwell: %s; %s\n", sentence, instead);
+    ssize_t written = write(STDERR_FILENO, line, (size_t)length);
+    (void)written;
+}
+
+/* "tracking:0" in front: what follows in conf may still say otherwise. */
+static sw_heap *create(const char *strategy, const char *conf) {
+    char text[512];
+    snprintf(text, sizeof text, "tracking:0,%s", conf ? conf : "");
+    return sw_heap_create(strategy, text);
+}
+
+static sw_heap *create_as_asked(void) {
+    const char *strategy = variable("STEPWELL_STRATEGY");
+    const char *conf = variable("STEPWELL_CONF");
+    bool named = strategy && *strategy;
+    sw_heap *heap = create(named ? strategy : DEFAULT_STRATEGY, conf);
+    if (!heap && errno != ENOMEM) {
+        say(sw_error(), "going on with the defaults");
+        heap = create(DEFAULT_STRATEGY, NULL);
+    }
+    return heap;
+}
+
+static void *break_at_start; /* libc's own heap, if it ever has one, begins here */
+
+bool sw__process_knows(const void *block) {
+    return !sw__process.strategy->in_page_map || sw__page_map_get(block);
+}
+
+/* What libc's malloc leaves in the word before a block: the size and three flags. */
+#define LIBC_IS_MMAPPED     2
+#define LIBC_NON_MAIN_ARENA 4
+
+bool sw__process_is_libcs(const void *block) {
+    uintptr_t address = (uintptr_t)block;
+    if (address & 15)
+        return false;
+    if (address >= (uintptr_t)break_at_start && address < (uintptr_t)sbrk(0))
+        return true;
+    size_t flags = ((const size_t *)block)[-1];
+    return (address % SW__PAGE == 16 && (flags & LIBC_IS_MMAPPED)) || (flags & LIBC_NON_MAIN_ARENA);
+}
+
+bool sw__process_is_loaders(const void *block) {
+    enum { LOADER_IMAGE = 1 << 18 };
+    return (uintptr_t)block - (uintptr_t)_r_debug.r_ldbase < LOADER_IMAGE;
+}
+
+static void publish(sw_heap *heap) {
+    sw__process.strategy = sw__heap_strategy(heap);
+    if (sw__process.strategy->destroy == sw__blocks_destroy && !sw__heap_is_tracked(heap))
+        sw__process.blocks = sw__heap_state(heap);
+    __atomic_store_n(&sw__process.heap, heap, __ATOMIC_RELEASE);
+}
+
+bool sw__process_is_starting_here(void) {
+    return starter == &errno;
+}
+
+void sw__process_start(void) {
+    int kept = errno;
+    sw__lock(&starting);
+    if (!sw__process.heap) {
+        starter = &errno;
+        break_at_start = sbrk(0);
+        sw_heap *heap = create_as_asked();
+        starter = NULL;
+        if (!heap) {
+            say("no memory for the first heap", "giving up");
+            _exit(127);
+        }
+        publish(heap);
+    }
+    sw__unlock(&starting);
+    errno = kept;
+}

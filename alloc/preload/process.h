@@ -1,0 +1,42 @@
+/*
+ * process.h - the one heap that stands behind malloc in a process, and how it came to be.
+ */
+#ifndef SW_PROCESS_H
+#define SW_PROCESS_H
+
+#include "blocks.h"
+#include "strategy.h"
+
+/* Set once, by whoever allocates first; all zero before. */
+struct sw__process {
+    sw_heap *heap;
+    const struct sw__strategy *strategy;
+    struct sw__blocks *blocks; /* the state, where it is made of blocks and untracked; else NULL */
+};
+
+extern struct sw__process sw__process;
+
+/* Makes the heap from STEPWELL_STRATEGY and STEPWELL_CONF. A strategy or option that is wrong is
+ * told on stderr, and the default taken: a production process is not to die of a typing error. */
+void sw__process_start(void);
+
+/* True on the thread that is inside sw__process_start(), where libc may call malloc. */
+bool sw__process_is_starting_here(void);
+
+/* False for a pointer that the heap cannot have given out. Strategies whose blocks are not in the
+ * page map cannot tell, and claim all. */
+bool sw__process_knows(const void *block);
+/* Of those it cannot have given out: libc's malloc did, behind our back (a library loaded with
+ * RTLD_DEEPBIND calls it); or the dynamic linker, before it knew of us. */
+bool sw__process_is_libcs(const void *block);
+bool sw__process_is_loaders(const void *block);
+
+static inline void sw__process_ensure(void) {
+    if (__builtin_expect(!__atomic_load_n(&sw__process.heap, __ATOMIC_ACQUIRE), 0))
+        sw__process_start();
+}
+
+/* Writes the table of what the heap holds (report.c). */
+void sw__report(int file);
+
+#endif
