@@ -32,15 +32,17 @@ void die_out_of_memory(const struct worker *worker, size_t size) {
     exit(1);
 }
 
-/* Zero, and touched: see suites.h. */
+/* Zero, touched (see suites.h), and on cache lines of its own. */
 static void *room(size_t size) {
-    void *memory = size ? malloc(size) : NULL;
-    if (size && !memory) {
+    enum { CACHE_LINE = 64 };
+    if (size == 0)
+        return NULL;
+    void *memory = aligned_alloc(CACHE_LINE, (size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE);
+    if (!memory) {
         fprintf(stderr, "stepwell-bench: out of memory\n");
         exit(1);
     }
-    gb_do_not_optimize(memory); /* or malloc and memset become calloc, which touches nothing */
-    return size ? memset(memory, 0, size) : NULL;
+    return memset(memory, 0, size);
 }
 
 static void make_workers(struct bench *bench, bool tracked) {
@@ -201,6 +203,11 @@ static long faults_of_this_thread(void) {
     return usage.ru_minflt + usage.ru_majflt;
 }
 
+void count_from_here(struct worker *worker) {
+    worker->bytes = 0;
+    worker->faults_before = faults_of_this_thread();
+}
+
 static void drive(struct gb_state *state, struct worker *worker) {
     while (gb_keep_running_batch(state, worker->batch))
         worker->workload->work(worker);
@@ -217,11 +224,10 @@ static void run(struct gb_state *state) {
     call(workload->begin, worker);
     for (int i = 0; i < workload->warm_up; i++)
         workload->work(worker);
-    worker->bytes = 0;
-    long faults_before = faults_of_this_thread();
+    count_from_here(worker);
     (workload->drive ? workload->drive : drive)(state, worker);
     gb_counter(state, workload->steps ? "page_faults_per_step" : "page_faults_per_operation",
-               (double)(faults_of_this_thread() - faults_before), GB_AVERAGE_ITERATIONS);
+               (double)(faults_of_this_thread() - worker->faults_before), GB_AVERAGE_ITERATIONS);
     if (worker->bytes)
         gb_set_bytes_processed(state, (int64_t)worker->bytes);
     call(workload->go_idle, worker);

@@ -48,7 +48,8 @@ struct worker {
     void *shared;   /* workload->shared_size bytes, zero at first; all workers of a run have one */
     int64_t batch;  /* operations in one call of work(); 1 unless begin() says more */
     uint64_t bytes; /* written into blocks so far; 0: the workload does not count them */
-    bool tracked;   /* the pass is the tracked one */
+    long faults_before;      /* page faults of the thread when the timed part began */
+    bool tracked;            /* the pass is the tracked one */
     struct sw_stats fullest; /* of the heap, at the fullest instant shown by at_fullest() */
 };
 
@@ -126,6 +127,10 @@ static inline void touch(void *block, size_t size) {
     for (size_t at = 0; at < size; at += PAGE)
         ((volatile char *)block)[at] = 1;
 }
+
+/* What is counted over the timed part, page faults and bytes, is counted from here on. run.c calls
+ * it before drive(), which may call it again, later. */
+void count_from_here(struct worker *worker);
 
 /* To be called where the worker's blocks are at their most: the tracked pass looks at the heap. */
 void look_at_fullest(struct worker *worker);

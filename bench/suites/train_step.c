@@ -28,18 +28,27 @@ static void train(struct worker *worker, struct nn_train_options *options) {
     }
 }
 
+struct timed {
+    struct gb_state *state;
+    struct worker *worker;
+};
+
+/* The end of an untimed step, or of one that was an iteration; and the start of the next. */
 static void iterate(void *context, const struct nn_progress *progress) {
-    struct gb_state *state = context;
+    struct timed *timed = context;
+    if (progress->step == UNTIMED_STEPS)
+        count_from_here(timed->worker);
     if (progress->step > UNTIMED_STEPS)
-        gb_set_iteration_time(state, progress->step_ms / 1e3);
+        gb_set_iteration_time(timed->state, progress->step_ms / 1e3);
     if (progress->step >= UNTIMED_STEPS)
-        gb_keep_running(state);
+        gb_keep_running(timed->state);
 }
 
 static void drive(struct gb_state *state, struct worker *worker) {
-    size_t timed = (size_t)gb_iterations_wanted(state);
-    train(worker, &(struct nn_train_options){
-                      .steps = UNTIMED_STEPS + timed, .on_step = iterate, .context = state});
+    size_t steps = UNTIMED_STEPS + (size_t)gb_iterations_wanted(state);
+    struct timed timed = {state, worker};
+    train(worker,
+          &(struct nn_train_options){.steps = steps, .on_step = iterate, .context = &timed});
 }
 
 static void see_fullest(void *context, const struct nn_progress *progress) {
