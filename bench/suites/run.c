@@ -22,6 +22,7 @@ struct bench {
     sw_heap *heap; /* of the run under way; NULL if it could not be made: then why says it */
     char why[256];
     struct worker workers[MAX_THREADS];
+    pthread_barrier_t meeting; /* of the tracked pass */
 };
 
 /* ---- Workers --------------------------------------------------------------------------------- */
@@ -57,7 +58,8 @@ static void make_workers(struct bench *bench, bool tracked) {
                                             .own = room(workload->own_size),
                                             .shared = shared,
                                             .batch = 1,
-                                            .tracked = tracked};
+                                            .tracked = tracked,
+                                            .meeting = &bench->meeting};
 }
 
 static void end_workers(struct bench *bench) {
@@ -97,6 +99,13 @@ void look_at_fullest(struct worker *worker) {
         worker->fullest = stats;
 }
 
+void look_when_all_are_fullest(struct worker *worker) {
+    pthread_barrier_wait(worker->meeting);
+    if (worker->index == 0)
+        look_at_fullest(worker);
+    pthread_barrier_wait(worker->meeting);
+}
+
 static void *work_tracked(void *argument) {
     struct worker *worker = argument;
     call(worker->workload->begin, worker);
@@ -108,6 +117,7 @@ static void *work_tracked(void *argument) {
 /* Every worker works at once, each in a thread; the first in this one. */
 static void work_together(struct bench *bench) {
     pthread_t threads[MAX_THREADS];
+    pthread_barrier_init(&bench->meeting, NULL, (unsigned)bench->parameters->threads);
     for (int i = 1; i < bench->parameters->threads; i++) {
         if (pthread_create(&threads[i], NULL, work_tracked, &bench->workers[i]) != 0) {
             fprintf(stderr, "stepwell-bench: no more threads\n");
@@ -117,6 +127,7 @@ static void work_together(struct bench *bench) {
     work_tracked(&bench->workers[0]);
     for (int i = 1; i < bench->parameters->threads; i++)
         pthread_join(threads[i], NULL);
+    pthread_barrier_destroy(&bench->meeting);
 }
 
 static void for_each_worker(struct bench *bench, void (*slot)(struct worker *)) {

@@ -98,7 +98,7 @@ static void backward(struct worker *worker, double factor) {
         void *gradient = take_tensor(worker, size, SW_TAG_GRADIENT);
         fill(worker, gradient, i, size);
         if (i == TENSORS - 1)
-            at_fullest(worker);
+            all_at_fullest(worker);
         sw_free(worker->heap, gradient);
         sw_free(worker->heap, own->tensors[i]);
     }

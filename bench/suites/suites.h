@@ -18,6 +18,7 @@
 #ifndef SUITES_H
 #define SUITES_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -48,9 +49,10 @@ struct worker {
     void *shared;   /* workload->shared_size bytes, zero at first; all workers of a run have one */
     int64_t batch;  /* operations in one call of work(); 1 unless begin() says more */
     uint64_t bytes; /* written into blocks so far; 0: the workload does not count them */
-    long faults_before;      /* page faults of the thread when the timed part began */
-    bool tracked;            /* the pass is the tracked one */
-    struct sw_stats fullest; /* of the heap, at the fullest instant shown by at_fullest() */
+    long faults_before;         /* page faults of the thread when the timed part began */
+    bool tracked;               /* the pass is the tracked one */
+    pthread_barrier_t *meeting; /* of all workers */
+    struct sw_stats fullest;    /* of the heap, at the fullest instant shown by at_fullest() */
 };
 
 struct workload {
@@ -138,6 +140,15 @@ void look_at_fullest(struct worker *worker);
 static inline void at_fullest(struct worker *worker) {
     if (__builtin_expect(worker->tracked, 0))
         look_at_fullest(worker);
+}
+
+/* The same for workers that do alike: in the tracked pass each waits here for the others, so that
+ * the peak is all of them at their fullest, whichever the machine would have run first. */
+void look_when_all_are_fullest(struct worker *worker);
+
+static inline void all_at_fullest(struct worker *worker) {
+    if (__builtin_expect(worker->tracked, 0))
+        look_when_all_are_fullest(worker);
 }
 
 /* ---- Sizes and chance, the same on every machine --------------------------------------------- */
