@@ -7,6 +7,7 @@
  */
 #include "compare.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,9 +39,10 @@ static const char doc[] =
     "  per step   page faults; and mmap, munmap, mremap, madvise, mprotect\n"
     "             and brk calls, counted in a run of their own, not timed\n"
     "\n"
-    "The recommendation: of those within 3 % of the fastest step, the least\n"
-    "resident peak; of those within 3 % (or 256 KiB) of that, the least\n"
-    "retention after a second; of those as near to that, the fastest.\n"
+    "The recommendation: of those within 3 % of the fastest step (or within\n"
+    "10 %, where their runs overlap), the least resident peak; of those within\n"
+    "3 % (or 64 KiB) of that, the least retention after a second; of those\n"
+    "as near to that, the fastest.\n"
     "\n"
     "Exit code: 0 done; 1 the training failed (bad data, no memory) or the\n"
     "results could not be written; 2 the command line is wrong; 125 what runs\n"
@@ -126,6 +128,8 @@ static void add_available(struct comparison *comparison) {
         sw_heap *heap = sw_heap_create(*name, comparison->training.conf);
         if (heap) {
             add_strategy(comparison, *name);
+        } else if (errno == EINVAL) { /* the conf's fault, not the strategy's */
+            misused("%s", sw_error());
         } else if (!comparison->output.quiet) {
             complain("%s is left out: %s", *name, sw_error());
         }
@@ -261,6 +265,10 @@ static int compare(struct comparison *comparison) {
     check_named(comparison);
     if (!comparison->named) {
         add_available(comparison);
+    }
+    if (comparison->count == 0) {
+        complain("no strategy is to be had here: `stepwell doctor` says why");
+        return EXIT_FAILED;
     }
     if (!allocate_runs(comparison)) {
         complain("no memory for %zu runs", comparison->runs);

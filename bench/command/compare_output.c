@@ -19,20 +19,24 @@ static const struct run *first_run(const struct row *row) {
 
 /* ---- The table ------------------------------------------------------------------------------- */
 
-/* Do the runs of some row differ by more than a percent, and enough to be printed differently? Only
- * then are the lowest and the highest shown. */
-static bool has_spread(const struct comparison *comparison, enum measure measure) {
+/* Do the row's runs differ by more than the noise, and enough to be printed differently? */
+static bool is_spread(const struct spread *spread, enum measure measure) {
     char low[TEXT];
     char high[TEXT];
+    double width = spread->max - spread->min;
+    format_measure(low, sizeof low, measure, spread->min);
+    format_measure(high, sizeof high, measure, spread->max);
+    return width > NOISE * spread->max && strcmp(low, high) != 0 &&
+           (measure_infos[measure].kind != IN_BYTES || width > NOISE_BYTES);
+}
+
+/* The spread of times is always worth a look; that of other measures where there is one. */
+static bool has_spread(const struct comparison *comparison, enum measure measure) {
+    bool has = measure_infos[measure].kind == IN_MS && comparison->runs > 1;
     for (size_t i = 0; i < comparison->count; i++) {
-        const struct spread *spread = &comparison->rows[i].spreads[measure];
-        format_measure(low, sizeof low, measure, spread->min);
-        format_measure(high, sizeof high, measure, spread->max);
-        if (spread->max - spread->min > 0.01 * spread->max && strcmp(low, high) != 0) {
-            return true;
-        }
+        has = has || is_spread(&comparison->rows[i].spreads[measure], measure);
     }
-    return false;
+    return has;
 }
 
 static void add_median(struct table *table, const struct comparison *comparison,
@@ -54,9 +58,11 @@ static void add_spread(struct table *table, const struct comparison *comparison,
     size_t column = table_column(table, "min..max", ALIGN_LEFT);
     for (size_t row = 0; row < comparison->count; row++) {
         const struct spread *spread = &comparison->rows[row].spreads[measure];
-        format_measure(low, sizeof low, measure, spread->min);
-        format_measure(high, sizeof high, measure, spread->max);
-        table_set(table, row, column, MARK_NONE, "%s..%s", low, high);
+        if (spread->max > spread->min) {
+            format_measure(low, sizeof low, measure, spread->min);
+            format_measure(high, sizeof high, measure, spread->max);
+            table_set(table, row, column, MARK_NONE, "%s..%s", low, high);
+        }
     }
 }
 

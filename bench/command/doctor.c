@@ -596,5 +596,11 @@ int command_doctor(int argc, char **argv) {
         print_verdict(facts);
     }
     bool written = !output.json || write_facts_json(output.json, facts, works);
-    return works && written ? EXIT_OK : EXIT_FAILED;
+    if (!works) {
+        /* Where memory is not to be had, OpenBLAS's threads wait for it for ever, and an exit would
+         * wait for them. */
+        fflush(NULL);
+        _exit(EXIT_FAILED);
+    }
+    return written ? EXIT_OK : EXIT_FAILED;
 }

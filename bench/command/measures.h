@@ -44,6 +44,11 @@ enum measure {
         MEASURE_COUNT
 };
 
+/* Differences below these are noise: of a time or a size as a share of it, of a size in bytes too.
+ */
+#define NOISE       0.03
+#define NOISE_BYTES (64 * 1024.0)
+
 struct measure_info {
     const char *key;
     const char *header;

@@ -10,8 +10,7 @@
 
 #include "table.h"
 
-static const double noise = 0.03;
-static const double bytes_that_matter = 256 * 1024;
+static const double unproven = 0.10; /* beyond, overlapping runs excuse nobody */
 
 enum { CANDIDATES_MOST = 64, TEXT = 32 };
 
@@ -67,13 +66,20 @@ static double limit_of(const struct field *field, enum measure measure, double s
 static double slack_in_bytes(const struct field *field) {
     size_t best = lowest(field, MEASURE_resident_peak);
     double peak = best == field->count ? 0 : median(&field->rows[best], MEASURE_resident_peak);
-    return fmax(noise * peak, bytes_that_matter);
+    return fmax(NOISE * peak, NOISE_BYTES);
 }
 
-static double step_limit(const struct field *field) {
-    size_t fastest = lowest(field, MEASURE_step_ms);
-    return fastest == field->count ? NAN
-                                   : (1 + noise) * median(&field->rows[fastest], MEASURE_step_ms);
+static bool is_fast_enough(const struct row *row, const struct row *fastest) {
+    double ratio = median(row, MEASURE_step_ms) / median(fastest, MEASURE_step_ms);
+    bool overlaps = row->spreads[MEASURE_step_ms].min <= fastest->spreads[MEASURE_step_ms].max;
+    return ratio <= 1 + NOISE || (overlaps && ratio <= 1 + unproven);
+}
+
+static void keep_fast(struct field *field) {
+    const struct row *fastest = &field->rows[lowest(field, MEASURE_step_ms)];
+    for (size_t i = 0; i < field->count; i++) {
+        field->in[i] = field->in[i] && is_fast_enough(&field->rows[i], fastest);
+    }
 }
 
 /* ---- The words ------------------------------------------------------------------------------- */
@@ -97,16 +103,22 @@ static void say_speed(struct recommendation *recommendation, const struct field 
     char ms[2][TEXT];
     const struct row *fastest = &all->rows[lowest(all, MEASURE_step_ms)];
     double step = median(taken, MEASURE_step_ms);
+    double ratio = step / median(fastest, MEASURE_step_ms);
     format_digits(ms[0], TEXT, step);
     format_digits(ms[1], TEXT, median(fastest, MEASURE_step_ms));
     if (fast == 1) {
-        say(recommendation, "its step is the fastest by more than 3 %% (%s ms)", ms[0]);
+        say(recommendation, "its step is the fastest, by more than noise (%s ms)", ms[0]);
     } else if (taken == fastest) {
-        say(recommendation, "its step is the fastest (%s ms; %zu of %zu are within 3 %%)", ms[0],
-            fast, size_of_field(all));
-    } else {
+        say(recommendation, "its step is the fastest (%s ms; %zu of %zu are as good as equal)",
+            ms[0], fast, size_of_field(all));
+    } else if (ratio <= 1 + NOISE) {
         say(recommendation, "its step (%s ms) is within 3 %% of the fastest (%s, %s ms)", ms[0],
             fastest->strategy, ms[1]);
+    } else {
+        say(recommendation,
+            "its step (%s ms) is not proven slower than the fastest (%s, %s ms), whose runs it "
+            "overlaps",
+            ms[0], fastest->strategy, ms[1]);
     }
 }
 
@@ -121,6 +133,11 @@ static void say_memory(struct recommendation *recommendation, const struct row *
         say(recommendation, ".");
     } else if (fast == 1) {
         say(recommendation, ", with %s resident at its peak (overhead %s).", bytes, overhead);
+    } else if (lean == fast) {
+        say(recommendation,
+            ", and those %zu are as good as equal in resident memory at the peak too, this one "
+            "with %s (overhead %s).",
+            fast, bytes, overhead);
     } else if (lean == 1) {
         say(recommendation,
             ", and of the %zu that are that fast it has the least resident memory at its peak, %s "
@@ -128,8 +145,8 @@ static void say_memory(struct recommendation *recommendation, const struct row *
             fast, bytes, overhead);
     } else {
         say(recommendation,
-            ", and of the %zu that are that fast, %zu have the least resident memory at their "
-            "peak, as good as equal, this one %s (overhead %s).",
+            ", and of the %zu that are that fast, %zu are as good as equal in resident memory at "
+            "the peak, this one with %s (overhead %s).",
             fast, lean, bytes, overhead);
     }
 }
@@ -145,7 +162,7 @@ static void say_retention(struct recommendation *recommendation, const struct fi
     if (size_of_field(lean) > 1 && frugal < size_of_field(lean)) {
         say(recommendation, " It is chosen for keeping least of it when idle: %s after a second.",
             bytes);
-    } else if (kept > 0.1 * median(taken, MEASURE_resident_peak) && kept > bytes_that_matter) {
+    } else if (kept > 0.1 * median(taken, MEASURE_resident_peak) && kept > NOISE_BYTES) {
         char trimmed[TEXT];
         format_bytes(trimmed, TEXT, median(taken, MEASURE_retention_after_trim));
         say(recommendation, " Idle for a second it keeps %s above what is live, %s after a trim.",
@@ -183,8 +200,12 @@ void recommend(const struct row *rows, size_t count, struct recommendation *reco
         say(recommendation, "No recommendation: one strategy alone compares with nothing.");
         return;
     }
+    if (!losses_agree(rows, count) || !weights_agree(rows, count)) {
+        say(recommendation, "No recommendation: what was run was not the same work.");
+        return;
+    }
     struct field fast = all;
-    keep_within(&fast, MEASURE_step_ms, step_limit(&fast));
+    keep_fast(&fast);
     struct field lean = fast;
     keep_within(&lean, MEASURE_resident_peak,
                 limit_of(&lean, MEASURE_resident_peak, slack_in_bytes(&lean)));

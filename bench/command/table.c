@@ -117,8 +117,26 @@ static int column_width(const struct table *table, size_t column) {
     return width + marked_column(table, column);
 }
 
-static void put_spaces(FILE *file, int count) {
-    fprintf(file, "%*s", count > 0 ? count : 0, "");
+/* A line being written: spaces are held back until something follows them, so that none ends it. */
+struct line {
+    FILE *file;
+    int spaces;
+};
+
+static void put_text(struct line *line, const char *text, size_t length) {
+    if (length > 0) {
+        fprintf(line->file, "%*s%.*s", line->spaces, "", (int)length, text);
+        line->spaces = 0;
+    }
+}
+
+static void put_spaces(struct line *line, int count) {
+    line->spaces += count;
+}
+
+static void end_line(struct line *line) {
+    fputc('\n', line->file);
+    line->spaces = 0;
 }
 
 /* Columns first and those from start up to stop. */
@@ -140,17 +158,15 @@ static struct block next_block(const struct table *table, size_t start, int widt
     return block;
 }
 
-static void print_text(const struct table *table, size_t column, FILE *file, const char *text,
-                       size_t length, const char *mark, bool bold, bool last) {
+static void print_text(const struct table *table, size_t column, struct line *line,
+                       const char *text, size_t length, const char *mark) {
     bool right = table->aligns[column] == ALIGN_RIGHT;
     int room = marked_column(table, column) ? 1 : 0;
     int padding = column_width(table, column) - room - text_width(text, length);
-    put_spaces(file, right ? padding : 0);
-    fprintf(file, "%s%.*s%s%s", bold ? "\033[1m" : "", (int)length, text, mark,
-            bold ? "\033[0m" : "");
-    if (!last) { /* no spaces at the ends of lines */
-        put_spaces(file, (right ? 0 : padding) + room - (int)strlen(mark));
-    }
+    put_spaces(line, right ? padding : 0);
+    put_text(line, text, length);
+    put_text(line, mark, strlen(mark));
+    put_spaces(line, (right ? 0 : padding) + room - (int)strlen(mark));
 }
 
 static void print_header(const struct table *table, struct block block, FILE *file, bool colour) {
@@ -160,36 +176,41 @@ static void print_header(const struct table *table, struct block block, FILE *fi
         lines = l > lines ? l : lines;
     }
     while (lines-- > 0) {
+        struct line line = {.file = file};
         size_t length;
         const char *text = header_line(table->headers[0], lines, &length);
         fputs(colour ? "\033[2m" : "", file);
-        print_text(table, 0, file, text, length, "", false, block.start == block.stop);
+        print_text(table, 0, &line, text, length, "");
         for (size_t column = block.start; column < block.stop; column++) {
             text = header_line(table->headers[column], lines, &length);
-            put_spaces(file, GAP);
-            print_text(table, column, file, text, length, "", false, column + 1 == block.stop);
+            put_spaces(&line, GAP);
+            print_text(table, column, &line, text, length, "");
         }
-        fputs(colour ? "\033[0m\n" : "\n", file);
+        fputs(colour ? "\033[0m" : "", file);
+        end_line(&line);
     }
 }
 
-static void print_cell(const struct table *table, size_t row, size_t column, FILE *file,
-                       bool colour, bool last) {
+static void print_cell(const struct table *table, size_t row, size_t column, struct line *line,
+                       bool colour) {
     const struct table_cell *cell = &table->cells[row][column];
     const char *text = cell->text ? cell->text : "";
     bool best = cell->mark == MARK_BEST;
-    print_text(table, column, file, text, strlen(text), best ? "*" : "", best && colour, last);
+    fputs(best && colour ? "\033[1m" : "", line->file);
+    print_text(table, column, line, text, strlen(text), best ? "*" : "");
+    fputs(best && colour ? "\033[0m" : "", line->file);
 }
 
 static void print_block(const struct table *table, struct block block, FILE *file, bool colour) {
     print_header(table, block, file, colour);
     for (size_t row = 0; row < table->rows; row++) {
-        print_cell(table, row, 0, file, colour, block.start == block.stop);
+        struct line line = {.file = file};
+        print_cell(table, row, 0, &line, colour);
         for (size_t column = block.start; column < block.stop; column++) {
-            put_spaces(file, GAP);
-            print_cell(table, row, column, file, colour, column + 1 == block.stop);
+            put_spaces(&line, GAP);
+            print_cell(table, row, column, &line, colour);
         }
-        fputc('\n', file);
+        end_line(&line);
     }
 }
 

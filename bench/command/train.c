@@ -45,7 +45,7 @@ enum { OPTION_STRATEGY = 0x1200 };
 
 static const struct argp_option options[] = {
     {"strategy", OPTION_STRATEGY, "S", 0,
-     "The heap's strategy (default pool); `stepwell list` names them", 1},
+     "The heap's strategy (default auto); `stepwell list` names them", 1},
     {0}};
 
 static const struct argp_child children[] = {
@@ -252,7 +252,7 @@ static bool write_train_json(const struct train_arguments *arguments,
 }
 
 int command_train(int argc, char **argv) {
-    struct train_arguments arguments = {.training = training_defaults, .strategy = "pool"};
+    struct train_arguments arguments = {.training = training_defaults, .strategy = "auto"};
     struct nn_result result;
     char error[512];
     parse_arguments(&argp, argc, argv, &arguments);

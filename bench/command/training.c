@@ -127,9 +127,3 @@ sw_heap *create_heap(const char *strategy, const char *conf) {
     }
     return heap;
 }
-
-void check_conf(const char *strategy, const char *conf) {
-    if (conf) {
-        sw_heap_destroy(create_heap(strategy, conf));
-    }
-}

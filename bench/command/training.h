@@ -34,7 +34,4 @@ struct nn_train_options train_options(const struct training_options *options);
 /* A heap; or the program ends: EXIT_MISUSED when the conf is wrong, EXIT_FAILED otherwise. */
 sw_heap *create_heap(const char *strategy, const char *conf);
 
-/* Checks a conf before anything is run with it; the program ends when it is wrong. */
-void check_conf(const char *strategy, const char *conf);
-
 #endif

@@ -1,0 +1,127 @@
+/*
+ * test_output.c - numbers that read back as they were, CSV quoting, and files whole or absent.
+ */
+#include <math.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "output.h"
+#include "support.h"
+
+static void numbers_read_back_exactly(void **state) {
+    (void)state;
+    const double values[] = {0,     1,    -1,   0.1,    1.0 / 3,      1e-300, 123456789.25,
+                             1e300, 1e15, 5e-9, 0.2738, 0.27374883234};
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        cJSON *json = cJSON_CreateObject();
+        add_number(json, "x", values[i]);
+        char *text = cJSON_PrintUnformatted(json);
+        cJSON *back = cJSON_Parse(text);
+        assert_non_null(back);
+        assert_true(cJSON_GetObjectItem(back, "x")->valuedouble == values[i]);
+        cJSON_Delete(back);
+        cJSON_free(text);
+        cJSON_Delete(json);
+    }
+}
+
+static void expect_json(cJSON *json, const char *expected) {
+    char *text = cJSON_PrintUnformatted(json);
+    assert_string_equal(text, expected);
+    cJSON_free(text);
+    cJSON_Delete(json);
+}
+
+static void json_has_integers_nulls_and_hashes(void **state) {
+    (void)state;
+    cJSON *json = cJSON_CreateObject();
+    add_number(json, "whole", 34603008);
+    add_number(json, "tenth", 0.1);
+    add_number(json, "unknown", NAN);
+    add_number(json, "endless", INFINITY);
+    add_bytes(json, "bytes", SIZE_MAX);
+    add_hash(json, "hash", 0xabc);
+    expect_json(json, "{\"whole\":34603008,\"tenth\":0.1,\"unknown\":null,\"endless\":null,"
+                      "\"bytes\":18446744073709551615,\"hash\":\"0000000000000abc\"}");
+}
+
+static void csv_is_quoted_where_it_must_be(void **state) {
+    (void)state;
+    struct printed printed;
+    printed_open(&printed);
+    csv_text(printed.file, true, "pool");
+    csv_text(printed.file, false, "a,b");
+    csv_text(printed.file, false, "say \"x\"");
+    csv_number(printed.file, false, 12.5);
+    csv_number(printed.file, false, NAN);
+    csv_number(printed.file, false, 34603008);
+    printed_expect(&printed, "pool,\"a,b\",\"say \"\"x\"\"\",12.5,,34603008");
+}
+
+static char directory[] = "/tmp/stepwell-test-output-XXXXXX";
+
+static int make_directory(void **state) {
+    (void)state;
+    return mkdtemp(directory) ? 0 : -1;
+}
+
+static int remove_directory(void **state) {
+    (void)state;
+    return rmdir(directory);
+}
+
+static const char *in_directory(const char *name) {
+    static char path[256];
+    snprintf(path, sizeof path, "%s/%s", directory, name);
+    return path;
+}
+
+static void expect_file(const char *path, const char *expected) {
+    char text[256] = "";
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    text[fread(text, 1, sizeof text - 1, file)] = '\0';
+    fclose(file);
+    assert_string_equal(text, expected);
+}
+
+static void file_appears_whole_and_replaces(void **state) {
+    (void)state;
+    const char *path = in_directory("out.csv");
+    for (int round = 0; round < 2; round++) {
+        struct output_file output;
+        assert_true(output_open(&output, path));
+        fprintf(output.file, "round %d", round);
+        fflush(output.file);
+        assert_int_equal(access(path, F_OK), round == 0 ? -1 : 0); /* not there yet, or the old */
+        assert_true(output_close(&output));
+    }
+    expect_file(path, "round 1");
+    struct stat status;
+    assert_int_equal(stat(path, &status), 0);
+    mode_t mask = umask(0);
+    umask(mask);
+    assert_int_equal(status.st_mode & 0777, 0666 & ~mask);
+    assert_int_equal(unlink(path), 0); /* and rmdir() later proves that nothing else was left */
+}
+
+static void failure_leaves_nothing(void **state) {
+    (void)state;
+    struct output_file output;
+    assert_false(output_open(&output, in_directory("absent/out.json")));
+    assert_true(output_open(&output, "/dev/full")); /* a device is written to, never replaced */
+    fprintf(output.file, "x");
+    assert_false(output_close(&output));
+    assert_int_equal(access("/dev/full", F_OK), 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(numbers_read_back_exactly),
+        cmocka_unit_test(json_has_integers_nulls_and_hashes),
+        cmocka_unit_test(csv_is_quoted_where_it_must_be),
+        cmocka_unit_test(file_appears_whole_and_replaces),
+        cmocka_unit_test(failure_leaves_nothing),
+    };
+    return cmocka_run_group_tests(tests, make_directory, remove_directory);
+}
