@@ -3,8 +3,8 @@
  *
  * Every function is one call of the library's, with the types changed. Two things the library has
  * no way to say are made here. Its functions carry no context: a lambda does. Its set-up functions
- * carry none either and are told nothing of the benchmark they are for: the threads of a run count
- * themselves in and out, and the first and the last call ours.
+ * carry none either, and are not told which benchmark they are for: ours is called by the first of
+ * a run's threads to arrive, which leaves word of its benchmark for the tear-down.
  */
 #include "gbench.h"
 
@@ -22,13 +22,14 @@ struct gb_benchmark {
     gb_function *setup = nullptr;
     gb_function *teardown = nullptr;
     benchmark::internal::Benchmark *registered = nullptr;
-    std::mutex mutex; // guards the rest
+    std::mutex mutex; // guards entered, and the call of setup
     int entered = 0;  // threads of the run under way
-    int left = 0;
 
     gb_benchmark(gb_function *function, void *its_context) : run(function), context(its_context) {
     }
 };
+
+static gb_benchmark *under_way; // runs follow one another
 
 static benchmark::State *cxx(const gb_state *state) {
     return static_cast<benchmark::State *>(state->cxx);
@@ -36,24 +37,25 @@ static benchmark::State *cxx(const gb_state *state) {
 
 static void enter(gb_benchmark *benchmark, gb_state *state) {
     std::lock_guard<std::mutex> lock(benchmark->mutex);
-    if (benchmark->entered++ == 0 && benchmark->setup)
-        benchmark->setup(state);
-}
-
-static void leave(gb_benchmark *benchmark, gb_state *state) {
-    std::lock_guard<std::mutex> lock(benchmark->mutex);
-    if (++benchmark->left < cxx(state)->threads())
+    if (benchmark->entered++ > 0)
         return;
-    benchmark->entered = benchmark->left = 0;
-    if (benchmark->teardown)
-        benchmark->teardown(state);
+    under_way = benchmark;
+    if (benchmark->setup)
+        benchmark->setup(state);
 }
 
 static void run(gb_benchmark *benchmark, benchmark::State &cxx_state) {
     gb_state state = {0, &cxx_state, benchmark};
     enter(benchmark, &state);
     benchmark->run(&state);
-    leave(benchmark, &state);
+}
+
+// The library calls it when the run's threads have been joined.
+static void finish(const benchmark::State &cxx_state) {
+    gb_state state = {0, const_cast<benchmark::State *>(&cxx_state), under_way};
+    under_way->entered = 0;
+    if (under_way->teardown)
+        under_way->teardown(&state);
 }
 
 // ---- Registration ------------------------------------------------------------------------------
@@ -63,6 +65,7 @@ gb_benchmark *gb_register(const char *name, gb_function *function, void *context
     gb_benchmark *benchmark = &all.emplace_back(function, context);
     benchmark->registered = benchmark::RegisterBenchmark(
         name, [benchmark](benchmark::State &state) { run(benchmark, state); });
+    benchmark->registered->Teardown(finish);
     return benchmark;
 }
 

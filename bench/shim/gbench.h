@@ -68,8 +68,9 @@ void gb_use_real_time(struct gb_benchmark *benchmark);
 void gb_use_manual_time(struct gb_benchmark *benchmark);
 void gb_measure_process_cpu_time(struct gb_benchmark *benchmark);
 
-/* Called once in a run, by the first thread to arrive before any thread enters the function, and by
- * the last one after all have left it. Neither is timed. */
+/* Called once in a run: the one by the first thread to arrive, before any enters the function, the
+ * other when all threads have ended but the main one. Neither is timed. In the tear-down the state
+ * is good for the context, the arguments and the number of threads, no more. */
 void gb_setup(struct gb_benchmark *benchmark, gb_function *setup);
 void gb_teardown(struct gb_benchmark *benchmark, gb_function *teardown);
 

@@ -1,9 +1,9 @@
 /*
- * run.c - one workload over one strategy: the timed run, the tracked pass, the counters.
+ * run.c - one workload over one strategy: the timed pass, the tracked pass, the counters.
  *
- * The order in a run, which shim/gbench.cc keeps: set_up() by one thread, run() by all of them,
- * tear_down() by the last. The heap of the timed run is gone before the tracked pass begins, and
- * what libc kept of it has been trimmed, as far as libc does.
+ * The order in a run: set_up() by one thread; run() by all of them, at the end of which the first
+ * does the tracked pass while no other works; tear_down() when the others have ended. The timed
+ * heap lives until then, as threads that used it have to end first, but it has been trimmed.
  */
 #define _GNU_SOURCE /* RUSAGE_THREAD */
 #include <math.h>
@@ -14,18 +14,29 @@
 
 #include "suites.h"
 
-/* A workload, a strategy, a case: one registration. */
+/* A heap and those who work on it. */
+struct pass {
+    sw_heap *heap; /* NULL if it could not be made: sw_error() of then is in why */
+    char why[256];
+    int threads;
+    struct worker workers[MAX_THREADS];
+    pthread_barrier_t meeting; /* of all workers */
+};
+
+/* A workload, a case, a strategy: one registration. */
 struct bench {
     const struct workload *workload;
     const struct bench_case *parameters;
     const char *strategy;
-    sw_heap *heap; /* of the run under way; NULL if it could not be made: then why says it */
-    char why[256];
-    struct worker workers[MAX_THREADS];
-    pthread_barrier_t meeting; /* of the tracked pass */
+    struct pass timed; /* of the run under way */
 };
 
-/* ---- Workers --------------------------------------------------------------------------------- */
+/* ---- A pass ---------------------------------------------------------------------------------- */
+
+_Noreturn static void die(const char *reason) {
+    fprintf(stderr, "stepwell-bench: %s\n", reason);
+    exit(1);
+}
 
 void die_out_of_memory(const struct worker *worker, size_t size) {
     fprintf(stderr, "stepwell-bench: %s: the %s heap has no room for %zu bytes\n",
@@ -39,33 +50,42 @@ static void *room(size_t size) {
     if (size == 0)
         return NULL;
     void *memory = aligned_alloc(CACHE_LINE, (size + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE);
-    if (!memory) {
-        fprintf(stderr, "stepwell-bench: out of memory\n");
-        exit(1);
-    }
+    if (!memory)
+        die("out of memory");
     return memset(memory, 0, size);
 }
 
-static void make_workers(struct bench *bench, bool tracked) {
+/* The workers' own memory first, then the heap: what comes before it does not count as its. */
+static void open_pass(struct pass *pass, const struct bench *bench, bool tracked) {
     const struct workload *workload = bench->workload;
     int threads = bench->parameters->threads;
+    *pass = (struct pass){.threads = threads};
+    pthread_barrier_init(&pass->meeting, NULL, (unsigned)threads);
     void *shared = room(workload->shared_size);
     for (int i = 0; i < threads; i++)
-        bench->workers[i] = (struct worker){.workload = workload,
-                                            .args = bench->parameters->args,
-                                            .index = i,
-                                            .threads = threads,
-                                            .own = room(workload->own_size),
-                                            .shared = shared,
-                                            .batch = 1,
-                                            .tracked = tracked,
-                                            .meeting = &bench->meeting};
+        pass->workers[i] = (struct worker){.workload = workload,
+                                           .args = bench->parameters->args,
+                                           .index = i,
+                                           .threads = threads,
+                                           .own = room(workload->own_size),
+                                           .shared = shared,
+                                           .batch = 1,
+                                           .tracked = tracked,
+                                           .meeting = &pass->meeting};
+    /* Without tracking a heap is as fast as its strategy is. */
+    pass->heap = sw_heap_create(bench->strategy, tracked ? NULL : "tracking:0");
+    if (!pass->heap)
+        snprintf(pass->why, sizeof pass->why, "%s", sw_error());
+    for (int i = 0; i < threads; i++)
+        pass->workers[i].heap = pass->heap;
 }
 
-static void end_workers(struct bench *bench) {
-    for (int i = 0; i < bench->parameters->threads; i++)
-        free(bench->workers[i].own);
-    free(bench->workers[0].shared);
+static void close_pass(struct pass *pass) {
+    sw_heap_destroy(pass->heap);
+    for (int i = 0; i < pass->threads; i++)
+        free(pass->workers[i].own);
+    free(pass->workers[0].shared);
+    pthread_barrier_destroy(&pass->meeting);
 }
 
 static void call(void (*slot)(struct worker *), struct worker *worker) {
@@ -73,23 +93,17 @@ static void call(void (*slot)(struct worker *), struct worker *worker) {
         slot(worker);
 }
 
-static bool make_heap(struct bench *bench, const char *conf) {
-    bench->heap = sw_heap_create(bench->strategy, conf);
-    if (!bench->heap)
-        snprintf(bench->why, sizeof bench->why, "%s", sw_error());
-    for (int i = 0; i < bench->parameters->threads; i++)
-        bench->workers[i].heap = bench->heap;
-    return bench->heap;
+static void for_each_worker(struct pass *pass, void (*slot)(struct worker *)) {
+    for (int i = 0; i < pass->threads; i++)
+        call(slot, &pass->workers[i]);
 }
 
 /* ---- The tracked pass ------------------------------------------------------------------------ */
 
 static struct sw_stats stats_of(sw_heap *heap) {
     struct sw_stats stats;
-    if (sw_heap_stats(heap, &stats, sizeof stats) != 0) {
-        perror("stepwell-bench: sw_heap_stats");
-        exit(1);
-    }
+    if (sw_heap_stats(heap, &stats, sizeof stats) != 0)
+        die(sw_error());
     return stats;
 }
 
@@ -114,25 +128,15 @@ static void *work_tracked(void *argument) {
     return NULL;
 }
 
-/* Every worker works at once, each in a thread; the first in this one. */
-static void work_together(struct bench *bench) {
+/* All workers at once, each in a thread; the first in this one. */
+static void work_together(struct pass *pass) {
     pthread_t threads[MAX_THREADS];
-    pthread_barrier_init(&bench->meeting, NULL, (unsigned)bench->parameters->threads);
-    for (int i = 1; i < bench->parameters->threads; i++) {
-        if (pthread_create(&threads[i], NULL, work_tracked, &bench->workers[i]) != 0) {
-            fprintf(stderr, "stepwell-bench: no more threads\n");
-            exit(1);
-        }
-    }
-    work_tracked(&bench->workers[0]);
-    for (int i = 1; i < bench->parameters->threads; i++)
+    for (int i = 1; i < pass->threads; i++)
+        if (pthread_create(&threads[i], NULL, work_tracked, &pass->workers[i]) != 0)
+            die("no more threads");
+    work_tracked(&pass->workers[0]);
+    for (int i = 1; i < pass->threads; i++)
         pthread_join(threads[i], NULL);
-    pthread_barrier_destroy(&bench->meeting);
-}
-
-static void for_each_worker(struct bench *bench, void (*slot)(struct worker *)) {
-    for (int i = 0; i < bench->parameters->threads; i++)
-        call(slot, &bench->workers[i]);
 }
 
 /* Where a measure is not defined (0/0) there is no counter: JSON has no NaN. */
@@ -141,11 +145,11 @@ static void count(struct gb_state *state, const char *name, double value) {
         gb_counter(state, name, value, GB_PLAIN);
 }
 
-static void count_fullest(struct gb_state *state, const struct bench *bench) {
-    const struct sw_stats *fullest = &bench->workers[0].fullest;
-    for (int i = 1; i < bench->parameters->threads; i++)
-        if (bench->workers[i].fullest.requested.current > fullest->requested.current)
-            fullest = &bench->workers[i].fullest;
+static void count_fullest(struct gb_state *state, const struct pass *pass) {
+    const struct sw_stats *fullest = &pass->workers[0].fullest;
+    for (int i = 1; i < pass->threads; i++)
+        if (pass->workers[i].fullest.requested.current > fullest->requested.current)
+            fullest = &pass->workers[i].fullest;
     struct sw_measures measures;
     sw_measure(fullest, &measures);
     count(state, "internal_fragmentation", measures.internal_fragmentation);
@@ -169,43 +173,31 @@ static void count_idle(struct gb_state *state, sw_heap *heap) {
     count(state, "retention_after_trim", (double)measures.retention);
 }
 
-/* A heap of libc is told by the growth of the process, so what libc keeps is handed back first. */
-static void settle(const struct bench *bench) {
-    sw_heap *heap = sw_heap_create(bench->strategy, NULL);
-    if (heap)
-        sw_trim(heap);
-    sw_heap_destroy(heap);
-}
-
+/* What the timed heap holds is given back first: a heap of libc is told by the growth of the
+ * process, and would grow into it unseen. */
 static void measure(struct gb_state *state, struct bench *bench) {
-    settle(bench);
-    make_workers(bench, true);
-    if (make_heap(bench, NULL)) {
-        work_together(bench);
-        for_each_worker(bench, bench->workload->go_idle);
-        count_fullest(state, bench);
-        count_idle(state, bench->heap);
-        for_each_worker(bench, bench->workload->end);
-        sw_heap_destroy(bench->heap);
+    struct pass pass;
+    sw_trim(bench->timed.heap);
+    open_pass(&pass, bench, true);
+    if (pass.heap) {
+        work_together(&pass);
+        for_each_worker(&pass, bench->workload->go_idle);
+        count_fullest(state, &pass);
+        count_idle(state, pass.heap);
+        for_each_worker(&pass, bench->workload->end);
     }
-    end_workers(bench);
+    close_pass(&pass);
 }
 
-/* ---- The timed run --------------------------------------------------------------------------- */
+/* ---- The timed pass -------------------------------------------------------------------------- */
 
 static void set_up(struct gb_state *state) {
     struct bench *bench = gb_context(state);
-    make_workers(bench, false);
-    make_heap(bench, "tracking:0"); /* as fast as the strategy is */
+    open_pass(&bench->timed, bench, false);
 }
 
 static void tear_down(struct gb_state *state) {
-    struct bench *bench = gb_context(state);
-    end_workers(bench);
-    if (!bench->heap)
-        return;
-    sw_heap_destroy(bench->heap);
-    measure(state, bench);
+    close_pass(&((struct bench *)gb_context(state))->timed);
 }
 
 static long faults_of_this_thread(void) {
@@ -224,14 +216,8 @@ static void drive(struct gb_state *state, struct worker *worker) {
         worker->workload->work(worker);
 }
 
-static void run(struct gb_state *state) {
-    struct bench *bench = gb_context(state);
-    struct worker *worker = &bench->workers[gb_thread_index(state)];
-    const struct workload *workload = bench->workload;
-    if (!bench->heap) {
-        gb_skip_with_error(state, bench->why);
-        return;
-    }
+static void work_timed(struct gb_state *state, struct worker *worker) {
+    const struct workload *workload = worker->workload;
     call(workload->begin, worker);
     for (int i = 0; i < workload->warm_up; i++)
         workload->work(worker);
@@ -245,7 +231,31 @@ static void run(struct gb_state *state) {
     call(workload->end, worker);
 }
 
+static void run(struct gb_state *state) {
+    struct bench *bench = gb_context(state);
+    struct pass *pass = &bench->timed;
+    if (!pass->heap) {
+        gb_skip_with_error(state, pass->why);
+        return;
+    }
+    work_timed(state, &pass->workers[gb_thread_index(state)]);
+    pthread_barrier_wait(&pass->meeting);
+    if (gb_thread_index(state) == 0)
+        measure(state, bench);
+}
+
 /* ---- Registration ---------------------------------------------------------------------------- */
+
+static void register_args(struct gb_benchmark *registered, const struct workload *workload,
+                          const struct bench_case *parameters) {
+    size_t args = 0;
+    while (workload->arg_names[args])
+        args++;
+    if (args == 0)
+        return;
+    gb_args(registered, args, parameters->args);
+    gb_arg_names(registered, args, workload->arg_names);
+}
 
 static void register_case(const struct workload *workload, const struct bench_case *parameters,
                           const char *strategy) {
@@ -257,13 +267,7 @@ static void register_case(const struct workload *workload, const struct bench_ca
     gb_setup(registered, set_up);
     gb_teardown(registered, tear_down);
     gb_unit(registered, workload->unit);
-    size_t args = 0;
-    while (workload->arg_names[args])
-        args++;
-    if (args) {
-        gb_args(registered, args, parameters->args);
-        gb_arg_names(registered, args, workload->arg_names);
-    }
+    register_args(registered, workload, parameters);
     if (parameters->threads > 1) {
         gb_threads(registered, parameters->threads);
         gb_use_real_time(registered);
