@@ -44,6 +44,7 @@ case_install() {
         lib/cmake/stepwell/stepwell-targets-"$BUILD_TYPE".cmake
         lib/cmake/stepwell/stepwell-targets.cmake
         lib/libstepwell-jemalloc.so
+        lib/libstepwell-preload.so
         lib/libstepwell.a
         lib/libstepwell.so
         lib/libstepwell.so.0
@@ -58,7 +59,7 @@ case_install() {
     "$prefix/bin/stepwell" list >list.txt || fail "the installed command does not run"
     local strategy
     for strategy in $strategies; do
-        grep -qw "$strategy" list.txt || fail "the installed command does not list $strategy"
+        grep -qw -e "$strategy" list.txt || fail "the installed command does not list $strategy"
     done
 }
 
