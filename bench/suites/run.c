@@ -130,7 +130,7 @@ static void *work_tracked(void *argument) {
 
 /* All workers at once, each in a thread; the first in this one. */
 static void work_together(struct pass *pass) {
-    pthread_t threads[MAX_THREADS];
+    pthread_t threads[MAX_THREADS] = {0};
     for (int i = 1; i < pass->threads; i++)
         if (pthread_create(&threads[i], NULL, work_tracked, &pass->workers[i]) != 0)
             die("no more threads");

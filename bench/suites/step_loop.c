@@ -25,6 +25,7 @@ enum {
     ROUND = 8,
     SURVIVORS_EACH = 4, /* a step */
     SURVIVOR_STEPS = 16,
+    SURVIVORS_LIVE = SURVIVORS_EACH * SURVIVOR_STEPS,
     SURVIVOR_SIZE = 3000,
 };
 
@@ -36,7 +37,7 @@ struct step_loop {
     void *tensors[TENSORS];
     void *small[SMALL_LIVE];
     size_t small_sizes[SMALL_BLOCKS_EACH];
-    void *survivors[SURVIVORS_EACH * SURVIVOR_STEPS];
+    void *survivors[SURVIVORS_LIVE];
 };
 
 static void begin(struct worker *worker) {
@@ -149,7 +150,7 @@ static void work_ragged(struct worker *worker) {
 
 static void end(struct worker *worker) {
     struct step_loop *own = worker->own;
-    for (size_t i = 0; i < SURVIVORS_EACH * SURVIVOR_STEPS; i++)
+    for (size_t i = 0; i < SURVIVORS_LIVE; i++)
         sw_free(worker->heap, own->survivors[i]);
 }
 

@@ -37,7 +37,10 @@
     X(step_loop)                                                                                   \
     X(train_step)
 
-enum { KIB = 1024, MIB = 1024 * KIB, MAX_ARGS = 3, MAX_CASES = 10, MAX_THREADS = 4 };
+#define KIB INT64_C(1024)
+#define MIB (1024 * KIB)
+
+enum { MAX_ARGS = 3, MAX_CASES = 10, MAX_THREADS = 4 };
 
 struct worker {
     const struct workload *workload;
