@@ -203,6 +203,129 @@ static void advise_live(struct sw__extents *extents, struct sw__extent *extent) 
         advise(extent->region, sw__extent_start(extent), end_of(extent), true);
 }
 
+/* ---- Moving pages ---------------------------------------------------------------------------- */
+
+/* Smaller pieces are not worth a mapping, and so many mappings are enough (vm.max_map_count is
+ * 65,530 where nobody changed it). */
+#define LEAST_MOVE ((size_t)256 << 10)
+#define MOST_MOVES 16384
+
+/* A run of pages of a region. */
+struct run {
+    size_t first, last; /* [first, last) by index */
+};
+
+static bool is_touched(const struct sw__region *region, size_t page) {
+    return region->touched[page / 64] >> (page % 64) & 1;
+}
+
+static size_t untouched_bytes(const struct sw__extent *extent) {
+    return sw__extent_size(extent) -
+           touched_bytes(extent->region, sw__extent_start(extent), sw__extent_size(extent));
+}
+
+/* Would the heap hold too much with so many bytes more? */
+static bool over_budget(const struct sw__extents *extents, size_t more) {
+    size_t budget = atomic_load_explicit(&extents->budget, memory_order_relaxed);
+    return more && extents->held + more > budget;
+}
+
+/* The next run of touched, or of untouched, pages in [from, end). Empty when there is none. */
+static struct run next_run(const struct sw__region *region, size_t from, size_t end, bool touched) {
+    while (from < end && is_touched(region, from) != touched)
+        from++;
+    struct run run = {from, from};
+    while (run.last < end && is_touched(region, run.last) == touched)
+        run.last++;
+    return run;
+}
+
+static char *page_address(const struct sw__region *region, size_t page) {
+    return region->start + (page << SW__PAGE_SHIFT);
+}
+
+static size_t smaller(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+/* Both runs cut so that whole huge pages go to whole huge pages, where both have one. */
+static void align_to_huge(struct run *from, struct run *to) {
+    size_t huge = SW__HUGE_PAGE >> SW__PAGE_SHIFT; /* regions are aligned to it */
+    struct run donor = {align_up(from->first, huge), from->last};
+    struct run taker = {align_up(to->first, huge), to->last};
+    if (donor.first + huge <= donor.last && taker.first + huge <= taker.last) {
+        size_t pages = smaller(donor.last - donor.first, taker.last - taker.first) & ~(huge - 1);
+        *from = (struct run){donor.first, donor.first + pages};
+        *to = (struct run){taker.first, taker.first + pages};
+    }
+}
+
+/* Moves what it can of one run to another, less and less of it while the kernel refuses: a range
+ * may be of several pieces for it. Returns the bytes moved. */
+static size_t move_run(struct sw__extents *extents, struct sw__region *donor, struct run from,
+                       struct sw__region *taker, struct run to) {
+    align_to_huge(&from, &to);
+    size_t size = smaller(from.last - from.first, to.last - to.first) << SW__PAGE_SHIFT;
+    char *source = page_address(donor, from.first), *target = page_address(taker, to.first);
+    while (size >= LEAST_MOVE && !sw__os_move(source, target, size))
+        size = align_up(size / 2, SW__PAGE);
+    if (size < LEAST_MOVE)
+        return 0;
+    extents->moves++;
+    mark_touched(extents, donor, source, size, false);
+    mark_touched(extents, taker, target, size, true);
+    return size;
+}
+
+/* Moves pages of one free extent into one run. Returns the bytes moved. */
+static size_t move_from(struct sw__extents *extents, struct sw__extent *donor,
+                        struct sw__region *taker, struct run to) {
+    struct sw__region *region = donor->region;
+    size_t first = page_index(region, sw__extent_start(donor));
+    size_t end = first + (sw__extent_size(donor) >> SW__PAGE_SHIFT);
+    for (struct run from = next_run(region, first, end, true); from.first < end;
+         from = next_run(region, from.last, end, true)) {
+        if ((from.last - from.first) << SW__PAGE_SHIFT < LEAST_MOVE)
+            continue;
+        size_t moved = move_run(extents, region, from, taker, to);
+        if (moved)
+            return moved;
+    }
+    return 0;
+}
+
+/* Fills untouched pages of a new live extent with those of free ones, the largest first, as far as
+ * the budget is short. True if any page came in. The donors that had none to give wait aside. */
+static bool move_pages_in(struct sw__extents *extents, struct sw__extent *extent) {
+    struct sw__region *region = extent->region;
+    size_t page = page_index(region, sw__extent_start(extent));
+    size_t end = page + (sw__extent_size(extent) >> SW__PAGE_SHIFT);
+    struct sw__treap_node *aside = NULL;
+    bool any = false;
+    while (page < end && extents->dirty && extents->moves < MOST_MOVES &&
+           over_budget(extents, untouched_bytes(extent))) {
+        struct run to = next_run(region, page, end, false);
+        if ((to.last - to.first) << SW__PAGE_SHIFT < LEAST_MOVE) {
+            page = to.last + (to.last < end);
+            continue;
+        }
+        struct sw__extent *donor = extent_of(sw__treap_largest(extents->dirty));
+        uproot(extents, donor);
+        if (move_from(extents, donor, region, to)) {
+            any = true;
+            plant(extents, donor);
+        } else {
+            sw__treap_insert(&aside, &donor->node);
+        }
+    }
+    while (aside) {
+        struct sw__extent *donor = extent_of(aside);
+        sw__treap_remove(&aside, aside);
+        plant(extents, donor);
+    }
+    return any;
+}
+
 /* ---- Growth ---------------------------------------------------------------------------------- */
 
 static bool within_limit(const struct sw__extents *extents, size_t more) {
@@ -375,6 +498,8 @@ static struct sw__extent *carve(struct sw__extents *extents, struct sw__extent *
     extent->state = SW__EXTENT_LIVE;
     extent->zero = touched_bytes(extent->region, start, size) == 0;
     extent->holder = NULL;
+    if (over_budget(extents, untouched_bytes(extent)) && move_pages_in(extents, extent))
+        extent->zero = false;
     mark_touched(extents, extent->region, start, size, true);
     *page_entry(extent->region, start) = extent;
     extents->live += size;
@@ -389,6 +514,7 @@ void sw__extents_init(struct sw__extents *extents, struct sw__meta *meta,
     extents->meta = meta;
     extents->limit = config->limit;
     extents->huge_pages = config->huge_pages;
+    extents->budget = SIZE_MAX;
 }
 
 void sw__extents_destroy(struct sw__extents *extents) {
@@ -537,7 +663,8 @@ static char *start_of_last_touched(const struct sw__extent *extent, size_t wante
     return region->start + (page << SW__PAGE_SHIFT);
 }
 
-void sw__extents_hold_no_more_than(struct sw__extents *extents, size_t bytes) {
+void sw__extents_keep_budget(struct sw__extents *extents) {
+    size_t bytes = atomic_load_explicit(&extents->budget, memory_order_relaxed);
     if (atomic_load_explicit(&extents->held, memory_order_relaxed) <= bytes)
         return;
     sw__lock(&extents->lock);
@@ -577,6 +704,7 @@ size_t sw__extents_trim(struct sw__extents *extents) {
     sw__lock(&extents->lock);
     size_t released = purge_all(extents);
     release_free_regions(extents);
+    extents->moves = 0;
     sw__unlock(&extents->lock);
     return released;
 }

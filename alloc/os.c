@@ -87,6 +87,18 @@ bool sw__os_purge(void *start, size_t size) {
     return madvise(start, size, MADV_DONTNEED) == 0;
 }
 
+bool sw__os_move(void *from, void *to, size_t size) {
+#ifdef MREMAP_DONTUNMAP
+    int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+    return mremap(from, size, size, flags, to) == to;
+#else
+    (void)from;
+    (void)to;
+    (void)size;
+    return false;
+#endif
+}
+
 void sw__os_advise_huge(void *start, size_t size, bool wanted) {
     madvise(start, size, wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }

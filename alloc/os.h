@@ -32,6 +32,10 @@ void sw__os_release(void *start, size_t size);
 /* Gives the pages of a committed range back; it reads as zero afterwards. False if the kernel would
  * not (locked pages): then the contents are as they were. */
 bool sw__os_purge(void *start, size_t size);
+/* Moves the pages of a committed range to another of the same size, which loses what it had; the
+ * first reads as zero afterwards. Nothing is copied and nothing faults. False changes nothing: the
+ * kernel is older than 5.7, out of mappings, or the range is not of one piece for it. */
+bool sw__os_move(void *from, void *to, size_t size);
 /* Asks for, or declines, huge pages in a committed range. Advice: failure changes nothing. */
 void sw__os_advise_huge(void *start, size_t size, bool wanted);
 

@@ -50,45 +50,39 @@ static void end_period(struct auto_heap *heap) {
     heap->turned_over = 0;
 }
 
-/* Notes a large block that was just allocated. */
-static void note_large(struct auto_heap *heap, size_t size) {
-    size_t live = sw__extents_live(&heap->blocks.extents);
+/* What is enough to hold: what was needed of late, and a little for rounding. */
+static void set_budget(struct auto_heap *heap) {
+    size_t needed = needed_of_late(heap);
+    sw__extents_set_budget(&heap->blocks.extents, needed + slack(needed));
+}
+
+/* Notes that a large block is about to be allocated: the budget is to have room for it. */
+static void expect_large(struct auto_heap *heap, size_t size) {
     sw__lock(&heap->lock);
+    size_t live = sw__extents_live(&heap->blocks.extents) + size;
     if (live > heap->deepest[0])
         heap->deepest[0] = live;
     heap->turned_over += size;
-    if (!heap->steps_are_marked && heap->turned_over > PERIOD_TURNS * heap->deepest[0])
+    if (!heap->steps_are_marked && heap->turned_over / PERIOD_TURNS > heap->deepest[0])
         end_period(heap);
+    set_budget(heap);
     sw__unlock(&heap->lock);
-}
-
-/* Gives back what is held above what was needed of late. */
-static void give_excess_back(struct auto_heap *heap) {
-    sw__lock(&heap->lock);
-    size_t needed = needed_of_late(heap);
-    sw__unlock(&heap->lock);
-    sw__extents_hold_no_more_than(&heap->blocks.extents, needed + slack(needed));
 }
 
 static void *alloc(void *state, size_t size, size_t alignment, enum sw_tag tag) {
+    if (__builtin_expect(size <= SW__SMALL_MAX, 1))
+        return sw__blocks_alloc(state, size, alignment, tag);
+    struct auto_heap *heap = state;
+    expect_large(heap, size);
     void *block = sw__blocks_alloc(state, size, alignment, tag);
-    if (__builtin_expect(size > SW__SMALL_MAX, 0) && block)
-        note_large(state, size);
+    sw__extents_keep_budget(&heap->blocks.extents);
     return block;
 }
 
 static void *alloc_zeroed(void *state, size_t size, enum sw_tag tag) {
-    void *block = sw__blocks_alloc_zeroed(state, size, tag);
-    if (__builtin_expect(size > SW__SMALL_MAX, 0) && block)
-        note_large(state, size);
-    return block;
-}
-
-static void give_back(void *state, void *block) {
-    bool large = !sw__slab_of(block);
-    sw__blocks_free(state, block);
-    if (large)
-        give_excess_back(state);
+    if (size > SW__SMALL_MAX)
+        expect_large(state, size);
+    return sw__blocks_alloc_zeroed(state, size, tag);
 }
 
 static void step_begin(void *state) {
@@ -102,8 +96,9 @@ static void step_end(void *state) {
     struct auto_heap *heap = state;
     sw__lock(&heap->lock);
     end_period(heap);
+    set_budget(heap);
     sw__unlock(&heap->lock);
-    give_excess_back(heap);
+    sw__extents_keep_budget(&heap->blocks.extents);
 }
 
 static void lock_all(void *state) {
@@ -125,7 +120,7 @@ const struct sw__strategy sw__strategy_auto = {
     .destroy = sw__blocks_destroy,
     .alloc = alloc,
     .alloc_zeroed = alloc_zeroed,
-    .free = give_back,
+    .free = sw__blocks_free,
     .resize = sw__blocks_resize,
     .usable_size = sw__blocks_usable_size,
     .step_begin = step_begin,

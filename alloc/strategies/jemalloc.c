@@ -38,6 +38,8 @@ struct heap {
     extent_hooks_t hooks; /* ours; jemalloc hands its address back to each hook */
     const extent_hooks_t *defaults;
     unsigned arena;
+    bool ending; /* what jemalloc would keep for a later arena goes back: it would lose track of it
+                  */
     pthread_key_t cache_key;
     struct sw__lock lock; /* guards the rest */
     struct cache *caches;
@@ -120,6 +122,11 @@ static bool hook_dalloc(extent_hooks_t *hooks, void *start, size_t size, bool co
                         unsigned arena) {
     struct heap *heap = heap_of(hooks);
     extent_hooks_t *defaults = (extent_hooks_t *)heap->defaults;
+    if (heap->ending) {
+        forget_range(heap, start, size);
+        sw__os_release(start, size);
+        return false;
+    }
     bool kept = defaults->dalloc(defaults, start, size, committed, arena);
     if (!kept)
         forget_range(heap, start, size);
@@ -266,24 +273,27 @@ static void destroy(void *state) {
     pthread_key_delete(heap->cache_key);
     while (heap->caches)
         end_cache(heap->caches);
+    heap->ending = true;
     arena_command(heap, "destroy");
     struct sw__meta meta = heap->meta; /* the heap itself is in it */
     sw__meta_release(&meta);
 }
 
-static int flags_for(struct heap *heap, size_t alignment) {
+/* Of itself jemalloc aligns 8 bytes to 8, and all else to 16. */
+static int flags_for(struct heap *heap, size_t size, size_t alignment) {
     int flags = (int)MALLOCX_ARENA(heap->arena) | cache_flags(heap);
-    return alignment > SW_MIN_ALIGNMENT ? flags | MALLOCX_ALIGN(alignment) : flags;
+    bool aligned = alignment <= SW_MIN_ALIGNMENT && size > SW_MIN_ALIGNMENT / 2;
+    return aligned ? flags : flags | MALLOCX_ALIGN(alignment);
 }
 
 static void *alloc(void *state, size_t size, size_t alignment, enum sw_tag tag) {
     (void)tag;
-    return mallocx(size, flags_for(state, alignment));
+    return mallocx(size, flags_for(state, size, alignment));
 }
 
 static void *alloc_zeroed(void *state, size_t size, enum sw_tag tag) {
     (void)tag;
-    return mallocx(size, flags_for(state, SW_MIN_ALIGNMENT) | MALLOCX_ZERO);
+    return mallocx(size, flags_for(state, size, SW_MIN_ALIGNMENT) | MALLOCX_ZERO);
 }
 
 static void give_back(void *state, void *block) {
@@ -291,7 +301,7 @@ static void give_back(void *state, void *block) {
 }
 
 static void *resize(void *state, void *block, size_t size) {
-    return rallocx(block, size, flags_for(state, SW_MIN_ALIGNMENT));
+    return rallocx(block, size, flags_for(state, size, SW_MIN_ALIGNMENT));
 }
 
 static size_t usable_size(void *state, const void *block) {

@@ -325,8 +325,23 @@ static bool resize(void *state, void *block, size_t size) {
     return size > SMALL_MAX && sw__extents_resize(&pool->extents, large_block(pool, block), size);
 }
 
-/* The empty segment that was kept goes first, then all free pages. Free pages inside segments with
- * live blocks stay: they are a few. */
+/* Gives back the pages that lie whole inside free small blocks; their headers and tree nodes stay.
+ */
+static size_t purge_inside(const struct sw__treap_node *node) {
+    if (!node)
+        return 0;
+    uintptr_t start = (node->address + LEAST_BLOCK + SW__PAGE - 1) & ~(SW__PAGE - 1);
+    uintptr_t end = (node->address + node->size) & ~(SW__PAGE - 1);
+    size_t released = 0;
+    if (start < end) {
+        released = sw__os_resident((void *)start, end - start);
+        if (released && !sw__os_purge((void *)start, end - start))
+            released = 0;
+    }
+    return released + purge_inside(node->left) + purge_inside(node->right);
+}
+
+/* The empty segment that was kept goes back, free pages inside the others, and all free extents. */
 static size_t trim(void *state) {
     struct pool *pool = state;
     sw__lock(&pool->lock);
@@ -337,8 +352,9 @@ static size_t trim(void *state) {
         pool->segments--;
         sw__extents_free(&pool->extents, segment);
     }
+    size_t released = purge_inside(pool->free_blocks);
     sw__unlock(&pool->lock);
-    return sw__extents_trim(&pool->extents);
+    return released + sw__extents_trim(&pool->extents);
 }
 
 static void stats(void *state, struct sw__strategy_stats *stats) {
