@@ -144,14 +144,15 @@ static void give_slab_back(struct sw__slab *slab) {
 
 /* Cuts a page's worth of blocks, one at least. False when all are cut. */
 static bool carve(struct sw__slab *slab) {
+    uint32_t carved = atomic_load_explicit(&slab->carved, memory_order_relaxed);
     uint32_t count = (uint32_t)(SW__PAGE / slab->block_size);
     if (count == 0)
         count = 1;
-    if (count > slab->capacity - slab->carved)
-        count = slab->capacity - slab->carved;
+    if (count > slab->capacity - carved)
+        count = slab->capacity - carved;
     if (count == 0)
         return false;
-    char *first = sw__extent_start(slab->extent) + (size_t)slab->carved * slab->block_size;
+    char *first = sw__extent_start(slab->extent) + (size_t)carved * slab->block_size;
     struct sw__free_block *list = slab->free;
     for (uint32_t i = count; i-- > 0;) {
         struct sw__free_block *block = (void *)(first + (size_t)i * slab->block_size);
@@ -159,7 +160,7 @@ static bool carve(struct sw__slab *slab) {
         list = block;
     }
     slab->free = list;
-    slab->carved += count;
+    atomic_store_explicit(&slab->carved, carved + count, memory_order_relaxed);
     return true;
 }
 
@@ -492,4 +493,15 @@ size_t sw__slabs_bytes(struct sw__slabs *slabs) {
             bytes += sw__extent_size(slab->extent);
     sw__unlock(&slabs->lock);
     return bytes;
+}
+
+size_t sw__slabs_largest_free(struct sw__slabs *slabs) {
+    size_t largest = 0;
+    sw__lock(&slabs->lock);
+    for (struct sw__slab *slab = slabs->all; slab; slab = slab->older)
+        if (slab->extent && slab->block_size > largest &&
+            used_of(slab) < atomic_load_explicit(&slab->carved, memory_order_relaxed))
+            largest = slab->block_size;
+    sw__unlock(&slabs->lock);
+    return largest;
 }

@@ -68,7 +68,7 @@ struct sw__slab {
     struct sw__cache *cache;
     uint32_t block_size;
     uint32_t capacity;
-    uint32_t carved; /* blocks that have been cut so far: pages are touched as they are needed */
+    _Atomic(uint32_t) carved; /* blocks cut so far: pages are touched as they are needed */
     uint16_t class;
     bool listed; /* in its bin's list */
     struct sw__slab *next, *previous;
@@ -139,6 +139,8 @@ void sw__slabs_unlock_threads(void);
 
 /* Usable bytes of live blocks. */
 size_t sw__slabs_allocated(struct sw__slabs *slabs);
+/* The size of the largest free block that has been cut. */
+size_t sw__slabs_largest_free(struct sw__slabs *slabs);
 /* Bytes of the extents that are slabs. */
 size_t sw__slabs_bytes(struct sw__slabs *slabs);
 
