@@ -233,7 +233,7 @@ void sw__slabs_free_remote(struct sw__slab *slab, void *pointer) {
  * thread may put it there again. */
 static void take_remote(struct sw__slab *slab) {
     struct sw__free_block *first =
-        atomic_exchange_explicit(&slab->remote, NULL, memory_order_acquire);
+        atomic_exchange_explicit(&slab->remote, NULL, memory_order_acq_rel);
     struct sw__free_block *last = first;
     uint32_t count = 1;
     for (; last->next; last = last->next)
