@@ -6,6 +6,11 @@
  *     compare.py filters ./stepwell-bench step_loop_fixed/system step_loop_fixed/pool
  * and two builds by
  *     compare.py benchmarks before.json after.json
+ *
+ * Peaks are a heap's own, never the process's, so that one benchmark does not show in the next. One
+ * strategy is the exception: libc's memory is told by the growth of the process, and what libc kept
+ * of an earlier benchmark in spite of a trim it grows into unseen. Where its figures matter to the
+ * last MiB, run it by itself: --benchmark_filter=WORKLOAD/system.
  */
 #include <stdio.h>
 

@@ -29,7 +29,10 @@ struct bench {
     const struct bench_case *parameters;
     const char *strategy;
     struct pass timed; /* of the run under way */
+    struct bench *next;
 };
+
+static struct bench *all_benches; /* they live as long as the program */
 
 /* ---- A pass ---------------------------------------------------------------------------------- */
 
@@ -262,7 +265,9 @@ static void register_case(const struct workload *workload, const struct bench_ca
     char name[128];
     snprintf(name, sizeof name, "%s/%s", workload->name, strategy);
     struct bench *bench = room(sizeof *bench);
-    *bench = (struct bench){.workload = workload, .parameters = parameters, .strategy = strategy};
+    *bench = (struct bench){
+        .workload = workload, .parameters = parameters, .strategy = strategy, .next = all_benches};
+    all_benches = bench;
     struct gb_benchmark *registered = gb_register(name, run, bench);
     gb_setup(registered, set_up);
     gb_teardown(registered, tear_down);

@@ -1,11 +1,11 @@
 """check_suites.py - stepwell-bench, run as a user would, and its JSON read strictly.
 
-Usage: check_suites.py STEPWELL-BENCH [quick|memory|compare]
+Usage: check_suites.py STEPWELL-BENCH light|quick|memory|compare
 
-quick    every workload is listed for every strategy; a short run of small cases and of the step loop
-         gives valid JSON, every counter, and values that can be true: the same bytes asked of every
-         strategy, and written at a speed that memory could have, so that no compiler can have
-         deleted the writing
+light    every workload is listed for every strategy; a short run of small cases gives valid JSON,
+         every counter, and values that can be true
+quick    the same, and the step loop: the same bytes asked of every strategy, and written at a speed
+         that memory could have, so that no compiler can have deleted the writing
 memory   the same of the large cases, which take half a minute
 compare  Google's compare.py reads the output (skipped where it is not installed)
 """
@@ -86,7 +86,8 @@ def check_row(row):
         check(0 <= row[key] <= 1, f"{name}: {key} is {row[key]}")
     check(abs(row["overhead"] - row["resident_peak"] / row["requested_peak"]) < 1e-6,
           f"{name}: overhead {row['overhead']}")
-    check(row["retention_after_trim"] <= max(row["retention_0ms"], MIB),
+    # libc's heap is told by the growth of the process, to which others may add.
+    check(split(name)[1] == "system" or row["retention_after_trim"] <= row["retention_0ms"],
           f"{name}: trim raised what is retained")
     check(row.get("bytes_per_second", 1) <= FASTEST_MEMORY,
           f"{name}: {row.get('bytes_per_second')} bytes a second were not written")
@@ -156,12 +157,7 @@ def check_step_loop_row(row):
               f"{name}: {row['requested_peak']} bytes at most")
 
 
-def quick():
-    check_list()
-    check_bad_input()
-    pattern = ("one_size/[a-z]+/size:64$|one_size/[a-z]+/size:4096$|mixed_pareto/|"
-               "free_[a-z]+/[a-z]+/blocks:1024|producer_consumer/.*:1/consumers:1/|"
-               "realloc_[a-z]+/[a-z]+/to:65536|step_loop_fixed|train_step_digits")
+def run_small(pattern):
     rows = usable_rows(run_json(pattern), pattern)
     check_same_work(rows)
     for row in rows:
@@ -169,6 +165,19 @@ def quick():
             check_step_loop_row(row)
         if split(row["name"])[0] == "one_size":
             check(row["internal_fragmentation"] < 0.5, f"{row['name']}: twice what was asked")
+
+
+def light():
+    check_list()
+    check_bad_input()
+    run_small("one_size/[a-z]+/size:64$|one_size/[a-z]+/size:4096$|mixed_pareto/|"
+              "free_[a-z]+/[a-z]+/blocks:1024|producer_consumer/.*:1/consumers:1/|"
+              "realloc_[a-z]+/[a-z]+/to:65536|train_step_digits")
+
+
+def quick():
+    light()
+    run_small("step_loop_fixed")
 
 
 def memory():
@@ -203,6 +212,6 @@ def compare():
                   "pvalue" in done.stdout, f"compare.py {arguments[0]} compared nothing")
 
 
-{"quick": quick, "memory": memory, "compare": compare}[sys.argv[2]]()
+{"light": light, "quick": quick, "memory": memory, "compare": compare}[sys.argv[2]]()
 print("failures:", len(failures))
 sys.exit(1 if failures else 0)
