@@ -36,6 +36,7 @@ struct sw_heap {
     struct sw__lock look_lock; /* guards what follows: what was seen when the kernel was asked */
     struct sw_level resident;
     struct sw_level reserved;
+    struct sw_level allocated; /* the strategy's own count, without tracking */
     size_t allocated_at_reserved_peak;
     size_t unaccounted_before; /* for strategies that don't tell their ranges */
 
@@ -224,11 +225,13 @@ static void look(struct sw_heap *heap, struct sw_stats *stats) {
     stats->metadata = own.metadata;
     if (heap->ledger)
         sw__ledger_stats(heap->ledger, stats);
-    else
-        raise(&stats->allocated, own.allocated);
     size_t resident = ask_resident(heap, stats->active.current);
 
     sw__lock(&heap->look_lock);
+    if (!heap->ledger) {
+        raise(&heap->allocated, own.allocated);
+        stats->allocated = heap->allocated;
+    }
     raise(&heap->resident, resident);
     heap->reserved.current = own.reserved.current > resident ? own.reserved.current : resident;
     size_t peak =
