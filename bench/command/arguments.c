@@ -251,7 +251,7 @@ static char *join(const char *option, const char *value) {
     if (asprintf(&joined, "%s=%s", option, value) < 0) {
         abort();
     }
-    return joined; /* lives as long as the program, as argv does */
+    return joined;
 }
 
 /* "-" is a word: it stands for stdout. */
@@ -295,7 +295,8 @@ void parse_arguments(const struct argp *argp, int argc, char **argv, void *input
     struct known_options known = {0};
     collect_options(&known, argp);
     collect_table(&known, own_options);
-    char **prepared = calloc((size_t)argc + 1, sizeof *prepared);
+    static char **prepared; /* stays: options point to what it holds until the program ends */
+    prepared = calloc((size_t)argc + 1, sizeof *prepared);
     if (!prepared) {
         abort();
     }
@@ -306,5 +307,4 @@ void parse_arguments(const struct argp *argp, int argc, char **argv, void *input
     if (argp_parse(argp, count, prepared, 0, NULL, input) != 0) {
         exit(EXIT_MISUSED);
     }
-    /* prepared stays: options point into it until the program ends */
 }

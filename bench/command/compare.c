@@ -272,6 +272,7 @@ static int compare(struct comparison *comparison) {
     }
     if (!allocate_runs(comparison)) {
         complain("no memory for %zu runs", comparison->runs);
+        free_runs(comparison);
         return EXIT_MACHINERY;
     }
     int code = run_all(comparison);

@@ -108,7 +108,10 @@ bool is_best(enum measure measure, const struct row *rows, size_t count, size_t 
 
 /* Bit for bit: a NaN agrees with the same NaN, 0 does not with -0. */
 static bool same_bits(double a, double b) {
-    return memcmp(&a, &b, sizeof a) == 0;
+    uint64_t bits[2];
+    memcpy(&bits[0], &a, sizeof a);
+    memcpy(&bits[1], &b, sizeof b);
+    return bits[0] == bits[1];
 }
 
 static bool same_loss(const struct run *a, const struct run *b) {

@@ -257,6 +257,7 @@ int command_train(int argc, char **argv) {
     char error[512];
     parse_arguments(&argp, argc, argv, &arguments);
 
+    rehearse(&arguments.training);
     struct watch watch = {.heap = create_heap(arguments.strategy, arguments.training.conf)};
     progress_start(&watch.progress, arguments.output.quiet);
     struct nn_train_options train = train_options(&arguments.training);

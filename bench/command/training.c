@@ -4,13 +4,17 @@
 #include "training.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "arguments.h"
 #include "command.h"
 
-enum { MOST_MODELS = 32, GROUP_TRAINING = 1 };
+enum { MOST_MODELS = 32, GROUP_TRAINING = 1, REHEARSAL_STEPS = 2 };
+
+/* One that gives all its memory back when it is destroyed. */
+static const char rehearsal_strategy[] = "pool";
 
 static const unsigned long long most_steps = 1000000000;
 static const unsigned long long most_batch = 1000000;
@@ -116,6 +120,19 @@ struct nn_train_options train_options(const struct training_options *training) {
                                      .batch = training->batch,
                                      .threads = training->threads,
                                      .seed = training->seed};
+}
+
+void rehearse(const struct training_options *training) {
+    char error[256];
+    struct nn_result result;
+    struct nn_train_options train = train_options(training);
+    train.heap = sw_heap_create(rehearsal_strategy, NULL);
+    train.steps = REHEARSAL_STEPS;
+    if (train.heap) {
+        (void)nn_train(&train, &result, error, sizeof error);
+        sw_heap_destroy(train.heap);
+        malloc_trim(0);
+    }
 }
 
 sw_heap *create_heap(const char *strategy, const char *conf) {

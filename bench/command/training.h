@@ -31,6 +31,13 @@ const struct nn_recipe *chosen_recipe(const struct training_options *options);
 /* For nn_train(), but for the heap and what watches the steps. */
 struct nn_train_options train_options(const struct training_options *options);
 
+/*
+ * A short training of the same shapes on a heap that is then destroyed, so that what is measured
+ * afterwards is the heap's: OpenBLAS has its buffers, threads their stacks, program pages are
+ * present, libc its own odds and ends. If it fails, the training itself will say why.
+ */
+void rehearse(const struct training_options *options);
+
 /* A heap; or the program ends: EXIT_MISUSED when the conf is wrong, EXIT_FAILED otherwise. */
 sw_heap *create_heap(const char *strategy, const char *conf);
 

@@ -342,12 +342,14 @@ class Slow(Test):
         self.assertEqual(len(list(csv.reader(io.StringIO(quiet.stdout)))), 2)
 
     @unittest.skipIf(SANITIZED, "the sanitizer's own memory calls would be counted")
-    def test_memory_system_calls_are_those_the_strategy_makes(self):
-        """Activations of 32 MiB: libc maps and unmaps them each step, a pool that kept them does
-        not."""
+    def test_large_activations_tell_strategies_apart(self):
+        """Activations of 32 MiB: libc maps and unmaps them each step; a pool that keeps them does
+        not, and gives them back when it is trimmed."""
         data = json.loads(self.expect(run("compare", "--model=wide", "--steps=4", "--runs=1",
                                           "--strategies=system,pool", "--json"), 0).stdout)
         system, pool = data["rows"]
+        self.assertGreater(pool["retention_0ms"], 3 * system["retention_0ms"])
+        self.assertLess(pool["retention_after_trim"], 0.1 * pool["retention_0ms"])
         if system["memory_system_calls_per_step"] is None:
             self.skipTest("ptrace is refused here")
         self.assertGreaterEqual(system["memory_system_calls_per_step"], 2)

@@ -5,23 +5,24 @@
 #include <signal.h>
 #include <stdbool.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "support.h"
 #include "syscalls.h"
 
-enum { PAGE = 4096 };
+enum { PAGE = 4096, TWO_PAGES = 8192 };
 
 /* Six calls that count, and some that do not. */
 static void make_six_calls(void) {
     char *pages = mmap(NULL, PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     mprotect(pages, PAGE, PROT_READ | PROT_WRITE);
     madvise(pages, PAGE, MADV_DONTNEED);
-    pages = mremap(pages, PAGE, 2 * PAGE, MREMAP_MAYMOVE);
-    munmap(pages, 2 * PAGE);
+    pages = mremap(pages, PAGE, TWO_PAGES, MREMAP_MAYMOVE);
+    munmap(pages, TWO_PAGES);
     (void)!sbrk(0); /* libc knows the break: no call */
-    (void)getppid();
+    (void)syscall(SYS_gettid);
     (void)!brk(sbrk(0));
 }
 
