@@ -17,7 +17,7 @@ static const struct nn_recipe recipes[] = {
         .activation = NN_RELU,
         .method = NN_ADAM,
         .learning_rate = 2e-3f,
-        .dropout = 0.1f,
+        .dropout = 0.2f,
         .decay_rate = true,
     },
     {

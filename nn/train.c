@@ -39,8 +39,10 @@ struct training {
     struct nn_optimizer optimizer;
     struct nn_data data;
     struct nn_data test;
-    double *times; /* of the last TIMES_MAX steps after warm-up, as a ring */
-    size_t timed;  /* steps after warm-up so far */
+    double *times;     /* of the last TIMES_MAX steps after warm-up, as a ring */
+    size_t timed;      /* steps after warm-up so far */
+    double epoch_loss; /* sum over the examples of this epoch so far */
+    size_t epoch_rows;
     struct nn_error *error;
 };
 
@@ -174,6 +176,8 @@ static int learn(struct training *t, struct nn_batch *batch) {
     const float *z = nn_model_forward(&t->model, batch->inputs, batch->rows, true, key);
     int status =
         z ? nn_model_backward(&t->model, &nn_cross_entropy, batch->labels, &t->now.loss) : -1;
+    t->epoch_loss += t->now.loss * (double)batch->rows;
+    t->epoch_rows += batch->rows;
     nn_batch_release(&t->data, batch);
     return status;
 }
@@ -231,14 +235,16 @@ static int train_step(struct training *t) {
     return 0;
 }
 
+static int begin_epoch(struct training *t) {
+    t->epoch_loss = 0;
+    t->epoch_rows = 0;
+    return nn_data_rewind(&t->data, t->keys[FOR_ORDER], t->now.epoch++, t->error);
+}
+
 static int run(struct training *t) {
     for (t->now.step = 1; t->now.step <= t->now.steps; t->now.step++) {
-        if (t->data.taken == t->data.count || t->now.step == 1) {
-            if (nn_data_rewind(&t->data, t->keys[FOR_ORDER], t->now.epoch++, t->error) != 0) {
-                return -1;
-            }
-        }
-        if (train_step(t) != 0) {
+        bool epoch_over = t->now.step == 1 || t->data.taken == t->data.count;
+        if ((epoch_over && begin_epoch(t) != 0) || train_step(t) != 0) {
             return -1;
         }
     }
@@ -327,7 +333,7 @@ static void sort(double *values, size_t count) {
 static void summarise(struct training *t, struct nn_result *result) {
     size_t count = t->timed < TIMES_MAX ? t->timed : TIMES_MAX;
     sort(t->times, count);
-    result->final_loss = t->now.loss;
+    result->final_loss = t->epoch_loss / (double)t->epoch_rows;
     result->steps = t->now.steps;
     result->step_ms = (t->times[(count - 1) / 2] + t->times[count / 2]) / 2;
     result->step_ms_min = t->times[0];

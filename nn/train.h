@@ -90,7 +90,7 @@ struct nn_train_options {
 };
 
 struct nn_result {
-    double final_loss; /* the last step's */
+    double final_loss; /* mean over the steps of the last epoch, as far as it came */
     double accuracy;   /* share of the test data, 0..1; NAN if not evaluated */
     size_t steps;
     double step_ms; /* median of the last 65,536 steps after warm-up; wall clock, data loading
