@@ -44,7 +44,7 @@ ensure_packages() {
         if ! sudo -n true 2>/dev/null; then
             say "Packages are missing, and only root may install them. Run as root:"
             say
-            say "    apt-get install --yes --no-install-recommends ${missing[*]}"
+            say "    apt-get update && apt-get install --yes --no-install-recommends ${missing[*]}"
             say
             die "and then $0 again."
         fi
