@@ -10,10 +10,17 @@
 
 #include "os.h"
 
+_Thread_local size_t check_operation;
+
 _Noreturn void check_failed(const char *condition, const char *file, int line) {
-    fprintf(stderr, "%s:%d: not so: %s (STEPWELL_SEED=%llu)\n", file, line, condition,
-            (unsigned long long)run_seed());
+    fprintf(stderr, "%s:%d: not so: %s (STEPWELL_SEED=%llu, operation %zu)\n", file, line,
+            condition, (unsigned long long)run_seed(), check_operation);
     abort();
+}
+
+size_t number_of(const char *variable, size_t usual) {
+    const char *text = getenv(variable);
+    return text ? (size_t)strtoull(text, NULL, 0) : usual;
 }
 
 /* ---- Subjects -------------------------------------------------------------------------------- */
@@ -80,8 +87,8 @@ bool is_own(const struct subject *subject) {
     return subject->asks_os;
 }
 
-bool is_own_and_tracked(const struct subject *subject) {
-    return subject->asks_os && subject->tracked;
+bool is_tracked_or_own(const struct subject *subject) {
+    return subject->asks_os || subject->tracked;
 }
 
 int run_behaviours(const char *group, const struct behaviour *behaviours, size_t count, int argc,

@@ -54,6 +54,9 @@ static inline size_t unseen(size_t size) {
             check_failed(#condition, __FILE__, __LINE__);                                          \
     } while (0)
 
+/* Where a random run is: told when a check fails. */
+extern _Thread_local size_t check_operation;
+
 _Noreturn void check_failed(const char *condition, const char *file, int line);
 
 /* ---- Subjects -------------------------------------------------------------------------------- */
@@ -91,7 +94,7 @@ int run_behaviours(const char *group, const struct behaviour *behaviours, size_t
 bool is_tracked(const struct subject *subject);
 bool is_untracked(const struct subject *subject);
 bool is_own(const struct subject *subject);
-bool is_own_and_tracked(const struct subject *subject);
+bool is_tracked_or_own(const struct subject *subject);
 
 struct sw_stats stats_of(sw_heap *heap);
 
@@ -100,6 +103,10 @@ struct sw_stats stats_of(sw_heap *heap);
 void fill(void *block, size_t size, uint64_t seed);
 bool holds(const void *block, size_t size, uint64_t seed);
 bool is_all_zero(const void *block, size_t size);
+static inline size_t least_of(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
 /* Writes a byte on every page, so that all of them are there. */
 void touch(void *block, size_t size);
 
@@ -131,6 +138,9 @@ size_t process_resident(void);
 static inline size_t scaled(size_t operations) {
     return SANITIZED ? operations / 10 : operations;
 }
+
+/* A number from the environment, or what is usual. */
+size_t number_of(const char *variable, size_t usual);
 
 /* Pages from the system, which no heap and no libc knows of. */
 void *map_scratch(size_t size);
