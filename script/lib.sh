@@ -30,7 +30,7 @@ list_missing_packages() {
     done
 }
 
-# Installs what is missing of the groups; touches nothing, the network least of all, when nothing is.
+# Installs what is missing of the groups; when nothing is, touches nothing, least of all the network.
 ensure_packages() {
     if ! command -v dpkg-query >/dev/null; then
         say "This is no Debian system, so nothing is installed; needed are the counterparts of:"
@@ -69,7 +69,7 @@ build_directory() {
 
 # build_preset PRESET [TARGET...]: configures and builds; without targets, what the preset names.
 build_preset() {
-    local preset=$1 directory quiet=() targets=()
+    local preset=$1 directory targets=() for_ninja=()
     shift
     directory=$(build_directory "$preset")
     mkdir -p "$directory"
@@ -79,8 +79,9 @@ build_preset() {
         die "Configuring $directory/ failed: see above, or $directory/configure.log."
     fi
     (($#)) && targets=(--target "$@")
-    [[ -t 2 ]] || quiet=(-- --quiet)
+    [[ $preset == tidy ]] && for_ninja+=(-k 0) # show what is wrong in all files
+    [[ -t 2 ]] || for_ninja+=(--quiet)
     say "Building $directory/"
-    cmake --build --preset "$preset" "${targets[@]}" "${quiet[@]}" >&2 ||
+    cmake --build --preset "$preset" "${targets[@]}" -- "${for_ninja[@]}" >&2 ||
         die "Building $directory/ failed: see above."
 }
