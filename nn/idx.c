@@ -58,7 +58,7 @@ static int read_integers(struct nn_reader *reader, size_t count, uint32_t *value
 
 static int read_header(struct nn_reader *reader, uint32_t magic, const char *what, size_t count,
                        uint32_t *sizes, struct nn_error *error) {
-    uint32_t found;
+    uint32_t found = 0;
     if (read_integers(reader, 1, &found, error) != 0) {
         return -1;
     }
@@ -75,7 +75,7 @@ struct headers {
 };
 
 static int read_headers(const struct idx *idx, struct headers *h, struct nn_error *error) {
-    uint32_t sizes[3];
+    uint32_t sizes[3] = {0};
     if (read_header(idx->images, IMAGES_MAGIC, "images", 3, sizes, error) != 0 ||
         read_header(idx->labels, LABELS_MAGIC, "labels", 1, &h->labels, error) != 0) {
         return -1;
@@ -193,7 +193,7 @@ static int fill_window(struct nn_data *data, struct nn_error *error) {
 
 static int rewind_idx(struct nn_data *data, uint64_t key, struct nn_error *error) {
     struct idx *idx = data->state;
-    struct headers skipped;
+    struct headers skipped = {0};
     if (nn_reader_rewind(idx->images, error) != 0 || nn_reader_rewind(idx->labels, error) != 0 ||
         read_headers(idx, &skipped, error) != 0) {
         return -1;
@@ -283,7 +283,7 @@ int nn_idx_open_readers(struct nn_data *data, const struct nn_machine *machine,
     data->type = &idx_type;
     data->width = options->width;
     data->classes = options->classes;
-    struct headers headers;
+    struct headers headers = {0};
     if (read_headers(idx, &headers, error) != 0 ||
         check_headers(idx, &headers, options->width, error) != 0) {
         nn_data_close(data);

@@ -71,7 +71,7 @@ struct nn_layer_type {
      * dy. */
     int (*backward)(struct nn_layer *layer, const struct nn_pass *pass, const float *x,
                     const float *y, const float *dy, float *dx);
-    /* Gives back what the state owns. Optional. */
+    /* Gives back what the state owns; the state may still be zero. Optional. */
     void (*destroy)(struct nn_layer *layer);
 };
 

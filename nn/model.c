@@ -34,13 +34,11 @@ static int take_tables(struct nn_model *model, const struct nn_layer_spec *specs
     }
     for (size_t i = 0; i < model->count; i++) {
         struct nn_layer *layer = &model->layers[i];
-        layer->type = specs[i].type;
-        if (layer->type->state_size != 0) {
-            layer->state = take_zeroed(model, 1, layer->type->state_size);
-            if (!layer->state) {
-                return -1;
-            }
+        size_t size = specs[i].type->state_size;
+        if (size != 0 && !(layer->state = take_zeroed(model, 1, size))) {
+            return -1;
         }
+        layer->type = specs[i].type; /* from here on its destroy is called */
     }
     return 0;
 }
@@ -127,7 +125,7 @@ static void drop_layer(const struct nn_model *model, struct nn_layer *layer) {
 }
 
 void nn_model_destroy(struct nn_model *model) {
-    if (model->activations) {
+    if (model->layers && model->activations) {
         nn_model_release(model);
     }
     for (size_t i = model->layers ? model->count : 0; i-- > 0;) {

@@ -204,7 +204,7 @@ static struct nn_reader *take(sw_heap *heap, const char *name, size_t parts,
     *reader = (struct nn_reader){.heap = heap, .held = held, .file = -1};
     reader->buffer = part;
     reader->packed = part + BUFFER;
-    reader->zlib = part + 2 * BUFFER;
+    reader->zlib = part + (size_t)2 * BUFFER;
     reader->name = memcpy(part + parts, name, strlen(name) + 1);
     return reader;
 }

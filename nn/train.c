@@ -354,8 +354,9 @@ static int plan_steps(struct training *t) {
 
 static int prepare(struct training *t) {
     const struct nn_train_options *options = t->options;
-    if (nn_machine_start(&t->machine, options->heap, options->threads ? options->threads : 1)) {
-        return nn_fail(t->error, "no memory or no threads left for %u threads", options->threads);
+    unsigned threads = options->threads ? options->threads : 1;
+    if (nn_machine_start(&t->machine, options->heap, threads) != 0) {
+        return nn_fail(t->error, "out of memory or of threads: %u were to be started", threads);
     }
     if (open_data(t, false, &t->data) != 0 ||
         (options->evaluate && open_data(t, true, &t->test) != 0) || make_model(t) != 0) {
