@@ -8,6 +8,7 @@
 
 #include "page_map.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define FIRST_REGION ((size_t)64 << 20)
@@ -79,6 +80,7 @@ static struct sw__treap_node **tree_of(struct sw__extents *extents, enum sw__ext
 }
 
 static void uproot(struct sw__extents *extents, struct sw__extent *extent) {
+    assert(extent);
     sw__treap_remove(tree_of(extents, extent->state), &extent->node);
 }
 

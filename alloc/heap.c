@@ -348,6 +348,7 @@ bool sw__heap_is_tracked(const sw_heap *heap) {
 
 static void before_fork(void) {
     sw__lock(&all_heaps.lock);
+    sw__slabs_lock_threads(); /* an exiting thread holds it while it takes a heap's */
     for (struct sw_heap *heap = all_heaps.first; heap; heap = heap->next) {
         if (heap->ledger)
             sw__ledger_lock(heap->ledger);
@@ -355,11 +356,9 @@ static void before_fork(void) {
         if (heap->strategy->lock_all)
             heap->strategy->lock_all(heap->state);
     }
-    sw__slabs_lock_threads();
 }
 
 static void after_fork(void) {
-    sw__slabs_unlock_threads();
     for (struct sw_heap *heap = all_heaps.first; heap; heap = heap->next) {
         if (heap->strategy->unlock_all)
             heap->strategy->unlock_all(heap->state);
@@ -367,6 +366,7 @@ static void after_fork(void) {
         if (heap->ledger)
             sw__ledger_unlock(heap->ledger);
     }
+    sw__slabs_unlock_threads();
     sw__unlock(&all_heaps.lock);
 }
 

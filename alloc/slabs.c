@@ -360,21 +360,23 @@ static struct {
 static pthread_key_t exit_key;
 static pthread_once_t exit_key_once = PTHREAD_ONCE_INIT;
 
-/* Hands a thread's caches over to who comes next, without what has nothing live. */
+static void leave_cache(struct sw__cache *cache) {
+    collect_cache(cache);
+    sw__lock(&cache->slabs->lock);
+    cache->next_orphan = cache->slabs->orphans;
+    cache->slabs->orphans = cache;
+    sw__unlock(&cache->slabs->lock);
+}
+
+/* Hands a thread's caches over to who comes next, without what has nothing live. All under the
+ * lock: a heap that another thread destroys meanwhile either has its cache back before, or takes it
+ * away. */
 static void leave_caches(void *argument) {
     struct sw__thread_caches *mine = argument;
-    for (unsigned slot = 0; slot < SW__SLOTS; slot++) {
-        struct sw__cache *cache = mine->by_slot[slot];
-        if (!cache)
-            continue;
-        collect_cache(cache);
-        mine->by_slot[slot] = NULL;
-        sw__lock(&cache->slabs->lock);
-        cache->next_orphan = cache->slabs->orphans;
-        cache->slabs->orphans = cache;
-        sw__unlock(&cache->slabs->lock);
-    }
     sw__lock(&threads.lock);
+    for (unsigned slot = 0; slot < SW__SLOTS; slot++)
+        if (mine->by_slot[slot])
+            leave_cache(mine->by_slot[slot]);
     *mine->link = mine->next;
     if (mine->next)
         mine->next->link = mine->link;

@@ -10,6 +10,7 @@
 #ifndef SW_TREAP_H
 #define SW_TREAP_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -51,8 +52,10 @@ static inline void sw__treap_insert(struct sw__treap_node **link, struct sw__tre
 }
 
 static inline void sw__treap_remove(struct sw__treap_node **link, struct sw__treap_node *node) {
-    while (*link != node)
+    while (*link != node) {
+        assert(*link); /* node is in the tree */
         link = sw__treap_less(*link, node) ? &(*link)->right : &(*link)->left;
+    }
     struct sw__treap_node *left = node->left, *right = node->right;
     while (left && right) {
         if (sw__treap_priority(left) >= sw__treap_priority(right)) {

@@ -41,9 +41,8 @@ struct heap {
     bool ending; /* what jemalloc would keep for a later arena goes back: it would lose track of it
                   */
     pthread_key_t cache_key;
+    struct cache *caches; /* under the lock of all caches */
     struct sw__lock lock; /* guards the rest */
-    struct cache *caches;
-    struct cache *spare_caches;
     struct range *ranges;
     struct range *spare_ranges;
     struct sw_level reserved; /* as last asked */
@@ -143,53 +142,68 @@ static void hook_destroy(extent_hooks_t *hooks, void *start, size_t size, bool c
 
 /* ---- Thread caches --------------------------------------------------------------------------- */
 
-/* With the heap's lock held: the id of a cache that ends, and its descriptor to the spares. */
-static void unlink_cache(struct cache *cache) {
+/* A thread may end while its heap does: caches therefore belong to none, and are not given back.
+ * One lock for all; it is taken when a thread or a heap begins or ends. */
+static struct {
+    struct sw__lock lock;
+    struct sw__meta meta;
+    struct cache *spare;
+} caches;
+
+static void end_cache_locked(struct cache *cache) {
+    mallctl("tcache.destroy", NULL, NULL, &cache->id, sizeof cache->id);
     *cache->link = cache->next;
     if (cache->next)
         cache->next->link = cache->link;
-    cache->next = cache->heap->spare_caches;
-    cache->heap->spare_caches = cache;
+    cache->heap = NULL;
 }
 
+/* The thread ends. Its heap may have ended before, even just now: then nobody waits for the cache.
+ */
 static void end_cache(void *argument) {
     struct cache *cache = argument;
-    struct heap *heap = cache->heap;
-    mallctl("tcache.destroy", NULL, NULL, &cache->id, sizeof cache->id);
-    sw__lock(&heap->lock);
-    unlink_cache(cache);
-    sw__unlock(&heap->lock);
+    sw__lock(&caches.lock);
+    if (cache->heap) {
+        end_cache_locked(cache);
+        cache->next = caches.spare;
+        caches.spare = cache;
+    }
+    sw__unlock(&caches.lock);
 }
 
-static struct cache *take_cache(struct heap *heap) {
-    sw__lock(&heap->lock);
-    struct cache *cache = heap->spare_caches;
+static struct cache *take_cache(void) {
+    struct cache *cache = caches.spare;
     if (cache)
-        heap->spare_caches = cache->next;
+        caches.spare = cache->next;
     else
-        cache = sw__meta_alloc(&heap->meta, sizeof *cache);
-    sw__unlock(&heap->lock);
+        cache = sw__meta_alloc(&caches.meta, sizeof *cache);
+    return cache;
+}
+
+static struct cache *make_cache_locked(struct heap *heap) {
+    unsigned id;
+    size_t size = sizeof id;
+    struct cache *cache = take_cache();
+    if (!cache)
+        return NULL;
+    if (mallctl("tcache.create", &id, &size, NULL, 0) != 0) {
+        cache->next = caches.spare;
+        caches.spare = cache;
+        return NULL;
+    }
+    *cache = (struct cache){heap, id, heap->caches, &heap->caches};
+    if (cache->next)
+        cache->next->link = &cache->next;
+    heap->caches = cache;
     return cache;
 }
 
 /* mallocx's flags for this thread's cache; without one if there is none to be had. */
 static int make_cache(struct heap *heap) {
-    struct cache *cache = take_cache(heap);
-    size_t size = sizeof cache->id;
+    sw__lock(&caches.lock);
+    struct cache *cache = make_cache_locked(heap);
+    sw__unlock(&caches.lock);
     if (!cache)
-        return MALLOCX_TCACHE_NONE;
-    bool made = mallctl("tcache.create", &cache->id, &size, NULL, 0) == 0;
-    sw__lock(&heap->lock);
-    cache->heap = heap;
-    cache->next = heap->caches;
-    cache->link = &heap->caches;
-    if (cache->next)
-        cache->next->link = &cache->next;
-    heap->caches = cache;
-    if (!made)
-        unlink_cache(cache);
-    sw__unlock(&heap->lock);
-    if (!made)
         return MALLOCX_TCACHE_NONE;
     if (pthread_setspecific(heap->cache_key, cache) != 0) {
         end_cache(cache);
@@ -271,8 +285,10 @@ static void *create(const struct sw__config *config) {
 static void destroy(void *state) {
     struct heap *heap = state;
     pthread_key_delete(heap->cache_key);
+    sw__lock(&caches.lock);
     while (heap->caches)
-        end_cache(heap->caches);
+        end_cache_locked(heap->caches);
+    sw__unlock(&caches.lock);
     heap->ending = true;
     arena_command(heap, "destroy");
     struct sw__meta meta = heap->meta; /* the heap itself is in it */

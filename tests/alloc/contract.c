@@ -1164,8 +1164,8 @@ static void blocks_outlive_their_threads(void **state) {
     for (size_t round = 0; round < rounds; round++) {
         run_workers(&post, leave, 1);
         if (subject_of(state)->tracked)
-            assert_int_equal(stats_of(post.heap).blocks.current, THREADS * PARCELS);
-        for (size_t i = 0; i < THREADS * PARCELS; i++)
+            assert_int_equal(stats_of(post.heap).blocks.current, (size_t)THREADS * PARCELS);
+        for (size_t i = 0; i < (size_t)THREADS * PARCELS; i++)
             receive_parcel(post.heap, post.parcels[i % THREADS][i / THREADS]);
         if (round == 4)
             reserved = stats_of(post.heap).reserved.peak;
