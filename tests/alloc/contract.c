@@ -796,7 +796,7 @@ static void trim_keeps_live_blocks(void **state) {
 /* What is to be freed lies together but for the last sixteenth, so that little is pinned. */
 static void trim_gives_free_memory_back(void **state) {
     static const size_t sizes[] = {500, 30000, 200000, 3000000};
-    enum { BLOCKS = 65536 };
+    enum { BLOCKS = 1 << 17 };
     static void *blocks[BLOCKS];
     sw_heap *heap = make_heap(subject_of(state), "huge_pages:never");
     for (size_t kind = 0; kind < LENGTH_OF(sizes); kind++) {

@@ -136,7 +136,7 @@ size_t process_resident(void);
 
 /* Fewer operations where a sanitizer makes each of them slower. */
 static inline size_t scaled(size_t operations) {
-    return SANITIZED ? operations / 10 : operations;
+    return SANITIZED ? operations / 5 : operations;
 }
 
 /* A number from the environment, or what is usual. */

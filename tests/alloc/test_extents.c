@@ -1,0 +1,476 @@
+/*
+ * test_extents.c - the page source: placement, coalescing, resizing, trim, limit and budget by
+ * themselves, then a long random run that walks the whole map of extents again and again.
+ */
+#include "support.h"
+
+#include "extents.h"
+
+struct source {
+    struct sw__meta meta;
+    struct sw__extents extents;
+};
+
+static int set_up(void **state) {
+    static struct source source;
+    memset(&source, 0, sizeof source);
+    const struct sw__config config = {.huge_pages = SW__HUGE_NEVER};
+    sw__extents_init(&source.extents, &source.meta, &config);
+    *state = &source;
+    return 0;
+}
+
+static int tear_down(void **state) {
+    struct source *source = *state;
+    sw__extents_destroy(&source->extents);
+    sw__meta_release(&source->meta);
+    return 0;
+}
+
+static struct sw__extents *extents_of(void **state) {
+    return &((struct source *)*state)->extents;
+}
+
+static struct sw__extent *take(struct sw__extents *extents, size_t pages) {
+    struct sw__extent *extent = sw__extents_alloc(extents, pages * PAGE, PAGE);
+    assert_non_null(extent);
+    assert_int_equal(sw__extent_size(extent), pages * PAGE);
+    assert_int_equal(extent->state, SW__EXTENT_LIVE);
+    return extent;
+}
+
+static size_t resident_of(struct sw__extent *extent) {
+    return sw__os_resident(sw__extent_start(extent), sw__extent_size(extent));
+}
+
+/* ---- The map of extents ---------------------------------------------------------------------- */
+
+struct sums {
+    size_t live, free, count;
+};
+
+/* Walks the region of a live extent from end to end. No gap, no overlap, no two free neighbours. */
+static struct sums walk(struct sw__extent *extent) {
+    struct sums sums = {0, 0, 0};
+    while (extent->before)
+        extent = extent->before;
+    for (; extent; extent = extent->after) {
+        bool is_free = extent->state != SW__EXTENT_LIVE;
+        CHECK(is_aligned(sw__extent_start(extent), PAGE) && sw__extent_size(extent) >= PAGE);
+        *(is_free ? &sums.free : &sums.live) += sw__extent_size(extent);
+        sums.count++;
+        struct sw__extent *next = extent->after;
+        if (!next)
+            break;
+        CHECK(next->before == extent);
+        CHECK(next->node.address == extent->node.address + extent->node.size);
+        CHECK(!is_free || next->state == SW__EXTENT_LIVE);
+    }
+    return sums;
+}
+
+static void check_tree(const struct sw__treap_node *node, enum sw__extent_state state,
+                       struct sums *sums) {
+    if (!node)
+        return;
+    const struct sw__extent *extent = (const void *)node;
+    CHECK(extent->state == state);
+    CHECK(!node->left || sw__treap_less(node->left, node));
+    CHECK(!node->right || sw__treap_less(node, node->right));
+    sums->free += node->size;
+    sums->count++;
+    check_tree(node->left, state, sums);
+    check_tree(node->right, state, sums);
+}
+
+/* With one region: what is walked is what is counted, and every free extent is in its tree. */
+static void check_map(struct sw__extents *extents, struct sw__extent *anchor) {
+    struct sums walked = walk(anchor), planted = {0, 0, 0};
+    check_tree(extents->dirty, SW__EXTENT_DIRTY, &planted);
+    check_tree(extents->clean, SW__EXTENT_CLEAN, &planted);
+    CHECK(walked.free == planted.free);
+    CHECK(walked.live == sw__extents_live(extents));
+    CHECK(walked.live + walked.free == extents->reserved.current);
+}
+
+/* ---- Placement ------------------------------------------------------------------------------- */
+
+/* Holes of the sizes given, in this order, kept apart by live pages. */
+static void make_holes(struct sw__extents *extents, const size_t *pages, size_t count,
+                       char **starts) {
+    struct sw__extent *holes[16];
+    for (size_t i = 0; i < count; i++) {
+        holes[i] = take(extents, pages[i]);
+        starts[i] = sw__extent_start(holes[i]);
+        take(extents, 1);
+    }
+    for (size_t i = 0; i < count; i++)
+        sw__extents_free(extents, holes[i]);
+}
+
+static void the_smallest_hole_that_fits_is_taken(void **state) {
+    static const size_t pages[] = {20, 3, 8, 5, 8, 12};
+    char *starts[6];
+    make_holes(extents_of(state), pages, 6, starts);
+    assert_ptr_equal(sw__extent_start(take(extents_of(state), 8)),
+                     starts[2]); /* of equals the lower */
+    assert_ptr_equal(sw__extent_start(take(extents_of(state), 8)), starts[4]);
+    assert_ptr_equal(sw__extent_start(take(extents_of(state), 4)), starts[3]);
+    assert_ptr_equal(sw__extent_start(take(extents_of(state), 1)), starts[3] + 4 * PAGE);
+    assert_ptr_equal(sw__extent_start(take(extents_of(state), 2)), starts[1]);
+    assert_ptr_equal(sw__extent_start(take(extents_of(state), 13)), starts[0]);
+    assert_ptr_equal(sw__extent_start(take(extents_of(state), 7)), starts[0] + 13 * PAGE);
+}
+
+/* Physical pages are used again before new ones are asked for, even from a larger hole. */
+static void a_dirty_hole_goes_before_a_clean_one(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    static const size_t pages[] = {4, 30};
+    char *starts[2];
+    make_holes(extents, pages, 2, starts);
+    sw__extents_trim(extents); /* both are clean now */
+    struct sw__extent *whole = take(extents, 30);
+    assert_ptr_equal(sw__extent_start(whole), starts[1]);
+    sw__extents_free(extents, whole); /* and this one dirty */
+    assert_ptr_equal(sw__extent_start(take(extents, 4)), starts[1]);
+    assert_ptr_equal(sw__extent_start(take(extents, 26)), starts[1] + 4 * PAGE);
+    assert_ptr_equal(sw__extent_start(take(extents, 4)), starts[0]);
+}
+
+static void free_neighbours_coalesce_in_every_order(void **state) {
+    static const int orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                     {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    struct sw__extents *extents = extents_of(state);
+    for (size_t order = 0; order < 6; order++) {
+        struct sw__extent *anchor = take(extents, 1);
+        struct sw__extent *three[3] = {take(extents, 7), take(extents, 2), take(extents, 5)};
+        struct sw__extent *after = take(extents, 1);
+        char *start = sw__extent_start(three[0]);
+        for (size_t i = 0; i < 3; i++) {
+            sw__extents_free(extents, three[orders[order][i]]);
+            check_map(extents, anchor);
+        }
+        struct sw__extent *whole = take(extents, 14);
+        assert_ptr_equal(sw__extent_start(whole), start);
+        sw__extents_free(extents, whole);
+        sw__extents_free(extents, anchor);
+        sw__extents_free(extents, after);
+    }
+    assert_int_equal(sw__extents_live(extents), 0);
+}
+
+static void alignment_is_kept_and_wastes_nothing(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *anchor = take(extents, 1);
+    for (size_t alignment = PAGE; alignment <= 8 * MIB; alignment *= 2) {
+        struct sw__extent *extent = sw__extents_alloc(extents, 3 * PAGE, alignment);
+        assert_non_null(extent);
+        assert_true(is_aligned(sw__extent_start(extent), alignment));
+        assert_int_equal(sw__extent_size(extent), 3 * PAGE);
+        check_map(extents, anchor);
+        sw__extents_free(extents, extent);
+    }
+    check_map(extents, anchor);
+    assert_int_equal(walk(anchor).count, 2); /* the anchor, and one free extent behind it */
+}
+
+static void impossible_requests_are_refused(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *anchor = take(extents, 1);
+    assert_null(sw__extents_alloc(extents, (size_t)1 << 60, PAGE));
+    assert_null(sw__extents_alloc(extents, PAGE, (size_t)1 << 62));
+    assert_null(sw__extents_alloc(extents, PTRDIFF_MAX - PAGE, (size_t)1 << 40));
+    check_map(extents, anchor);
+    assert_false(sw__extents_resize(extents, anchor, (size_t)1 << 60));
+    assert_int_equal(sw__extent_size(anchor), PAGE);
+}
+
+static void only_the_start_of_a_live_extent_is_found(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *extent = take(extents, 40);
+    char *start = sw__extent_start(extent);
+    assert_ptr_equal(sw__extents_find(extents, start), extent);
+    assert_null(sw__extents_find(extents, start + 1));
+    assert_null(sw__extents_find(extents, start + PAGE));
+    assert_null(sw__extents_find(extents, start + 40 * PAGE));
+    assert_null(sw__extents_find(extents, &extent));
+    assert_null(sw__extents_find(extents, NULL));
+    struct source other = {0};
+    sw__extents_init(&other.extents, &other.meta, &(struct sw__config){0});
+    assert_null(sw__extents_find(&other.extents, start));
+    sw__extents_free(extents, extent);
+    assert_null(sw__extents_find(extents, start));
+}
+
+/* ---- Zero, trim ------------------------------------------------------------------------------ */
+
+static void what_is_said_to_be_zero_is(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *extent = take(extents, 30);
+    struct sw__extent *after = take(extents, 1);
+    assert_true(extent->zero);
+    assert_true(is_all_zero(sw__extent_start(extent), 30 * PAGE));
+    fill(sw__extent_start(extent), 30 * PAGE, 1);
+    sw__extents_free(extents, extent);
+    extent = take(extents, 30);
+    assert_false(extent->zero);
+    sw__extents_free(extents, extent);
+    sw__extents_trim(extents);
+    extent = take(extents, 30);
+    assert_true(extent->zero);
+    assert_true(is_all_zero(sw__extent_start(extent), 30 * PAGE));
+    sw__extents_free(extents, extent);
+    sw__extents_free(extents, after);
+}
+
+static void trim_gives_back_what_was_there_and_no_more(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *kept = take(extents, 10), *gone = take(extents, 100),
+                      *end = take(extents, 10);
+    fill(sw__extent_start(kept), 10 * PAGE, 1);
+    fill(sw__extent_start(end), 10 * PAGE, 2);
+    touch(sw__extent_start(gone), 60 * PAGE);
+    sw__extents_free(extents, gone);
+    assert_int_equal(sw__extents_trim(extents), 60 * PAGE);
+    assert_int_equal(sw__extents_trim(extents), 0);
+    assert_true(holds(sw__extent_start(kept), 10 * PAGE, 1));
+    assert_true(holds(sw__extent_start(end), 10 * PAGE, 2));
+    check_map(extents, kept);
+}
+
+static void a_region_that_is_free_goes_with_trim(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct mappings before = process_mappings();
+    for (int round = 0; round < 5; round++) {
+        struct sw__extent *large[4];
+        for (size_t i = 0; i < 4; i++)
+            large[i] = take(extents, 50 * MIB / PAGE); /* more than one region */
+        assert_true(extents->reserved.current >= 200 * MIB);
+        assert_true(extents->reserved.current <= 204 * MIB);
+        touch(sw__extent_start(large[1]), 3 * MIB);
+        for (size_t i = 0; i < 4; i++)
+            sw__extents_free(extents, large[i]);
+        assert_int_equal(sw__extents_trim(extents), 3 * MIB);
+        assert_int_equal(extents->reserved.current, 0);
+        assert_true(extents->reserved.peak >= 200 * MIB);
+        assert_true(process_mappings().bytes <= before.bytes + 4 * MIB); /* metadata */
+    }
+}
+
+/* ---- Resize ---------------------------------------------------------------------------------- */
+
+static void an_extent_grows_into_what_is_free_behind_it(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *extent = take(extents, 10), *behind = take(extents, 10),
+                      *end = take(extents, 1);
+    char *start = sw__extent_start(extent);
+    fill(start, 10 * PAGE, 1);
+    assert_false(sw__extents_resize(extents, extent, 11 * PAGE)); /* a live neighbour */
+    sw__extents_free(extents, behind);
+    assert_false(sw__extents_resize(extents, extent, 21 * PAGE));
+    assert_int_equal(sw__extent_size(extent), 10 * PAGE);
+    assert_true(sw__extents_resize(extents, extent, 16 * PAGE));
+    assert_int_equal(sw__extent_size(extent), 16 * PAGE);
+    check_map(extents, extent);
+    assert_true(sw__extents_resize(extents, extent, 20 * PAGE)); /* to the last page of it */
+    check_map(extents, extent);
+    assert_ptr_equal(extent->after, end);
+    assert_true(holds(start, 10 * PAGE, 1));
+    assert_true(sw__extents_resize(extents, extent, 5 * PAGE));
+    check_map(extents, extent);
+    assert_ptr_equal(sw__extent_start(take(extents, 15)), start + 5 * PAGE);
+    assert_true(holds(start, 5 * PAGE, 1));
+}
+
+static void the_last_extent_moves_the_frontier(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *extent = take(extents, 1);
+    for (size_t pages = 1; pages <= 60 * MIB / PAGE; pages = pages * 3 / 2 + 1) {
+        assert_true(sw__extents_resize(extents, extent, pages * PAGE));
+        assert_int_equal(sw__extent_size(extent), pages * PAGE);
+        check_map(extents, extent);
+    }
+}
+
+/* ---- Limit, budget --------------------------------------------------------------------------- */
+
+static void no_more_than_the_limit_is_reserved(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *taken[64];
+    size_t count = 0;
+    extents->limit = 10 * MIB;
+    assert_null(sw__extents_alloc(extents, 11 * MIB, PAGE));
+    while (count < 64 && (taken[count] = sw__extents_alloc(extents, MIB, PAGE)) != NULL)
+        count++;
+    assert_int_equal(count, 10);
+    assert_int_equal(extents->reserved.current, 10 * MIB);
+    assert_false(sw__extents_resize(extents, taken[9], 2 * MIB));
+    sw__extents_free(extents, taken[4]);
+    sw__extents_free(extents, taken[5]);
+    assert_null(sw__extents_alloc(extents, 3 * MIB, PAGE));
+    assert_non_null(sw__extents_alloc(extents, 2 * MIB, PAGE));
+    assert_int_equal(extents->reserved.peak, 10 * MIB);
+}
+
+static void a_budget_is_kept_by_giving_free_pages_back(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *kept = take(extents, 100), *gone = take(extents, 500),
+                      *end = take(extents, 1);
+    fill(sw__extent_start(kept), 100 * PAGE, 1);
+    touch(sw__extent_start(gone), 500 * PAGE);
+    assert_int_equal(extents->held, 601 * PAGE);
+    char *start = sw__extent_start(gone);
+    sw__extents_free(extents, gone);
+    sw__extents_set_budget(extents, 301 * PAGE);
+    sw__extents_keep_budget(extents);
+    assert_int_equal(extents->held, 301 * PAGE);
+    assert_int_equal(sw__os_resident(start, 500 * PAGE), 200 * PAGE);
+    sw__extents_set_budget(extents, 0);
+    sw__extents_keep_budget(extents);
+    assert_int_equal(extents->held, 101 * PAGE); /* what is live stays */
+    assert_int_equal(sw__os_resident(start, 500 * PAGE), 0);
+    assert_true(holds(sw__extent_start(kept), 100 * PAGE, 1));
+    assert_int_equal(resident_of(kept), 100 * PAGE);
+    check_map(extents, end);
+}
+
+/* Tried on a live page and moved back to where it was. */
+static bool pages_can_move(struct sw__extent *extent) {
+    char *scratch = map_scratch(PAGE), *start = sw__extent_start(extent);
+    bool can = sw__os_move(start, scratch, PAGE) && sw__os_move(scratch, start, PAGE);
+    unmap_scratch(scratch, PAGE);
+    return can;
+}
+
+/* A hole that is too small gives its pages to the extent that is too large for it. */
+static void over_budget_pages_come_from_holes(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    enum { HOLES = 4, HOLE = 512 };
+    struct sw__extent *holes[HOLES], *walls[HOLES];
+    for (size_t i = 0; i < HOLES; i++) {
+        holes[i] = take(extents, HOLE);
+        walls[i] = take(extents, 1);
+        touch(sw__extent_start(holes[i]), HOLE * PAGE);
+        fill(sw__extent_start(walls[i]), PAGE, i);
+    }
+    for (size_t i = 0; i < HOLES; i++)
+        sw__extents_free(extents, holes[i]);
+    size_t held = extents->held;
+    sw__extents_set_budget(extents, held);
+    if (!pages_can_move(walls[0]))
+        skip(); /* kernels before 5.7; test_os.c sees to it that no other one says so */
+    struct sw__extent *large = take(extents, HOLES * HOLE);
+    assert_true(extents->held <= held + 64 * PAGE);
+    assert_false(large->zero);
+    touch(sw__extent_start(large), HOLES * HOLE * PAGE);
+    sw__extents_keep_budget(extents);
+    assert_true(extents->held <= held + 64 * PAGE);
+    for (size_t i = 0; i < HOLES; i++)
+        assert_true(holds(sw__extent_start(walls[i]), PAGE, i));
+    check_map(extents, walls[0]);
+}
+
+/* ---- At random ------------------------------------------------------------------------------- */
+
+enum { LIVE = 300 };
+
+/* What a live extent holds: a word at the start of some of its pages. */
+static void mark(struct sw__extent *extent, uint64_t seed) {
+    for (size_t at = 0; at < sw__extent_size(extent); at += 16 * PAGE)
+        fill(sw__extent_start(extent) + at, 64, seed + at);
+}
+
+static bool is_marked(struct sw__extent *extent, size_t size, uint64_t seed) {
+    for (size_t at = 0; at < size; at += 16 * PAGE)
+        if (!holds(sw__extent_start(extent) + at, 64, seed + at))
+            return false;
+    return true;
+}
+
+static size_t some_pages(uint64_t *random) {
+    return 1 + below(random, (size_t)1 << below(random, 11));
+}
+
+static void the_map_stays_sound(void **state) {
+    static struct {
+        struct sw__extent *extent;
+        uint64_t seed;
+    } live[LIVE];
+    struct sw__extents *extents = extents_of(state);
+    uint64_t random = run_seed();
+    memset(live, 0, sizeof live);
+    extents->limit = 60 * MIB; /* so that there is one region, and that requests are refused too */
+    struct sw__extent *anchor = take(extents, 1);
+    size_t refused = 0;
+    for (size_t i = 0; i < scaled(200000); i++) {
+        check_operation = i;
+        size_t slot = below(&random, LIVE), choice = below(&random, 100);
+        struct sw__extent *extent = live[slot].extent;
+        if (extent && choice < 20) {
+            size_t old = sw__extent_size(extent), wanted = some_pages(&random) * PAGE;
+            bool resized = sw__extents_resize(extents, extent, wanted);
+            CHECK(sw__extent_size(extent) == (resized ? wanted : old));
+            CHECK(is_marked(extent, least_of(old, sw__extent_size(extent)), live[slot].seed));
+            mark(extent, live[slot].seed);
+        } else if (extent) {
+            CHECK(is_marked(extent, sw__extent_size(extent), live[slot].seed));
+            CHECK(sw__extents_find(extents, sw__extent_start(extent)) == extent);
+            sw__extents_free(extents, extent);
+            live[slot].extent = NULL;
+        } else {
+            size_t alignment = choice < 30 ? PAGE << below(&random, 10) : PAGE;
+            size_t size = some_pages(&random) * PAGE;
+            extent = sw__extents_alloc(extents, size, alignment);
+            live[slot].extent = extent;
+            refused += extent == NULL;
+            if (extent) {
+                CHECK(is_aligned(sw__extent_start(extent), alignment));
+                CHECK(sw__extent_size(extent) == size);
+                CHECK(!extent->zero || is_all_zero(sw__extent_start(extent), PAGE));
+                live[slot].seed = random_of(&random);
+                mark(extent, live[slot].seed);
+            }
+        }
+        if (choice == 99 && below(&random, 20) == 0)
+            sw__extents_trim(extents);
+        if (choice == 98) {
+            bool tight = below(&random, 2);
+            sw__extents_set_budget(extents, tight ? sw__extents_live(extents) + MIB : SIZE_MAX);
+            sw__extents_keep_budget(extents);
+            CHECK(!tight || extents->held <= sw__extents_live(extents) + MIB);
+        }
+        if (i % 64 == 0)
+            check_map(extents, anchor);
+    }
+    check_map(extents, anchor);
+    for (size_t i = 0; i < LIVE; i++)
+        if (live[i].extent)
+            sw__extents_free(extents, live[i].extent);
+    check_map(extents, anchor);
+    assert_true(refused > 0);
+    assert_int_equal(sw__extents_live(extents), PAGE);
+    assert_true(walk(anchor).count <= 3);
+}
+
+#define EXTENTS_TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        EXTENTS_TEST(the_smallest_hole_that_fits_is_taken),
+        EXTENTS_TEST(a_dirty_hole_goes_before_a_clean_one),
+        EXTENTS_TEST(free_neighbours_coalesce_in_every_order),
+        EXTENTS_TEST(alignment_is_kept_and_wastes_nothing),
+        EXTENTS_TEST(impossible_requests_are_refused),
+        EXTENTS_TEST(only_the_start_of_a_live_extent_is_found),
+        EXTENTS_TEST(what_is_said_to_be_zero_is),
+        EXTENTS_TEST(trim_gives_back_what_was_there_and_no_more),
+        EXTENTS_TEST(a_region_that_is_free_goes_with_trim),
+        EXTENTS_TEST(an_extent_grows_into_what_is_free_behind_it),
+        EXTENTS_TEST(the_last_extent_moves_the_frontier),
+        EXTENTS_TEST(no_more_than_the_limit_is_reserved),
+        EXTENTS_TEST(a_budget_is_kept_by_giving_free_pages_back),
+        EXTENTS_TEST(over_budget_pages_come_from_holes),
+        EXTENTS_TEST(the_map_stays_sound),
+    };
+    return cmocka_run_group_tests_name("extents", tests, NULL, NULL);
+}

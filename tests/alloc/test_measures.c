@@ -1,0 +1,137 @@
+/*
+ * test_measures.c - every formula on numbers worked out by hand, and where there is nothing.
+ */
+#include "support.h"
+
+#include <math.h>
+
+static void assert_near(double value, double wanted) {
+    if (!(fabs(value - wanted) < 1e-12))
+        fail_msg("%.17g is not %.17g", value, wanted);
+}
+
+/* 600 asked for, 800 after rounding, on 1000 of pages, 1600 present of 3000 mapped. Of the 800 that
+ * are free 500 are in one piece. */
+static struct sw_stats worked_out(void) {
+    return (struct sw_stats){
+        .requested = {600, 1200},
+        .allocated = {800, 1500},
+        .active = {1000, 1800},
+        .resident = {1600, 1860},
+        .reserved = {3000, 4000},
+        .largest_free = 500,
+        .allocated_at_reserved_peak = 1400,
+    };
+}
+
+static void formulas_agree_with_numbers_worked_out_by_hand(void **state) {
+    (void)state;
+    struct sw_stats stats = worked_out();
+    struct sw_measures measures;
+    sw_measure(&stats, &measures);
+    assert_near(measures.internal_fragmentation, 0.25);
+    assert_near(measures.external_fragmentation, 0.375);
+    assert_near(measures.utilisation, 0.35);
+    assert_near(measures.utilisation_of_peaks, 0.375);
+    assert_near(measures.overhead, 1.55);
+    assert_int_equal(measures.free_bytes, 800);
+    assert_int_equal(measures.releasable, 600);
+    assert_int_equal(measures.pinned, 200);
+    assert_int_equal(measures.retention, 1000);
+}
+
+/* A heap that nobody used: no fragmentation, nothing retained, and ratios of nothing undefined. */
+static void an_unused_heap_has_no_fragmentation(void **state) {
+    (void)state;
+    struct sw_stats stats = {0};
+    struct sw_measures measures;
+    memset(&measures, 0xff, sizeof measures);
+    sw_measure(&stats, &measures);
+    assert_near(measures.internal_fragmentation, 0);
+    assert_near(measures.external_fragmentation, 0);
+    assert_true(isnan(measures.utilisation));
+    assert_true(isnan(measures.utilisation_of_peaks));
+    assert_true(isnan(measures.overhead));
+    assert_int_equal(measures.free_bytes, 0);
+    assert_int_equal(measures.releasable, 0);
+    assert_int_equal(measures.pinned, 0);
+    assert_int_equal(measures.retention, 0);
+}
+
+static void all_that_is_free_in_one_piece_is_no_fragmentation(void **state) {
+    (void)state;
+    struct sw_stats stats = worked_out();
+    struct sw_measures measures;
+    stats.largest_free = 800;
+    sw_measure(&stats, &measures);
+    assert_near(measures.external_fragmentation, 0);
+    stats.largest_free = 5000; /* a piece that is not all there counts as what is free */
+    sw_measure(&stats, &measures);
+    assert_near(measures.external_fragmentation, 0);
+    stats.largest_free = 0;
+    sw_measure(&stats, &measures);
+    assert_near(measures.external_fragmentation, 1);
+}
+
+/* Live pages that nobody touched: resident is below what is live, and nothing turns negative. */
+static void untouched_blocks_make_nothing_negative(void **state) {
+    (void)state;
+    struct sw_stats stats = {.requested = {4000, 4000},
+                             .allocated = {4096, 4096},
+                             .active = {8192, 8192},
+                             .resident = {100, 100},
+                             .reserved = {8192, 8192}};
+    struct sw_measures measures;
+    sw_measure(&stats, &measures);
+    assert_int_equal(measures.free_bytes, 0);
+    assert_int_equal(measures.releasable, 0);
+    assert_int_equal(measures.pinned, 4096);
+    assert_int_equal(measures.retention, 0);
+    assert_near(measures.external_fragmentation, 0);
+    assert_near(measures.overhead, 0.025);
+}
+
+/* All freed, pages kept: everything that is resident is retained, free and releasable. */
+static void an_idle_heap_retains_what_is_resident(void **state) {
+    (void)state;
+    struct sw_stats stats = {.requested = {0, 1000},
+                             .allocated = {0, 1024},
+                             .active = {0, 4096},
+                             .resident = {4096, 4096},
+                             .reserved = {8192, 8192},
+                             .largest_free = 4096,
+                             .allocated_at_reserved_peak = 1024};
+    struct sw_measures measures;
+    sw_measure(&stats, &measures);
+    assert_near(measures.internal_fragmentation, 0);
+    assert_near(measures.external_fragmentation, 0);
+    assert_near(measures.utilisation, 0.125);
+    assert_near(measures.utilisation_of_peaks, 0.125);
+    assert_near(measures.overhead, 4.096);
+    assert_int_equal(measures.free_bytes, 4096);
+    assert_int_equal(measures.releasable, 4096);
+    assert_int_equal(measures.pinned, 0);
+    assert_int_equal(measures.retention, 4096);
+}
+
+/* An untracked heap knows no requested bytes: overhead is then not defined, not infinite. */
+static void overhead_needs_a_lower_bound(void **state) {
+    (void)state;
+    struct sw_stats stats = {.allocated = {100, 100}, .resident = {4096, 4096}};
+    struct sw_measures measures;
+    sw_measure(&stats, &measures);
+    assert_true(isnan(measures.overhead));
+    assert_near(measures.internal_fragmentation, 1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(formulas_agree_with_numbers_worked_out_by_hand),
+        cmocka_unit_test(an_unused_heap_has_no_fragmentation),
+        cmocka_unit_test(all_that_is_free_in_one_piece_is_no_fragmentation),
+        cmocka_unit_test(untouched_blocks_make_nothing_negative),
+        cmocka_unit_test(an_idle_heap_retains_what_is_resident),
+        cmocka_unit_test(overhead_needs_a_lower_bound),
+    };
+    return cmocka_run_group_tests_name("measures", tests, NULL, NULL);
+}

@@ -1,0 +1,128 @@
+/*
+ * test_options.c - "key:value,key:value" into a configuration, and what is said of wrong ones.
+ */
+#include "support.h"
+
+#include "options.h"
+
+static struct sw__config parsed(const char *conf) {
+    struct sw__config config;
+    char why[320] = "";
+    if (!sw__options_parse(conf, &config, why, sizeof why))
+        fail_msg("%s: %s", conf, why);
+    return config;
+}
+
+static void nothing_said_means_the_defaults(void **state) {
+    (void)state;
+    static const char *const confs[] = {NULL, "", ",", ",,"};
+    for (size_t i = 0; i < LENGTH_OF(confs); i++) {
+        struct sw__config config = parsed(confs[i]);
+        assert_true(config.tracking);
+        assert_int_equal(config.huge_pages, SW__HUGE_AUTO);
+        assert_int_equal(config.limit, 0);
+    }
+}
+
+static void every_option_is_set(void **state) {
+    (void)state;
+    struct sw__config config = parsed("tracking:0,huge_pages:always,limit:12345");
+    assert_false(config.tracking);
+    assert_int_equal(config.huge_pages, SW__HUGE_ALWAYS);
+    assert_int_equal(config.limit, 12345);
+    assert_int_equal(parsed("huge_pages:never").huge_pages, SW__HUGE_NEVER);
+    assert_int_equal(parsed("huge_pages:never,huge_pages:auto").huge_pages, SW__HUGE_AUTO);
+    assert_true(parsed("tracking:true").tracking);
+    assert_false(parsed("tracking:false").tracking);
+}
+
+static void bytes_have_suffixes(void **state) {
+    (void)state;
+    assert_int_equal(parsed("limit:3K").limit, 3 * KIB);
+    assert_int_equal(parsed("limit:3k").limit, 3 * KIB);
+    assert_int_equal(parsed("limit:7M").limit, 7 * MIB);
+    assert_int_equal(parsed("limit:2G").limit, 2048 * MIB);
+    assert_true(parsed("limit:18446744073709551615").limit == SIZE_MAX);
+    assert_true(parsed("limit:17179869183G").limit == (size_t)17179869183 << 30);
+}
+
+static void wrong_ones_are_explained(void **state) {
+    (void)state;
+    static const struct {
+        const char *conf, *mention;
+    } wrong[] = {
+        {"limt:1", "did you mean 'limit'"},
+        {"TRACKING:1", "unknown option 'TRACKING'"},
+        {"tracking:1,hugepages:auto", "did you mean 'huge_pages'"},
+        {"x", "There are: "},
+        {":1", "unknown option ''"},
+        {"limit", "option 'limit' takes"},
+        {"limit:", "not ''"},
+        {"limit:1KB", "not '1KB'"},
+        {"limit:K", "not 'K'"},
+        {"limit: 1", "not ' 1'"},
+        {"limit:0x10", "not '0x10'"},
+        {"limit:18446744073709551616", "takes a number of bytes"},
+        {"limit:17179869184G", "takes a number of bytes"},
+        {"tracking:yes", "takes 0 or 1"},
+        {"tracking:10", "takes 0 or 1"},
+        {"huge_pages:AUTO", "auto, never or always"},
+        {"huge_pages:aut", "auto, never or always"},
+    };
+    for (size_t i = 0; i < LENGTH_OF(wrong); i++) {
+        struct sw__config config;
+        char why[320] = "";
+        if (sw__options_parse(wrong[i].conf, &config, why, sizeof why))
+            fail_msg("taken: %s", wrong[i].conf);
+        if (!strstr(why, wrong[i].mention))
+            fail_msg("%s: '%s' is not in: %s", wrong[i].conf, wrong[i].mention, why);
+    }
+}
+
+/* Whatever is typed, a sentence that fits comes out. */
+static void any_text_is_survived(void **state) {
+    (void)state;
+    static const char letters[] = "tracking:huge_pages,limit:01KMG ";
+    uint64_t random = run_seed();
+    for (size_t i = 0; i < 20000; i++) {
+        char conf[100], why[48];
+        size_t length = below(&random, sizeof conf);
+        for (size_t j = 0; j < length; j++)
+            conf[j] = letters[below(&random, sizeof letters - 1)];
+        conf[length] = '\0';
+        struct sw__config config;
+        memset(why, 1, sizeof why);
+        if (!sw__options_parse(conf, &config, why, sizeof why))
+            assert_non_null(memchr(why, '\0', sizeof why));
+    }
+}
+
+static void the_nearest_name_is_found(void **state) {
+    (void)state;
+    static const char *const names[] = {"system", "jemalloc", "pool", "sizeclass", "arena", NULL};
+    static const char *const pairs[][2] = {
+        {"pol", "'pool'"},        {"loop", "'pool'"},    {"jmalloc", "'jemalloc'"},
+        {"malloc", "'jemalloc'"}, {"arenas", "'arena'"}, {"sizclas", "'sizeclass'"},
+        {"sistem", "'system'"},
+    };
+    for (size_t i = 0; i < LENGTH_OF(pairs); i++) {
+        char why[320], wanted[64];
+        sw__explain_unknown("strategy", pairs[i][0], strlen(pairs[i][0]), names, why, sizeof why);
+        snprintf(wanted, sizeof wanted, "did you mean %s?", pairs[i][1]);
+        if (!strstr(why, wanted))
+            fail_msg("'%s' is not in: %s", wanted, why);
+        assert_non_null(strstr(why, "There are: system, jemalloc, pool, sizeclass, arena"));
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_said_means_the_defaults),
+        cmocka_unit_test(every_option_is_set),
+        cmocka_unit_test(bytes_have_suffixes),
+        cmocka_unit_test(wrong_ones_are_explained),
+        cmocka_unit_test(any_text_is_survived),
+        cmocka_unit_test(the_nearest_name_is_found),
+    };
+    return cmocka_run_group_tests_name("options", tests, NULL, NULL);
+}

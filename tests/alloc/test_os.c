@@ -1,0 +1,167 @@
+/*
+ * test_os.c - the three states of address space, what is resident, and the seam that fails
+ * requests.
+ */
+#define _GNU_SOURCE /* mremap */
+#include "support.h"
+
+#include <sys/mman.h>
+
+#include "os.h"
+
+static void reserved_memory_is_aligned(void **state) {
+    (void)state;
+    for (size_t alignment = PAGE; alignment <= 64 * MIB; alignment *= 2) {
+        for (size_t size = PAGE; size <= 16 * MIB; size *= 16) {
+            char *start = sw__os_reserve(size, alignment);
+            assert_non_null(start);
+            assert_true(is_aligned(start, alignment));
+            assert_true(sw__os_commit(start, size));
+            start[0] = start[size - 1] = 1;
+            sw__os_release(start, size);
+        }
+    }
+}
+
+static void an_impossible_reservation_is_refused(void **state) {
+    (void)state;
+    assert_null(sw__os_reserve((size_t)1 << 62, PAGE));
+    assert_null(sw__os_reserve((size_t)1 << 62, (size_t)1 << 62));
+    assert_null(sw__os_reserve(SIZE_MAX & ~(PAGE - 1), 2 * MIB));
+}
+
+static void reserving_and_releasing_leaves_nothing(void **state) {
+    (void)state;
+    struct mappings before = process_mappings();
+    for (size_t i = 0; i < 50; i++) {
+        void *start = sw__os_reserve(3 * MIB, 8 * MIB);
+        assert_non_null(start);
+        assert_true(process_mappings().bytes <= before.bytes + 4 * MIB); /* the edges are cut off */
+        sw__os_release(start, 3 * MIB);
+    }
+    assert_int_equal(process_mappings().bytes, before.bytes);
+}
+
+static void resident_follows_touch_and_purge(void **state) {
+    (void)state;
+    size_t size = 40 * MIB; /* more than is asked of the kernel at once */
+    char *start = sw__os_reserve(size, 2 * MIB);
+    assert_non_null(start);
+    assert_true(sw__os_commit(start, size));
+    sw__os_advise_huge(start, size, false);
+    assert_int_equal(sw__os_resident(start, size), 0);
+    for (size_t page = 0; page < size / PAGE; page += 3)
+        start[page * PAGE] = 7;
+    size_t touched = (size / PAGE + 2) / 3 * PAGE;
+    assert_int_equal(sw__os_resident(start, size), touched);
+    assert_int_equal(sw__os_resident(start + PAGE, 2 * PAGE), 0);
+    assert_int_equal(sw__os_resident(start + 3 * PAGE, PAGE), PAGE);
+    assert_true(sw__os_process_anonymous() >= touched);
+    assert_true(sw__os_purge(start, 3 * PAGE));
+    assert_int_equal(sw__os_resident(start, size), touched - PAGE);
+    assert_int_equal(start[0], 0);
+    assert_int_equal(start[3 * PAGE], 7);
+    assert_true(sw__os_purge(start, size));
+    assert_int_equal(sw__os_resident(start, size), 0);
+    assert_true(is_all_zero(start, MIB));
+    sw__os_release(start, size);
+}
+
+/* Asked of the kernel itself (from 5.7 on it can), so that the library cannot excuse itself. */
+static bool kernel_can_move(void) {
+    char *pages = map_scratch(2 * PAGE);
+    pages[0] = 1;
+    int flags = MREMAP_MAYMOVE | MREMAP_FIXED | 4 /* MREMAP_DONTUNMAP */;
+    bool can = mremap(pages, PAGE, PAGE, flags, pages + PAGE) == pages + PAGE;
+    unmap_scratch(pages, 2 * PAGE);
+    return can;
+}
+
+static void moved_pages_take_their_contents_with_them(void **state) {
+    (void)state;
+    char *start = sw__os_reserve(16 * PAGE, PAGE);
+    assert_non_null(start);
+    assert_true(sw__os_commit(start, 16 * PAGE));
+    fill(start, 4 * PAGE, 1);
+    fill(start + 8 * PAGE, 4 * PAGE, 2);
+    bool moved = sw__os_move(start, start + 8 * PAGE, 4 * PAGE);
+    assert_int_equal(moved, kernel_can_move());
+    if (!moved) {
+        assert_true(holds(start, 4 * PAGE, 1));
+        assert_true(holds(start + 8 * PAGE, 4 * PAGE, 2));
+        sw__os_release(start, 16 * PAGE);
+        skip();
+    }
+    assert_true(holds(start + 8 * PAGE, 4 * PAGE, 1));
+    assert_int_equal(sw__os_resident(start, 8 * PAGE), 0);
+    assert_true(is_all_zero(start, 4 * PAGE));
+    sw__os_release(start, 16 * PAGE);
+}
+
+static void the_process_grows_by_what_it_touches(void **state) {
+    (void)state;
+    size_t before = sw__os_process_anonymous();
+    void *start = map_scratch(32 * MIB);
+    assert_true(sw__os_process_anonymous() < before + MIB);
+    memset(start, 1, 32 * MIB);
+    size_t after = sw__os_process_anonymous();
+    assert_true(after >= before + 31 * MIB && after <= before + 33 * MIB);
+    unmap_scratch(start, 32 * MIB);
+}
+
+static bool reserves(void) {
+    void *start = sw__os_reserve(PAGE, PAGE);
+    if (start)
+        sw__os_release(start, PAGE);
+    return start;
+}
+
+static void the_nth_request_fails_once(void **state) {
+    (void)state;
+    for (long n = 1; n < 6; n++) {
+        long before = sw__os_requests();
+        sw__os_fail_nth(n);
+        for (long i = 1; i <= 8; i++)
+            assert_int_equal(reserves(), i != n);
+        assert_int_equal(sw__os_requests() - before, 8);
+    }
+    sw__os_fail_nth(3);
+    sw__os_fail_nth(0);
+    for (long i = 1; i <= 8; i++)
+        assert_true(reserves());
+}
+
+static void every_request_fails_from_the_nth_on(void **state) {
+    (void)state;
+    sw__os_fail_from(3);
+    for (long i = 1; i <= 8; i++)
+        assert_int_equal(reserves(), i < 3);
+    sw__os_fail_from(0);
+    assert_true(reserves());
+}
+
+static void a_commit_is_a_request(void **state) {
+    (void)state;
+    char *start = sw__os_reserve(PAGE, PAGE);
+    assert_non_null(start);
+    sw__os_fail_nth(1);
+    assert_false(sw__os_commit(start, PAGE));
+    assert_true(sw__os_commit(start, PAGE));
+    start[0] = 1;
+    sw__os_release(start, PAGE);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reserved_memory_is_aligned),
+        cmocka_unit_test(an_impossible_reservation_is_refused),
+        cmocka_unit_test(reserving_and_releasing_leaves_nothing),
+        cmocka_unit_test(resident_follows_touch_and_purge),
+        cmocka_unit_test(moved_pages_take_their_contents_with_them),
+        cmocka_unit_test(the_process_grows_by_what_it_touches),
+        cmocka_unit_test(the_nth_request_fails_once),
+        cmocka_unit_test(every_request_fails_from_the_nth_on),
+        cmocka_unit_test(a_commit_is_a_request),
+    };
+    return cmocka_run_group_tests_name("os", tests, NULL, NULL);
+}
