@@ -11,7 +11,7 @@
 
 #include "random.h"
 
-enum { BATCH = 5, WIDTH = 7, OUTPUTS = 4 };
+enum { BATCH = 5, WIDTH = 7, OUTPUTS = 4, INPUTS = BATCH * WIDTH, SQUARE = WIDTH * WIDTH };
 static const float STEP = 1.0f / 128;
 static const double TOLERANCE = 5e-4;
 
@@ -20,8 +20,8 @@ struct trial {
     struct nn_model model;
     const struct nn_loss *loss;
     const void *targets;
-    float x[BATCH * WIDTH];
-    float dx[BATCH * WIDTH]; /* what the probe in front saw */
+    float x[INPUTS];
+    float dx[INPUTS]; /* what the probe in front saw */
 };
 
 static double loss_of(struct trial *t) {
@@ -46,7 +46,7 @@ static double slope(struct trial *t, float *at) {
 static void check_parameters(struct trial *t) {
     struct nn_parameter *p;
     for (size_t i = 0; (p = nn_model_parameter(&t->model, i)); i++) {
-        float gradient[WIDTH * WIDTH];
+        float gradient[SQUARE];
         assert_true(p->rows * p->columns <= sizeof gradient / sizeof *gradient);
         loss_of(t);
         memcpy(gradient, p->gradient, p->rows * p->columns * sizeof *gradient);
@@ -57,10 +57,10 @@ static void check_parameters(struct trial *t) {
 }
 
 static void check_inputs(struct trial *t) {
-    float dx[BATCH * WIDTH];
+    float dx[INPUTS];
     loss_of(t);
     memcpy(dx, t->dx, sizeof dx);
-    for (size_t i = 0; i < BATCH * WIDTH; i++) {
+    for (size_t i = 0; i < INPUTS; i++) {
         assert_near(dx[i], slope(t, &t->x[i]), TOLERANCE);
     }
 }
@@ -72,8 +72,8 @@ static void check(struct nn_layer_spec *specs, const struct nn_loss *loss, const
         struct nn_error error;
         specs[0] = (struct nn_layer_spec){&probe, t.dx};
         assert_int_equal(nn_model_create(&t.model, &t.bench->machine, specs, WIDTH, 42, &error), 0);
-        fill(t.x, BATCH * WIDTH, 2, 7);
-        for (size_t i = 0; i < BATCH * WIDTH; i++) { /* ReLU has no derivative at 0 */
+        fill(t.x, INPUTS, 2, 7);
+        for (size_t i = 0; i < INPUTS; i++) { /* ReLU has no derivative at 0 */
             t.x[i] += copysignf(2 * STEP, t.x[i]);
         }
         check_inputs(&t);
@@ -84,8 +84,8 @@ static void check(struct nn_layer_spec *specs, const struct nn_loss *loss, const
 }
 
 static void check_layer(const struct nn_layer_type *type, const void *config) {
-    float weights[BATCH * WIDTH];
-    fill(weights, BATCH * WIDTH, 1, 11);
+    float weights[INPUTS];
+    fill(weights, INPUTS, 1, 11);
     struct nn_layer_spec specs[] = {{0}, {type, config}, {0}};
     check(specs, &weighted_sum, weights);
 }
@@ -129,8 +129,8 @@ static void cross_entropy(void **state) {
 
 static void mean_squared_error(void **state) {
     (void)state;
-    float targets[BATCH * WIDTH];
-    fill(targets, BATCH * WIDTH, 2, 13);
+    float targets[INPUTS];
+    fill(targets, INPUTS, 2, 13);
     struct nn_layer_spec specs[] = {{0}, {0}};
     check(specs, &nn_mean_squared_error, targets);
 }

@@ -38,13 +38,13 @@ static void activations_are_accurate(void **state) {
         k->gelu_forward(MANY, x, y);
         k->gelu_backward(MANY, x, ones, slopes);
         for (int i = 0; i < MANY; i++) { /* relative to x: 1 + erf cancels in the left tail */
-            assert_true(fabs(y[i] - gelu_of(x[i])) <= 5e-7 * (fabs(x[i]) + 1e-3));
+            assert_true(fabs(y[i] - gelu_of(x[i])) <= 5e-7 * (fabsf(x[i]) + 1e-3));
             assert_true(fabs(slopes[i] - gelu_slope(x[i])) <= 1.5e-6);
         }
         k->tanh_forward(MANY, x, y);
         k->tanh_backward(MANY, y, ones, slopes);
         for (int i = 0; i < MANY; i++) {
-            assert_true(fabs(y[i] - tanh(x[i])) <= 5e-7 * fabs(tanh(x[i])));
+            assert_true(fabs(y[i] - tanh((double)x[i])) <= 5e-7 * fabs(tanh((double)x[i])));
             assert_true(fabs(slopes[i] - (1 - (double)y[i] * y[i])) <= 2e-7);
         }
         k->sigmoid_forward(MANY, x, y);
@@ -121,9 +121,9 @@ static void every_length_gives_the_same_elements(void **state) {
 
 static void column_sums_are_accurate(void **state) {
     (void)state;
-    enum { ROWS = 777, COLUMNS = 301 };
-    float *y = malloc(ROWS * COLUMNS * sizeof *y), sums[COLUMNS];
-    fill(y, ROWS * COLUMNS, 1, 3);
+    enum { ROWS = 777, COLUMNS = 301, ELEMENTS = ROWS * COLUMNS };
+    float *y = malloc(ELEMENTS * sizeof *y), sums[COLUMNS];
+    fill(y, ELEMENTS, 1, 3);
     const struct nn_kernels *k;
     for (size_t table = 0; (k = nn_kernels_at(table)); table++) {
         k->column_sums(ROWS, COLUMNS, 0, 40, y, sums);

@@ -7,7 +7,8 @@
 
 #include "optimizer.h"
 
-enum { BATCH = 16, INPUTS = 32, HIDDEN = 64, OUTPUTS = 8, F = sizeof(float) };
+enum { BATCH = 16, INPUTS = 32, HIDDEN = 64, OUTPUTS = 8 };
+enum { INPUT_SIZE = BATCH * INPUTS, OUTPUT_SIZE = BATCH * OUTPUTS, F = sizeof(float) };
 
 static const struct nn_dense_config hidden = {HIDDEN, NN_HE_NORMAL};
 static const struct nn_dense_config last = {OUTPUTS, NN_HE_NORMAL};
@@ -43,9 +44,9 @@ static void memory_is_held_as_long_as_needed_and_no_longer(void **state) {
     create(bench, &model);
     assert_int_equal(live(heap, SW_TAG_PARAMETER), PARAMETERS * F);
     assert_int_equal(live(heap, SW_TAG_GRADIENT), 0);
-    float x[BATCH * INPUTS];
+    float x[INPUT_SIZE];
     int32_t labels[BATCH] = {0};
-    fill(x, BATCH * INPUTS, 1, 1);
+    fill(x, INPUT_SIZE, 1, 1);
 
     /* Kept for backward: relu's output (its own), dropout's (the last layer's input), the mask, the
      * output. The first layer's output went when relu had read it. */
@@ -74,11 +75,11 @@ static void evaluation_keeps_nothing_and_drops_nothing(void **state) {
     struct bench *bench = open_bench(1);
     struct nn_model model;
     create(bench, &model);
-    float x[BATCH * INPUTS], first[BATCH * OUTPUTS];
-    fill(x, BATCH * INPUTS, 1, 1);
+    float x[INPUT_SIZE], first[OUTPUT_SIZE];
+    fill(x, INPUT_SIZE, 1, 1);
     const float *z = nn_model_forward(&model, x, BATCH, false, 1);
     memcpy(first, z, sizeof first);
-    assert_int_equal(live(bench->heap, SW_TAG_ACTIVATION), BATCH * OUTPUTS * F);
+    assert_int_equal(live(bench->heap, SW_TAG_ACTIVATION), OUTPUT_SIZE * F);
     z = nn_model_forward(&model, x, BATCH, false, 2); /* another key, the same output */
     assert_memory_equal(first, z, sizeof first);
     z = nn_model_forward(&model, x, BATCH, true, 2);
@@ -93,8 +94,8 @@ static void dropout_first_passes_its_input_on_in_evaluation(void **state) {
     const struct nn_layer_spec specs[] = {{&nn_dropout, &half}, {0}};
     struct nn_model model;
     struct nn_error error;
-    float x[BATCH * INPUTS];
-    fill(x, BATCH * INPUTS, 1, 1);
+    float x[INPUT_SIZE];
+    fill(x, INPUT_SIZE, 1, 1);
     assert_int_equal(nn_model_create(&model, &bench->machine, specs, INPUTS, 1, &error), 0);
     assert_memory_equal(nn_model_forward(&model, x, BATCH, false, 0), x, sizeof x);
     nn_model_destroy(&model);

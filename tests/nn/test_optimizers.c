@@ -129,7 +129,7 @@ static void check_initialisation(enum nn_initialisation how, double variance, do
     for (size_t i = 0; i < COUNT; i++) {
         sum += w[i];
         squares += (double)w[i] * w[i];
-        largest = fmax(largest, fabs(w[i]));
+        largest = fmax(largest, fabs((double)w[i]));
     }
     double deviation = sqrt(variance);
     assert_true(fabs(sum / COUNT) < 5 * deviation / sqrt(COUNT));

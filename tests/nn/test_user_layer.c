@@ -123,7 +123,7 @@ static const struct nn_layer_type normalise = {
 /* ---- Tests -------------------------------------------------------------------------------------
  */
 
-enum { BATCH = 12, INPUTS = 5, HIDDEN = 9, CLASSES = 3 };
+enum { BATCH = 12, INPUTS = 5, HIDDEN = 9, CLASSES = 3, INPUT_SIZE = BATCH * INPUTS };
 
 static void rows_come_out_normalised(void **state) {
     (void)state;
@@ -132,8 +132,8 @@ static void rows_come_out_normalised(void **state) {
     const struct nn_layer_spec specs[] = {{&normalise, &epsilon}, {0}};
     struct nn_model model;
     struct nn_error error;
-    float x[BATCH * INPUTS];
-    fill(x, BATCH * INPUTS, 3, 1);
+    float x[INPUT_SIZE];
+    fill(x, INPUT_SIZE, 3, 1);
     assert_int_equal(nn_model_create(&model, &bench->machine, specs, INPUTS, 1, &error), 0);
     const float *y = nn_model_forward(&model, x, BATCH, true, 0);
     for (size_t r = 0; r < BATCH; r++) {
@@ -163,9 +163,9 @@ static void it_trains_among_built_in_layers(void **state) {
     struct nn_error error;
     struct nn_optimizer adam = {
         .type = &nn_adam, .learning_rate = 0.02, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8};
-    float x[BATCH * INPUTS];
+    float x[INPUT_SIZE];
     int32_t labels[BATCH];
-    fill(x, BATCH * INPUTS, 1, 3);
+    fill(x, INPUT_SIZE, 1, 3);
     for (size_t r = 0; r < BATCH; r++) {
         labels[r] = (int32_t)nn_below(4, r, CLASSES);
     }

@@ -48,10 +48,11 @@ static void make_model(struct job *job) {
     struct nn_layer_spec specs[2 * LAYERS_MAX + 1] = {0};
     struct nn_error error;
     for (int i = 0; i < job->head.layers; i++) {
+        size_t at = 2 * (size_t)i;
         dense[i] = (struct nn_dense_config){.outputs = (size_t)job->widths[i + 1]};
-        specs[2 * i] = (struct nn_layer_spec){&nn_dense, &dense[i]};
+        specs[at] = (struct nn_layer_spec){&nn_dense, &dense[i]};
         if (i + 1 < job->head.layers) {
-            specs[2 * i + 1] = (struct nn_layer_spec){activations[job->head.activation], NULL};
+            specs[at + 1] = (struct nn_layer_spec){activations[job->head.activation], NULL};
         }
     }
     need(nn_model_create(&job->model, &job->machine, specs, (size_t)job->widths[0], 1, &error) == 0,
