@@ -907,9 +907,9 @@ static void live_and_die(const struct subject *subject) {
     sw_heap_destroy(heap);
 }
 
-static void a_thousand_heaps_leave_nothing_behind(void **state) {
+static void heaps_by_the_hundred_leave_nothing_behind(void **state) {
     const struct subject *subject = subject_of(state);
-    size_t times = scaled(1000);
+    size_t times = scaled(300);
     for (size_t i = 0; i < 20; i++)
         live_and_die(subject);
     struct mappings before = process_mappings();
@@ -1130,7 +1130,7 @@ static void blocks_may_be_freed_by_other_threads(void **state) {
     run_workers(&post, exchange, 5);
     size_t reserved = stats_of(post.heap).reserved.peak;
     for (int i = 0; i < 3; i++)
-        run_workers(&post, exchange, scaled(30));
+        run_workers(&post, exchange, scaled(6));
     struct sw_stats stats = stats_of(post.heap);
     if (subject_of(state)->tracked) {
         assert_int_equal(stats.requested.current, 0);
@@ -1268,7 +1268,7 @@ static const struct behaviour behaviours[] = {
     BEHAVIOUR_OF(trim_gives_free_memory_back, is_own),
     BEHAVIOUR_OF(heaps_of_all_strategies_live_side_by_side, is_first),
     BEHAVIOUR(two_heaps_of_one_strategy_share_nothing),
-    BEHAVIOUR(a_thousand_heaps_leave_nothing_behind),
+    BEHAVIOUR(heaps_by_the_hundred_leave_nothing_behind),
     BEHAVIOUR_OF(an_unknown_strategy_is_named_with_its_nearest, is_first),
     BEHAVIOUR_OF(a_wrong_option_is_named_with_its_nearest, is_tracked),
     BEHAVIOUR_OF(the_options_that_are_right_are_taken, is_tracked),
