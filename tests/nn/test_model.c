@@ -102,14 +102,15 @@ static void dropout_first_passes_its_input_on_in_evaluation(void **state) {
     close_bench(bench);
 }
 
-static void threads_change_no_dropout(void **state) {
+static void dropout_drops_its_rate_whatever_the_threads(void **state) {
     (void)state;
     enum { MANY = 100000 };
+    const struct nn_dropout_config quarter = {0.25f};
     static float x[MANY], one[MANY];
     fill(x, MANY, 1, 1);
     for (unsigned threads = 1; threads <= 3; threads++) {
         struct bench *bench = open_bench(threads);
-        const struct nn_layer_spec specs[] = {{&nn_dropout, &half}, {0}};
+        const struct nn_layer_spec specs[] = {{&nn_dropout, &quarter}, {0}};
         struct nn_model model;
         struct nn_error error;
         assert_int_equal(nn_model_create(&model, &bench->machine, specs, MANY, 1, &error), 0);
@@ -118,6 +119,12 @@ static void threads_change_no_dropout(void **state) {
             memcpy(one, y, sizeof one);
         }
         assert_memory_equal(y, one, sizeof one);
+        size_t dropped = 0;
+        for (size_t i = 0; i < MANY; i++) {
+            dropped += y[i] == 0;
+            assert_true(y[i] == 0 || y[i] == x[i] * (4.0f / 3));
+        }
+        assert_near((double)dropped / MANY, 0.25, 0.006); /* four standard deviations */
         nn_model_destroy(&model);
         close_bench(bench);
     }
@@ -162,7 +169,7 @@ int main(void) {
         cmocka_unit_test(memory_is_held_as_long_as_needed_and_no_longer),
         cmocka_unit_test(evaluation_keeps_nothing_and_drops_nothing),
         cmocka_unit_test(dropout_first_passes_its_input_on_in_evaluation),
-        cmocka_unit_test(threads_change_no_dropout),
+        cmocka_unit_test(dropout_drops_its_rate_whatever_the_threads),
         cmocka_unit_test(impossible_models_are_refused),
         cmocka_unit_test(batches_that_overflow_are_refused),
     };
