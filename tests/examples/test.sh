@@ -1,5 +1,5 @@
 #!/bin/bash
-# Builds an example as its comment says and looks at what it prints: test.sh link|strategy.
+# Builds an example as its comment says and looks at what it prints: test.sh CASE.
 set -euo pipefail
 
 examples=$STEPWELL_SOURCE_DIR/examples
@@ -31,6 +31,17 @@ case_link() {
     [[ $said == *pool* ]] || fail "steps poool said: $said"
 }
 
+# keeps_contract SUITE SUBJECTS: what tests/alloc/ demands of every strategy, of the example's alone.
+keeps_contract() {
+    local tests=$STEPWELL_SOURCE_DIR/tests/alloc flags
+    flags=$(pkg-config --cflags --libs cmocka)
+    # shellcheck disable=SC2086
+    "$CC" -std=gnu17 -O2 -I build/alloc "$tests/$1.c" "$tests/support.c" \
+        build/libstepwell_freelist.a $flags -pthread -lm -o "$1"
+    ./"$1" "*freelist$2" >"$1.log" 2>&1 || fail "$(cat "$1.log")"
+    grep -q '^\[  PASSED  \] [1-9]' "$1.log" || fail "no test of $1 ran: $(cat "$1.log")"
+}
+
 # The same blocks are live in both; only what they take differs.
 case_strategy() {
     build strategy
@@ -41,7 +52,16 @@ case_strategy() {
     [[ $(sed -n "s/^freelist *$blocks$/\1/p" <<<"$said") == 5250000 ]] || fail "$said"
 }
 
+# A minute: the example is held to all that the library's own strategies are held to.
+case_strategy_contract() {
+    build strategy
+    keeps_contract contract '*'
+    keeps_contract failures '*'
+    keeps_contract model '*'
+    keeps_contract misuse ', tracking:1*' # without, only a strategy that looks sees it
+}
+
 rm -rf "$work"
 mkdir -p "$work"
 cd "$work"
-"case_$1"
+"case_${1//-/_}"
