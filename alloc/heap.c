@@ -30,8 +30,8 @@ struct sw_heap {
     void *state;
     struct sw__ledger *ledger; /* NULL without tracking */
 
-    bool in_step; /* the caller serialises steps */
-    uint64_t steps;
+    bool in_step; /* the caller serialises steps; others may ask how many there were */
+    _Atomic(uint64_t) steps;
 
     struct sw__lock look_lock; /* guards what follows: what was seen when the kernel was asked */
     struct sw_level resident;

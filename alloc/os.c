@@ -1,6 +1,7 @@
 /*
  * os.c - the operating system: see os.h. Linux.
  */
+#define _GNU_SOURCE /* mremap */
 #include "os.h"
 
 #include <fcntl.h>
@@ -88,15 +89,9 @@ bool sw__os_purge(void *start, size_t size) {
 }
 
 bool sw__os_move(void *from, void *to, size_t size) {
-#ifdef MREMAP_DONTUNMAP
-    int flags = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+    enum { DONTUNMAP = 4 }; /* MREMAP_DONTUNMAP, which older headers lack */
+    int flags = MREMAP_MAYMOVE | MREMAP_FIXED | DONTUNMAP;
     return mremap(from, size, size, flags, to) == to;
-#else
-    (void)from;
-    (void)to;
-    (void)size;
-    return false;
-#endif
 }
 
 void sw__os_advise_huge(void *start, size_t size, bool wanted) {
