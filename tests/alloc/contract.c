@@ -200,13 +200,14 @@ static void check_zeroed(sw_heap *heap, size_t size) {
 
 static void zeroed_blocks_are_zero_on_dirty_memory(void **state) {
     sw_heap *heap = make_heap(subject_of(state), NULL);
-    for (size_t i = 0; i < LENGTH_OF(zeroed_sizes); i++) {
+    size_t sizes = LENGTH_OF(zeroed_sizes) - (SANITIZED ? 2 : 0); /* the largest take it long */
+    for (size_t i = 0; i < sizes; i++) {
         check_zeroed(heap, zeroed_sizes[i]);
         dirty(heap, zeroed_sizes[i]);
         check_zeroed(heap, zeroed_sizes[i]);
         check_zeroed(heap, zeroed_sizes[i] + zeroed_sizes[i] / 3); /* straddles what is free */
     }
-    for (size_t i = 0; i < LENGTH_OF(zeroed_sizes); i++) {
+    for (size_t i = 0; i < sizes; i++) {
         dirty(heap, zeroed_sizes[i]);
         sw_trim(heap);
         check_zeroed(heap, zeroed_sizes[i]);
@@ -775,7 +776,7 @@ static void equal_steps_need_no_more_memory(void **state) {
 static void trim_keeps_live_blocks(void **state) {
     static struct crowd crowd;
     sw_heap *heap = make_heap(subject_of(state), NULL);
-    for (uint64_t round = 0; round < 4; round++) {
+    for (uint64_t round = 0; round < (SANITIZED ? 1 : 4); round++) {
         make_crowd(heap, &crowd, round + 70);
         for (size_t i = 0; i < CROWD; i++)
             fill(crowd.blocks[i], sw_usable_size(heap, crowd.blocks[i]), i);
@@ -798,9 +799,10 @@ static void trim_gives_free_memory_back(void **state) {
     static const size_t sizes[] = {500, 30000, 200000, 3000000};
     enum { BLOCKS = 1 << 17 };
     static void *blocks[BLOCKS];
+    size_t volume = SANITIZED ? 16 * MIB : 48 * MIB;
     sw_heap *heap = make_heap(subject_of(state), "huge_pages:never");
     for (size_t kind = 0; kind < LENGTH_OF(sizes); kind++) {
-        size_t count = 48 * MIB / sizes[kind], gone = count - count / 16;
+        size_t count = volume / sizes[kind], gone = count - count / 16;
         for (size_t i = 0; i < count; i++) {
             blocks[i] = sw_alloc(heap, sizes[kind], SW_TAG_OTHER);
             fill(blocks[i], sizes[kind], i);
@@ -1160,7 +1162,7 @@ static void blocks_outlive_their_threads(void **state) {
     static struct post post;
     post.heap = make_heap(subject_of(state), NULL);
     size_t reserved = 0;
-    size_t rounds = 5 + scaled(20);
+    size_t rounds = 5 + scaled(10);
     for (size_t round = 0; round < rounds; round++) {
         run_workers(&post, leave, 1);
         if (subject_of(state)->tracked)

@@ -213,6 +213,9 @@ static int exhaust(const struct subject *subject) {
     static char *blocks[HEADROOM];
     struct rlimit limit = {process_mappings().bytes + HEADROOM * MIB, RLIM_INFINITY};
     sw_heap *heap = make_heap(subject, NULL);
+    char stack[512 << 10]; /* touched now: later there is no address space for it to grow into */
+    memset(stack, 1, sizeof stack);
+    __asm__ volatile("" : : "r"(stack) : "memory");
     CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
     size_t count = 0;
     for (; count < HEADROOM; count++) {

@@ -124,32 +124,38 @@ struct sw_stats stats_of(sw_heap *heap) {
 
 /* ---- Contents -------------------------------------------------------------------------------- */
 
+/* 2^64 over the golden ratio: its multiples are spread evenly. */
+#define GOLDEN UINT64_C(0x9e3779b97f4a7c15)
+
 static uint64_t mix(uint64_t value) {
     value = (value ^ value >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
     value = (value ^ value >> 27) * UINT64_C(0x94d049bb133111eb);
     return value ^ value >> 31;
 }
 
-static uint64_t word_at(uint64_t seed, size_t index) {
-    return (mix(seed + 1) + index) * UINT64_C(0x9e3779b97f4a7c15);
-}
-
 void fill(void *block, size_t size, uint64_t seed) {
     unsigned char *bytes = block;
-    for (size_t i = 0; i < size; i += 8) {
-        uint64_t word = word_at(seed, i);
-        memcpy(bytes + i, &word, size - i < 8 ? size - i : 8);
+    uint64_t base = mix(seed + 1), word;
+    size_t i = 0;
+    for (; i + 8 <= size; i += 8) {
+        word = (base + i) * GOLDEN;
+        memcpy(bytes + i, &word, 8);
     }
+    word = (base + i) * GOLDEN;
+    memcpy(bytes + i, &word, size - i);
 }
 
 bool holds(const void *block, size_t size, uint64_t seed) {
     const unsigned char *bytes = block;
-    for (size_t i = 0; i < size; i += 8) {
-        uint64_t word = word_at(seed, i);
-        if (memcmp(bytes + i, &word, size - i < 8 ? size - i : 8) != 0)
+    uint64_t base = mix(seed + 1), word;
+    size_t i = 0;
+    for (; i + 8 <= size; i += 8) {
+        memcpy(&word, bytes + i, 8);
+        if (word != (base + i) * GOLDEN)
             return false;
     }
-    return true;
+    word = (base + i) * GOLDEN;
+    return memcmp(bytes + i, &word, size - i) == 0;
 }
 
 bool is_all_zero(const void *block, size_t size) {
@@ -179,7 +185,7 @@ uint64_t run_seed(void) {
 }
 
 uint64_t random_of(uint64_t *state) {
-    return mix(*state += UINT64_C(0x9e3779b97f4a7c15));
+    return mix(*state += GOLDEN);
 }
 
 size_t below(uint64_t *state, size_t bound) {
