@@ -296,7 +296,7 @@ static void the_last_extent_moves_the_frontier(void **state) {
 
 static void no_more_than_the_limit_is_reserved(void **state) {
     struct sw__extents *extents = extents_of(state);
-    struct sw__extent *taken[64];
+    struct sw__extent *taken[64] = {NULL};
     size_t count = 0;
     extents->limit = 10 * MIB;
     assert_null(sw__extents_alloc(extents, 11 * MIB, PAGE));
@@ -359,10 +359,10 @@ static void over_budget_pages_come_from_holes(void **state) {
     sw__extents_set_budget(extents, held);
     if (!pages_can_move(walls[0]))
         skip(); /* kernels before 5.7; test_os.c sees to it that no other one says so */
-    struct sw__extent *large = take(extents, HOLES * HOLE);
+    struct sw__extent *large = take(extents, (size_t)HOLES * HOLE);
     assert_true(extents->held <= held + 64 * PAGE);
     assert_false(large->zero);
-    touch(sw__extent_start(large), HOLES * HOLE * PAGE);
+    touch(sw__extent_start(large), (size_t)HOLES * HOLE * PAGE);
     sw__extents_keep_budget(extents);
     assert_true(extents->held <= held + 64 * PAGE);
     for (size_t i = 0; i < HOLES; i++)

@@ -65,7 +65,7 @@ static void it_grows_and_forgets_nothing(void **state) {
     assert_int_equal(stats.blocks.current, BLOCKS);
     assert_int_equal(stats.requested.current, requested);
     assert_int_equal(stats.allocated.current, requested + 5 * (size_t)BLOCKS);
-    assert_true(stats.metadata.current >= BLOCKS * 32);
+    assert_true(stats.metadata.current >= (size_t)BLOCKS * 32);
     for (uintptr_t i = 2; i <= BLOCKS; i += 2)
         assert_true(removed(ledger, i * 48 + (i % 3 ? 0 : (uintptr_t)1 << 40)));
     for (uintptr_t i = 1; i <= BLOCKS; i++)
@@ -117,7 +117,7 @@ static void tags_are_kept_apart(void **state) {
         for (int i = 0; i <= tag; i++)
             add(ledger, 0x100000 * (uintptr_t)(tag + 1) + 0x100 * (uintptr_t)i, 10, 16,
                 (enum sw_tag)tag);
-    assert_true(removed(ledger, 0x100000 * (SW_TAG_INPUT + 1)));
+    assert_true(removed(ledger, (uintptr_t)0x100000 * (SW_TAG_INPUT + 1)));
     struct sw_stats stats = told_by(ledger);
     for (size_t tag = 0; tag < SW_TAG_COUNT; tag++) {
         size_t blocks = tag + 1 - (tag == SW_TAG_INPUT);

@@ -109,7 +109,8 @@ static void alignments_are_kept_and_wrong_ones_refused(void **state) {
     assert_int_equal((uintptr_t)page % 4096, 0);
     assert_true(malloc_usable_size(page) >= 4096);
     free(page);
-    page = memalign(48, 10); /* rounded up to 64 */
+    volatile size_t uneven = 48; /* rounded up to 64 */
+    page = memalign(uneven, 10);
     assert_int_equal((uintptr_t)page % 64, 0);
     free(page);
 }
