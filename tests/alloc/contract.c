@@ -771,6 +771,32 @@ static void equal_steps_need_no_more_memory(void **state) {
     sw_heap_destroy(heap);
 }
 
+/* Free memory is whole again: small blocks, freed in any order, make room for larger ones. */
+static void what_is_freed_makes_room_for_other_sizes(void **state) {
+    enum { VOLUME = 6 << 20, BLOCKS = VOLUME / 120 };
+    static const size_t sizes[] = {120, 1500, 30000, 400, 9000};
+    static void *blocks[BLOCKS];
+    uint64_t random = 11;
+    sw_heap *heap = make_heap(subject_of(state), NULL);
+    size_t reserved = 0;
+    for (size_t kind = 0; kind < LENGTH_OF(sizes); kind++) {
+        size_t count = VOLUME / sizes[kind];
+        for (size_t i = 0; i < count; i++) {
+            blocks[i] = sw_alloc(heap, sizes[kind], SW_TAG_OTHER);
+            assert_non_null(blocks[i]);
+        }
+        for (size_t left = count; left > 0; left--) {
+            size_t i = below(&random, left);
+            sw_free(heap, blocks[i]);
+            blocks[i] = blocks[left - 1];
+        }
+        if (kind == 0)
+            reserved = stats_of(heap).reserved.peak; /* the smallest need the most besides */
+    }
+    assert_true(stats_of(heap).reserved.peak <= reserved + 2 * MIB);
+    sw_heap_destroy(heap);
+}
+
 /* ---- Trim ------------------------------------------------------------------------------------ */
 
 static void trim_keeps_live_blocks(void **state) {
@@ -1266,6 +1292,7 @@ static const struct behaviour behaviours[] = {
     BEHAVIOUR_OF(a_resized_survivor_is_still_one, is_tracked),
     BEHAVIOUR(a_block_lives_until_it_is_freed),
     BEHAVIOUR_OF(equal_steps_need_no_more_memory, is_own),
+    BEHAVIOUR_OF(what_is_freed_makes_room_for_other_sizes, is_own),
     BEHAVIOUR(trim_keeps_live_blocks),
     BEHAVIOUR_OF(trim_gives_free_memory_back, is_own),
     BEHAVIOUR_OF(heaps_of_all_strategies_live_side_by_side, is_first),

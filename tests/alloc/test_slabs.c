@@ -1,8 +1,10 @@
 /*
  * test_slabs.c - the size classes: every size has the smallest class that holds it, and the
- * rounding loses no more than slabs.h says.
+ * rounding loses no more than slabs.h says. And the way back of what another thread frees.
  */
 #include "support.h"
+
+#include <pthread.h>
 
 #include "slabs.h"
 
@@ -37,11 +39,60 @@ static void rounding_loses_a_fifth_and_then_a_ninth_at_most(void **state) {
     }
 }
 
+/* ---- Frees from other threads ---------------------------------------------------------------- */
+
+enum { BLOCKS = 64, BLOCK = 16 << 10, ROUNDS = 200 };
+
+struct table {
+    sw_heap *heap;
+    pthread_barrier_t turn;
+    void *blocks[BLOCKS];
+};
+
+static void *clear_the_table(void *argument) {
+    struct table *table = argument;
+    for (size_t round = 0; round < ROUNDS; round++) {
+        pthread_barrier_wait(&table->turn);
+        for (size_t i = 0; i < BLOCKS; i++)
+            sw_free(table->heap, table->blocks[i]);
+        pthread_barrier_wait(&table->turn);
+    }
+    return NULL;
+}
+
+/* One thread only allocates and another only frees: not one block may be lost on the way back. */
+static void what_another_thread_frees_comes_back(void **state) {
+    (void)state;
+    struct table table = {.heap = sw_heap_create("sizeclass", "tracking:0")};
+    pthread_t other;
+    assert_non_null(table.heap);
+    pthread_barrier_init(&table.turn, NULL, 2);
+    assert_int_equal(pthread_create(&other, NULL, clear_the_table, &table), 0);
+    size_t reserved = 0;
+    for (size_t round = 0; round < ROUNDS; round++) {
+        for (size_t i = 0; i < BLOCKS; i++) {
+            table.blocks[i] = sw_alloc(table.heap, BLOCK, SW_TAG_INPUT);
+            CHECK(table.blocks[i]);
+        }
+        if (round == 3)
+            reserved = stats_of(table.heap).reserved.peak;
+        pthread_barrier_wait(&table.turn);
+        pthread_barrier_wait(&table.turn);
+    }
+    pthread_join(other, NULL);
+    pthread_barrier_destroy(&table.turn);
+    assert_true(stats_of(table.heap).reserved.peak <= reserved + MIB);
+    sw_trim(table.heap);
+    assert_int_equal(stats_of(table.heap).allocated.current, 0);
+    sw_heap_destroy(table.heap);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_size_has_the_smallest_class_that_holds_it),
         cmocka_unit_test(classes_rise_and_are_aligned),
         cmocka_unit_test(rounding_loses_a_fifth_and_then_a_ninth_at_most),
+        cmocka_unit_test(what_another_thread_frees_comes_back),
     };
     return cmocka_run_group_tests_name("slabs", tests, NULL, NULL);
 }
