@@ -30,7 +30,7 @@ list_missing_packages() {
     done
 }
 
-# Installs what is missing of the groups; when nothing is, touches nothing, least of all the network.
+# Installs what is missing of the groups; when nothing is, touches nothing, the network least.
 ensure_packages() {
     if ! command -v dpkg-query >/dev/null; then
         say "This is no Debian system, so nothing is installed; needed are the counterparts of:"
