@@ -88,10 +88,18 @@ bool sw__os_purge(void *start, size_t size) {
     return madvise(start, size, MADV_DONTNEED) == 0;
 }
 
+/* By way of a place that the kernel chooses. Straight to the target, kernels before 6.17 would
+ * unmap it first and then refuse a source that is several mappings: a hole in the heap. So that
+ * refusal comes while nothing is lost, and what moves to the target is one mapping for certain. */
 bool sw__os_move(void *from, void *to, size_t size) {
     enum { DONTUNMAP = 4 }; /* MREMAP_DONTUNMAP, which older headers lack */
-    int flags = MREMAP_MAYMOVE | MREMAP_FIXED | DONTUNMAP;
-    return mremap(from, size, size, flags, to) == to;
+    void *between = mremap(from, size, size, MREMAP_MAYMOVE | DONTUNMAP, NULL);
+    if (between == MAP_FAILED)
+        return false;
+    if (mremap(between, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to)
+        return true;
+    munmap(between, size);
+    return false;
 }
 
 void sw__os_advise_huge(void *start, size_t size, bool wanted) {

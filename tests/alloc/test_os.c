@@ -98,6 +98,23 @@ static void moved_pages_take_their_contents_with_them(void **state) {
     sw__os_release(start, 16 * PAGE);
 }
 
+/* Of two mappings, as advice makes them: the kernel may refuse, but never leave a hole behind. */
+static void a_range_of_two_mappings_moves_or_stays(void **state) {
+    (void)state;
+    char *start = sw__os_reserve(16 * PAGE, PAGE);
+    assert_non_null(start);
+    assert_true(sw__os_commit(start, 16 * PAGE));
+    sw__os_advise_huge(start + 2 * PAGE, 2 * PAGE, false);
+    fill(start, 4 * PAGE, 1);
+    fill(start + 8 * PAGE, 4 * PAGE, 2);
+    bool moved = sw__os_move(start, start + 8 * PAGE, 4 * PAGE);
+    assert_true(holds(start + 8 * PAGE, 4 * PAGE, moved ? 1 : 2));
+    assert_true(moved ? is_all_zero(start, 4 * PAGE) : holds(start, 4 * PAGE, 1));
+    fill(start, 16 * PAGE, 3); /* all of it is there to be written */
+    assert_true(holds(start, 16 * PAGE, 3));
+    sw__os_release(start, 16 * PAGE);
+}
+
 static void the_process_grows_by_what_it_touches(void **state) {
     (void)state;
     size_t before = sw__os_process_anonymous();
@@ -159,6 +176,7 @@ int main(void) {
         cmocka_unit_test(reserving_and_releasing_leaves_nothing),
         cmocka_unit_test(resident_follows_touch_and_purge),
         cmocka_unit_test(moved_pages_take_their_contents_with_them),
+        cmocka_unit_test(a_range_of_two_mappings_moves_or_stays),
         cmocka_unit_test(the_process_grows_by_what_it_touches),
         cmocka_unit_test(the_nth_request_fails_once),
         cmocka_unit_test(every_request_fails_from_the_nth_on),
