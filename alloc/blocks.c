@@ -75,20 +75,13 @@ static struct sw__slab *small_block(const struct sw__blocks *blocks, const void 
     return slab && slab->cache->slabs == &blocks->slabs ? slab : NULL;
 }
 
-static struct sw__extent *large_block(struct sw__blocks *blocks, const void *block) {
-    struct sw__extent *extent = sw__extents_find(&blocks->extents, block);
-    if (!extent)
-        sw__misuse("free of a pointer that is not a live block of this heap");
-    return extent;
-}
-
 void sw__blocks_free(void *state, void *block) {
     struct sw__blocks *blocks = state;
     struct sw__slab *slab = small_block(blocks, block);
     if (__builtin_expect(slab != NULL, 1))
         sw__slabs_free(&blocks->slabs, slab, block);
     else
-        sw__extents_free(&blocks->extents, large_block(blocks, block));
+        sw__extents_free(&blocks->extents, sw__extents_block(&blocks->extents, block));
 }
 
 /* A small block stays while more than half of it is used; a large one may shrink or grow in place.
@@ -99,14 +92,14 @@ bool sw__blocks_resize(void *state, void *block, size_t size) {
     if (slab)
         return size <= slab->block_size && size > slab->block_size / 2;
     return size > SW__SMALL_MAX && size <= PTRDIFF_MAX / 2 &&
-           sw__extents_resize(&blocks->extents, large_block(blocks, block),
+           sw__extents_resize(&blocks->extents, sw__extents_block(&blocks->extents, block),
                               blocks->round_large(size));
 }
 
 size_t sw__blocks_usable_size(void *state, const void *block) {
     struct sw__blocks *blocks = state;
     struct sw__slab *slab = small_block(blocks, block);
-    return slab ? slab->block_size : sw__extent_size(large_block(blocks, block));
+    return slab ? slab->block_size : sw__extent_size(sw__extents_block(&blocks->extents, block));
 }
 
 /* ---- The rest -------------------------------------------------------------------------------- */

@@ -613,6 +613,13 @@ struct sw__extent *sw__extents_find(struct sw__extents *extents, const void *add
     return *page_entry(region, address);
 }
 
+struct sw__extent *sw__extents_block(struct sw__extents *extents, const void *block) {
+    struct sw__extent *extent = sw__extents_find(extents, block);
+    if (!extent)
+        sw__misuse_free();
+    return extent;
+}
+
 void sw__extents_mark(struct sw__extents *extents, struct sw__extent *extent, void *holder) {
     sw__lock(&extents->lock);
     sw__page_map_set(sw__extent_start(extent), sw__extent_size(extent), holder);

@@ -85,6 +85,8 @@ bool sw__extents_resize(struct sw__extents *extents, struct sw__extent *extent, 
 
 /* The live extent that begins at the address, NULL if there is none. */
 struct sw__extent *sw__extents_find(struct sw__extents *extents, const void *address);
+/* The same; a pointer that is none is misuse. */
+struct sw__extent *sw__extents_block(struct sw__extents *extents, const void *block);
 
 /* In the page map, the slices of a live extent (aligned to SW__SLICE, a multiple of it) name holder
  * instead of the region, until it is freed. */

@@ -75,6 +75,10 @@ _Noreturn void sw__misuse(const char *sentence) {
     abort();
 }
 
+_Noreturn void sw__misuse_free(void) {
+    sw__misuse("free of a pointer that is not a live block of this heap");
+}
+
 /* ---- The list of strategies ------------------------------------------------------------------ */
 
 #define DECLARE(name) extern const struct sw__strategy sw__strategy_##name;
@@ -249,11 +253,7 @@ static void look(struct sw_heap *heap, struct sw_stats *stats) {
 /* ---- Life of a heap -------------------------------------------------------------------------- */
 
 static struct sw_heap *map_heap(const struct sw__strategy *strategy) {
-    struct sw_heap *heap = sw__os_reserve(SW__PAGE, SW__PAGE);
-    if (heap && !sw__os_commit(heap, SW__PAGE)) {
-        sw__os_release(heap, SW__PAGE);
-        heap = NULL;
-    }
+    struct sw_heap *heap = sw__os_map(SW__PAGE);
     if (heap)
         heap->strategy = strategy;
     return heap;
@@ -480,7 +480,7 @@ void *sw_realloc(sw_heap *heap, void *block, size_t size) {
 static void strike_out(struct sw_heap *heap, void *block) {
     bool worth_a_look;
     if (!sw__ledger_remove(heap->ledger, block, &worth_a_look))
-        sw__misuse("free of a pointer that is not a live block of this heap");
+        sw__misuse_free();
     if (worth_a_look) {
         struct sw_stats stats;
         look(heap, &stats);

@@ -26,14 +26,9 @@ static size_t align_up(size_t value, size_t alignment) {
 
 static struct meta_block *map_block(size_t least) {
     size_t size = align_up(least + sizeof(struct meta_block) + 64, BLOCK_SIZE);
-    struct meta_block *block = sw__os_reserve(size, SW__PAGE);
-    if (!block)
-        return NULL;
-    if (!sw__os_commit(block, size)) {
-        sw__os_release(block, size);
-        return NULL;
-    }
-    block->size = size;
+    struct meta_block *block = sw__os_map(size);
+    if (block)
+        block->size = size;
     return block;
 }
 

@@ -84,6 +84,15 @@ bool sw__os_commit(void *start, size_t size) {
     return mprotect(start, size, PROT_READ | PROT_WRITE) == 0;
 }
 
+void *sw__os_map(size_t size) {
+    void *start = sw__os_reserve(size, SW__PAGE);
+    if (start && !sw__os_commit(start, size)) {
+        sw__os_release(start, size);
+        start = NULL;
+    }
+    return start;
+}
+
 bool sw__os_purge(void *start, size_t size) {
     return madvise(start, size, MADV_DONTNEED) == 0;
 }

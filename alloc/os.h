@@ -27,6 +27,8 @@ bool sw__os_page_size_fits(void);
 void *sw__os_reserve(size_t size, size_t alignment);
 /* Makes a reserved range usable, all zero. False when memory is out. */
 bool sw__os_commit(void *start, size_t size);
+/* Both at once: usable memory, all zero, aligned to SW__PAGE. NULL when memory is out. */
+void *sw__os_map(size_t size);
 /* Gives a range back whole: neither reserved nor committed any longer. */
 void sw__os_release(void *start, size_t size);
 /* Gives the pages of a committed range back; it reads as zero afterwards. False if the kernel would

@@ -14,13 +14,9 @@ _Atomic(sw__page_map_entry *) sw__page_map_root[1 << 16];
 static bool make_leaf(size_t index) {
     if (atomic_load_explicit(&sw__page_map_root[index], memory_order_acquire))
         return true;
-    void *leaf = sw__os_reserve(LEAF_SIZE, SW__PAGE);
+    void *leaf = sw__os_map(LEAF_SIZE);
     if (!leaf)
         return false;
-    if (!sw__os_commit(leaf, LEAF_SIZE)) {
-        sw__os_release(leaf, LEAF_SIZE);
-        return false;
-    }
     sw__page_map_entry *nobody = NULL;
     /* Two heaps may come here at once: one leaf stays. */
     if (!atomic_compare_exchange_strong(&sw__page_map_root[index], &nobody, leaf))

@@ -392,13 +392,9 @@ static void make_exit_key(void) {
 
 static struct sw__thread_caches *make_table(void) {
     _Static_assert(sizeof(struct sw__thread_caches) <= SW__PAGE, "a table is one page");
-    struct sw__thread_caches *mine = sw__os_reserve(SW__PAGE, SW__PAGE);
+    struct sw__thread_caches *mine = sw__os_map(SW__PAGE);
     if (!mine)
         return NULL;
-    if (!sw__os_commit(mine, SW__PAGE)) {
-        sw__os_release(mine, SW__PAGE);
-        return NULL;
-    }
     sw__lock(&threads.lock);
     mine->next = threads.first;
     mine->link = &threads.first;

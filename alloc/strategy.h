@@ -94,5 +94,7 @@ bool sw__heap_is_tracked(const sw_heap *heap);
 
 /* Writes "stepwell: SENTENCE\n" to stderr and aborts. */
 _Noreturn void sw__misuse(const char *sentence);
+/* The sentence that every strategy has in common: a free of what is no live block. */
+_Noreturn void sw__misuse_free(void);
 
 #endif

@@ -113,15 +113,6 @@ static size_t bytes_of(const struct table *table) {
     return table->capacity * table->entry_size;
 }
 
-static void *map_pages(size_t size) {
-    void *start = sw__os_reserve(size, SW__PAGE);
-    if (start && !sw__os_commit(start, size)) {
-        sw__os_release(start, size);
-        start = NULL;
-    }
-    return start;
-}
-
 /* Room for `wanted` entries at a load of 3/4 at most. */
 static bool ensure_room(struct sw__ledger *ledger, struct table *table, size_t wanted) {
     size_t capacity = table->capacity ? table->capacity : SW__PAGE / table->entry_size;
@@ -129,7 +120,8 @@ static bool ensure_room(struct sw__ledger *ledger, struct table *table, size_t w
         capacity *= 2;
     if (capacity == table->capacity)
         return true;
-    struct table larger = {map_pages(capacity * table->entry_size), table->entry_size, capacity, 0};
+    struct table larger = {sw__os_map(capacity * table->entry_size), table->entry_size, capacity,
+                           0};
     if (!larger.places)
         return false;
     for (size_t i = 0; i < table->capacity; i++)
@@ -408,7 +400,7 @@ void sw__ledger_unlock(struct sw__ledger *ledger) {
 /* ---- Its life -------------------------------------------------------------------------------- */
 
 struct sw__ledger *sw__ledger_create(void) {
-    struct sw__ledger *ledger = map_pages(SW__PAGE);
+    struct sw__ledger *ledger = sw__os_map(SW__PAGE);
     _Static_assert(sizeof *ledger <= SW__PAGE, "the ledger's head is one page");
     if (ledger) {
         ledger->blocks.entry_size = sizeof(struct block_entry);

@@ -61,10 +61,6 @@ EXPORT void *malloc(size_t size) {
     return malloc_slow(size);
 }
 
-static _Noreturn void stop(void) {
-    sw__misuse("free of a pointer that is not a live block of this heap");
-}
-
 static __attribute__((noinline)) void free_slow(void *block) {
     if (!block || is_early(block))
         return;
@@ -75,7 +71,7 @@ static __attribute__((noinline)) void free_slow(void *block) {
     else if (sw__process_is_libcs(block))
         sw__libc_free(block);
     else if (!sw__process_is_loaders(block))
-        stop();
+        sw__misuse_free();
     errno = kept;
 }
 
@@ -105,7 +101,7 @@ static void *realloc_early(const void *block, size_t size) {
 
 static void *realloc_foreign(void *block, size_t size) {
     if (!sw__process_is_libcs(block))
-        stop();
+        sw__misuse_free();
     return sw__libc_realloc(block, size);
 }
 

@@ -168,7 +168,7 @@ static void free_in_chunk(struct arena *arena, void *block) {
     sw__lock(&arena->lock);
     struct chunk *chunk = header->chunk;
     if (header->size == 0)
-        sw__misuse("free of a pointer that is not a live block of this heap");
+        sw__misuse_free();
     arena->live_bytes -= header->size;
     if (is_newest(chunk, block, header->size))
         chunk->used = (size_t)((char *)header - chunk_start(chunk));
@@ -192,13 +192,6 @@ static bool resize_in_chunk(struct arena *arena, void *block, size_t size) {
     }
     sw__unlock(&arena->lock);
     return fits;
-}
-
-static struct sw__extent *large_block(struct arena *arena, const void *block) {
-    struct sw__extent *extent = sw__extents_find(&arena->extents, block);
-    if (!extent)
-        sw__misuse("free of a pointer that is not a live block of this heap");
-    return extent;
 }
 
 /* ---- The slots ------------------------------------------------------------------------------- */
@@ -235,13 +228,13 @@ static void give_back(void *state, void *block) {
     if (is_in_chunk(arena, block))
         free_in_chunk(arena, block);
     else
-        sw__extents_free(&arena->extents, large_block(arena, block));
+        sw__extents_free(&arena->extents, sw__extents_block(&arena->extents, block));
 }
 
 static size_t usable_size(void *state, const void *block) {
     struct arena *arena = state;
     return is_in_chunk(arena, block) ? header_of(block)->size
-                                     : sw__extent_size(large_block(arena, block));
+                                     : sw__extent_size(sw__extents_block(&arena->extents, block));
 }
 
 static bool resize(void *state, void *block, size_t size) {
@@ -249,7 +242,7 @@ static bool resize(void *state, void *block, size_t size) {
     if (is_in_chunk(arena, block))
         return !is_large(size, 1) && resize_in_chunk(arena, block, round_up(size));
     return is_large(size, 1) &&
-           sw__extents_resize(&arena->extents, large_block(arena, block), size);
+           sw__extents_resize(&arena->extents, sw__extents_block(&arena->extents, block), size);
 }
 
 static void step_begin(void *state) {

@@ -225,7 +225,7 @@ static void free_small(struct pool *pool, void *payload) {
     struct header *block = block_at(payload);
     sw__lock(&pool->lock);
     if (((uintptr_t)payload & (GRANULE - 1)) != 0 || !is_sound(block))
-        sw__misuse("free of a pointer that is not a live block of this heap");
+        sw__misuse_free();
     pool->live_small -= size_of(block);
     block = join_free_neighbours(pool, block);
     plant(pool, block);
@@ -296,33 +296,27 @@ static void *alloc_zeroed(void *state, size_t size, enum sw_tag tag) {
     return extent->zero ? sw__extent_start(extent) : memset(sw__extent_start(extent), 0, size);
 }
 
-static struct sw__extent *large_block(struct pool *pool, const void *block) {
-    struct sw__extent *extent = sw__extents_find(&pool->extents, block);
-    if (!extent)
-        sw__misuse("free of a pointer that is not a live block of this heap");
-    return extent;
-}
-
 static void give_back(void *state, void *block) {
     struct pool *pool = state;
     if (segment_of(pool, block))
         free_small(pool, block);
     else
-        sw__extents_free(&pool->extents, large_block(pool, block));
+        sw__extents_free(&pool->extents, sw__extents_block(&pool->extents, block));
 }
 
 static size_t usable_size(void *state, const void *block) {
     struct pool *pool = state;
     if (segment_of(pool, block))
         return size_of(block_at(block)) - HEADER;
-    return sw__extent_size(large_block(pool, block));
+    return sw__extent_size(sw__extents_block(&pool->extents, block));
 }
 
 static bool resize(void *state, void *block, size_t size) {
     struct pool *pool = state;
     if (segment_of(pool, block))
         return size <= SMALL_MAX && resize_small(pool, block, size);
-    return size > SMALL_MAX && sw__extents_resize(&pool->extents, large_block(pool, block), size);
+    return size > SMALL_MAX &&
+           sw__extents_resize(&pool->extents, sw__extents_block(&pool->extents, block), size);
 }
 
 /* Gives back the pages that lie whole inside free small blocks; their headers and tree nodes stay.
