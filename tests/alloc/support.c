@@ -113,6 +113,8 @@ int run_behaviours(const char *group, const struct behaviour *behaviours, size_t
     }
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
+    if (argc > 2)
+        cmocka_set_skip_filter(argv[2]);
     return _cmocka_run_group_tests(group, tests, test_count, NULL, NULL);
 }
 

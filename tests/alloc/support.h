@@ -77,7 +77,8 @@ size_t list_subjects(struct subject *subjects);
 sw_heap *make_heap(const struct subject *subject, const char *more);
 
 /* Runs every test over every subject that it wants, as "name[strategy, tracking:1]". The first
- * argument, where there is one, is a pattern of names to run. Returns the exit code. */
+ * argument, where there is one, is a pattern of names to run, the second one of names to leave out.
+ * Returns the exit code. */
 struct behaviour {
     const char *name;
     CMUnitTestFunction run;
