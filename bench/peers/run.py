@@ -1,0 +1,135 @@
+"""Runs programs under allocators: interleaved, the order drawn anew in each round."""
+import json
+import os
+import random
+import signal
+import subprocess
+import tempfile
+import time
+
+import allocators
+
+
+class Failed(Exception):
+    """A run that gave no numbers; the text says why."""
+
+
+def expand(words, places):
+    """The command with {bin}, {python} and {source} filled in."""
+    expanded = []
+    for word in words:
+        for name, path in places.items():
+            word = word.replace("{%s}" % name, str(path))
+        expanded.append(word)
+    return expanded
+
+
+def last_object(text):
+    """The numbers of the JSON object on the last line; none where that is something else."""
+    lines = text.strip().splitlines()
+    try:
+        found = json.loads(lines[-1]) if lines else None
+    except ValueError:
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {key: value for key, value in found.items()
+            if isinstance(value, (int, float)) and not isinstance(value, bool)}
+
+
+def explain(code, errors):
+    """Why a run failed: how it ended, and the end of what it wrote to standard error."""
+    how = f"ended by signal {code - 128}" if code > 128 else f"exit code {code}"
+    tail = errors.strip().splitlines()[-3:]
+    return "; ".join([how, *tail])
+
+
+def finish(process, timeout):
+    """What the process wrote, and its exit code; all it started is ended with it."""
+    try:
+        return *process.communicate(timeout=timeout), process.returncode
+    except BaseException as reason:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        if isinstance(reason, subprocess.TimeoutExpired):
+            raise Failed(f"still running after {timeout:g} s, ended") from None
+        raise
+
+
+def measure(program, allocator, places, quick, timeout):
+    """One run: a dictionary of numbers. Raises Failed."""
+    settings = {**allocators.settings(allocator), **program.environment}
+    words = [*program.command, *(program.quick if quick else ())]
+    with tempfile.TemporaryFile() as report:
+        process = subprocess.Popen(
+            [os.path.join(places["bin"], "measure"), str(report.fileno()),
+             *(f"{key}={value}" for key, value in settings.items()), "--",
+             *expand(words, places)],
+            env=allocators.without_settings(os.environ), pass_fds=[report.fileno()], text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True)
+        output, errors, code = finish(process, timeout)
+        if code != 0:
+            raise Failed(explain(code, errors))
+        if "ld.so: object" in errors:
+            raise Failed(f"the allocator was not preloaded: {errors.strip().splitlines()[0]}")
+        report.seek(0)
+        return {**json.load(report), **last_object(output)}
+
+
+class Progress:
+    """Lines on standard error, with the time left as earlier runs let expect it."""
+
+    def __init__(self, total, stream):
+        self.total, self.stream = total, stream
+        self.done = 0
+        self.took = {}
+
+    def expected(self, program, allocator):
+        """Seconds of a run: those of the same, or of the same program, or of any."""
+        for wanted in ((program, allocator), (program,), ()):
+            known = [seconds for pair, seconds in self.took.items()
+                     if pair[:len(wanted)] == wanted]
+            if known:
+                return sum(known) / len(known)
+        return 0.0
+
+    def add(self, program, allocator, seconds, left):
+        self.done += 1
+        self.took[program, allocator] = seconds
+        remaining = sum(self.expected(*pair) for pair in left)
+        minutes, rest = divmod(round(remaining), 60)
+        self.say(f"[{self.done}/{self.total}] {program} under {allocator}: {seconds:.1f} s, "
+                 f"{minutes}:{rest:02d} min left")
+
+    def say(self, text):
+        if self.stream.isatty():
+            print(f"\r\033[K{text}", end="", file=self.stream, flush=True)
+        else:
+            print(text, file=self.stream, flush=True)
+
+
+def draw_order(programs, candidates, rounds, seed):
+    """Every program under every allocator, once in each round: (round, program, allocator)."""
+    generator = random.Random(seed)
+    order = []
+    for number in range(1, rounds + 1):
+        pairs = [(number, program, allocator) for program in programs for allocator in candidates]
+        generator.shuffle(pairs)
+        order += pairs
+    return order
+
+
+def run_all(order, places, quick, timeout, progress):
+    """A row for each run, as it ends: who ran, and its numbers or why there are none."""
+    for index, (number, program, allocator) in enumerate(order):
+        start = time.monotonic()
+        row = {"program": program.name, "allocator": allocator.name, "round": number, "failed": ""}
+        try:
+            row.update(measure(program, allocator, places, quick, timeout))
+        except Failed as reason:
+            row["failed"] = str(reason)
+            progress.say(f"{program.name} under {allocator.name} failed: {reason}\n")
+        progress.add(program.name, allocator.name, time.monotonic() - start,
+                     [(p.name, a.name) for _, p, a in order[index + 1:]])
+        yield row

@@ -1,0 +1,157 @@
+"""The table: medians over the rounds, their spread, and ratios to glibc and to the best peer."""
+import math
+import statistics
+
+CLEARLY_WORSE = 1.05
+BYTES = {"KiB": 1 << 10, "MiB": 1 << 20}
+
+
+def summarise(rows, columns):
+    """{allocator: {key: (median, least, most)}} of one program's rows; failed runs don't count."""
+    found = {}
+    for row in rows:
+        numbers = found.setdefault(row["allocator"], {column.key: [] for column in columns})
+        for column in columns:
+            if not row["failed"] and column.key in row:
+                numbers[column.key].append(row[column.key])
+    return {allocator: {key: (statistics.median(values), min(values), max(values))
+                        for key, values in numbers.items() if values}
+            for allocator, numbers in found.items()}
+
+
+def is_ours(allocator):
+    return allocator == "stepwell" or allocator.startswith("stepwell-")
+
+
+def ratio(value, base):
+    """None where nothing can be said."""
+    if value is None or base is None:
+        return None
+    if base == 0:
+        return 1.0 if value == 0 else math.inf
+    return value / base
+
+
+def median_of(summary, allocator, key):
+    return summary.get(allocator, {}).get(key, (None,))[0]
+
+
+def best_peer(summary, key):
+    """The least median of an allocator that is not ours, or None."""
+    medians = [numbers[key][0] for allocator, numbers in summary.items()
+               if key in numbers and not is_ours(allocator)]
+    return min(medians, default=None)
+
+
+def ratios(summary, allocator, key):
+    """(to glibc, to the best peer)."""
+    value = median_of(summary, allocator, key)
+    return (ratio(value, median_of(summary, "glibc", key)), ratio(value, best_peer(summary, key)))
+
+
+def show_number(value, unit):
+    value /= BYTES.get(unit, 1)
+    if value >= 1000 or value == int(value):
+        return f"{value:.0f}"
+    return f"{value:.{2 if value < 10 else 1}f}"
+
+
+def show_ratio(value):
+    return "-" if value is None else f"{value:.2f}"
+
+
+def headings(columns):
+    cells = ["allocator"]
+    for index, column in enumerate(columns):
+        cells.append(f"{column.title} {column.unit}".strip())
+        if index == 0:
+            cells.append("min..max")
+        if column.ratios:
+            cells += ["/glibc", "/best"]
+    return cells
+
+
+def line_of(summary, allocator, columns):
+    """The allocator's cells, under headings()."""
+    cells = [allocator]
+    for index, column in enumerate(columns):
+        numbers = summary[allocator].get(column.key)
+        cells.append(show_number(numbers[0], column.unit) if numbers else "failed")
+        if index == 0:
+            cells.append("..".join(show_number(n, column.unit) for n in numbers[1:])
+                         if numbers else "-")
+        if column.ratios:
+            cells += [show_ratio(r) for r in ratios(summary, allocator, column.key)]
+    return cells
+
+
+def lay_out(lines):
+    """The cells as text: the first column to the left, the others to the right."""
+    widths = [max(len(cell) for cell in column) for column in zip(*lines)]
+    return ["  ".join([line[0].ljust(widths[0]),
+                       *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:]))]).rstrip()
+            for line in lines]
+
+
+def in_order(names, allocators):
+    """The allocators that have rows, in the order they were asked for, unknown ones last."""
+    return [n for n in allocators if n in names] + [n for n in names if n not in allocators]
+
+
+def program_lines(program, summary, order):
+    lines = [headings(program.columns)]
+    lines += [line_of(summary, allocator, program.columns) for allocator in order]
+    return [f"{program.name}: {program.about}", *lay_out(lines), ""]
+
+
+def geometric_mean(values):
+    values = [value for value in values if value is not None and 0 < value < math.inf]
+    return math.exp(statistics.fmean(map(math.log, values))) if values else None
+
+
+def overall_lines(programs, summaries, order):
+    """All programs together: geometric means of the ratios of the first two columns."""
+    lines = [["all programs", "time/glibc", "/best", "memory/glibc", "/best"]]
+    for allocator in order:
+        cells = [allocator]
+        for index in (0, 1):
+            pairs = [ratios(summaries[p.name], allocator, p.columns[index].key)
+                     for p in programs if len(p.columns) > index and p.columns[index].ratios]
+            cells += [show_ratio(geometric_mean(pair[i] for pair in pairs)) for i in (0, 1)]
+        lines.append(cells)
+    return [*lay_out(lines), ""]
+
+
+def worse_lines(programs, summaries, order):
+    """Where one of ours is clearly worse than the best peer."""
+    lines = []
+    for allocator in filter(is_ours, order):
+        for index, word in ((0, "time"), (1, "memory")):
+            worse = []
+            for program in programs:
+                if len(program.columns) > index and program.columns[index].ratios:
+                    to_best = ratios(summaries[program.name], allocator,
+                                     program.columns[index].key)[1]
+                    if to_best is not None and to_best > CLEARLY_WORSE:
+                        worse.append(f"{program.name} ({to_best:.2f})")
+            if worse:
+                lines.append(f"{allocator}: {word} above {CLEARLY_WORSE} x the best peer's: "
+                             f"{', '.join(worse)}")
+    return lines
+
+
+def render(programs, rows, allocators):
+    """The whole table as text. Programs without rows are left out."""
+    by_program = {}
+    for row in rows:
+        by_program.setdefault(row["program"], []).append(row)
+    shown = [program for program in programs if program.name in by_program]
+    summaries = {p.name: summarise(by_program[p.name], p.columns) for p in shown}
+    order = in_order(list(dict.fromkeys(row["allocator"] for row in rows)), allocators)
+    lines = []
+    for program in shown:
+        present = [name for name in order if name in summaries[program.name]]
+        lines += program_lines(program, summaries[program.name], present)
+    lines += overall_lines(shown, summaries, order)
+    lines += worse_lines(shown, summaries, order)
+    return "\n".join(lines).rstrip() + "\n"
