@@ -94,7 +94,7 @@ void *sw__os_map(size_t size) {
 }
 
 bool sw__os_purge(void *start, size_t size) {
-    return madvise(start, size, MADV_DONTNEED) == 0;
+    return !request_is_to_fail() && madvise(start, size, MADV_DONTNEED) == 0;
 }
 
 /* By way of a place that the kernel chooses. Straight to the target, kernels before 6.17 would
@@ -102,10 +102,13 @@ bool sw__os_purge(void *start, size_t size) {
  * refusal comes while nothing is lost, and what moves to the target is one mapping for certain. */
 bool sw__os_move(void *from, void *to, size_t size) {
     enum { DONTUNMAP = 4 }; /* MREMAP_DONTUNMAP, which older headers lack */
+    if (request_is_to_fail())
+        return false;
     void *between = mremap(from, size, size, MREMAP_MAYMOVE | DONTUNMAP, NULL);
     if (between == MAP_FAILED)
         return false;
-    if (mremap(between, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to)
+    if (!request_is_to_fail() &&
+        mremap(between, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to)
         return true;
     munmap(between, size);
     return false;

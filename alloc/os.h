@@ -47,11 +47,11 @@ size_t sw__os_resident(const void *start, size_t size);
 /* Bytes of anonymous memory of this process that are physically present (RssAnon). */
 size_t sw__os_process_anonymous(void);
 
-/* Test seam: the nth request for memory from now (reserve or commit) fails once; or the nth and all
- * after it. 0 ends it. */
+/* Test seam: the nth request from now (reserve, commit, purge, and both halves of a move) fails
+ * once; or the nth and all after it. 0 ends it. */
 void sw__os_fail_nth(long n);
 void sw__os_fail_from(long n);
-/* Requests for memory made so far. */
+/* Requests made so far. */
 long sw__os_requests(void);
 
 #endif

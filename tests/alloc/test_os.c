@@ -169,6 +169,44 @@ static void a_commit_is_a_request(void **state) {
     sw__os_release(start, PAGE);
 }
 
+/* What is there stays there. */
+static void a_purge_is_a_request(void **state) {
+    (void)state;
+    char *start = map_scratch(2 * PAGE);
+    fill(start, 2 * PAGE, 1);
+    sw__os_fail_nth(1);
+    assert_false(sw__os_purge(start, 2 * PAGE));
+    assert_true(holds(start, 2 * PAGE, 1));
+    assert_true(sw__os_purge(start, 2 * PAGE));
+    assert_true(is_all_zero(start, 2 * PAGE));
+    unmap_scratch(start, 2 * PAGE);
+}
+
+/* Refused at once, all stays as it was; refused half way, the target does, and nothing is left
+ * mapped in between. */
+static void a_move_is_two_requests(void **state) {
+    (void)state;
+    if (!kernel_can_move())
+        skip();
+    char *start = sw__os_reserve(16 * PAGE, PAGE);
+    assert_non_null(start);
+    assert_true(sw__os_commit(start, 16 * PAGE));
+    for (long half = 1; half <= 2; half++) {
+        fill(start, 4 * PAGE, 1);
+        fill(start + 8 * PAGE, 4 * PAGE, 2);
+        struct mappings before = process_mappings();
+        sw__os_fail_nth(half);
+        assert_false(sw__os_move(start, start + 8 * PAGE, 4 * PAGE));
+        assert_true(half == 1 ? holds(start, 4 * PAGE, 1) : is_all_zero(start, 4 * PAGE));
+        assert_true(holds(start + 8 * PAGE, 4 * PAGE, 2));
+        assert_int_equal(process_mappings().bytes, before.bytes);
+    }
+    fill(start, 4 * PAGE, 3);
+    assert_true(sw__os_move(start, start + 8 * PAGE, 4 * PAGE));
+    assert_true(holds(start + 8 * PAGE, 4 * PAGE, 3));
+    sw__os_release(start, 16 * PAGE);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reserved_memory_is_aligned),
@@ -181,6 +219,8 @@ int main(void) {
         cmocka_unit_test(the_nth_request_fails_once),
         cmocka_unit_test(every_request_fails_from_the_nth_on),
         cmocka_unit_test(a_commit_is_a_request),
+        cmocka_unit_test(a_purge_is_a_request),
+        cmocka_unit_test(a_move_is_two_requests),
     };
     return cmocka_run_group_tests_name("os", tests, NULL, NULL);
 }
