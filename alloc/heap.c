@@ -67,16 +67,32 @@ static void *fail(int code, const char *sentence) {
     return NULL;
 }
 
-_Noreturn void sw__misuse(const char *sentence) {
-    char line[160];
+static void say(const char *sentence) {
+    char line[200];
     int length = snprintf(line, sizeof line, "stepwell: %s\n", sentence);
     ssize_t written = write(STDERR_FILENO, line, (size_t)length);
     (void)written;
+}
+
+_Noreturn void sw__stop(const char *sentence) {
+    say(sentence);
+    abort();
+}
+
+_Noreturn void sw__misuse(enum sw__misuse what, const char *details) {
+    static const char *const sentences[] = {
+#define SENTENCE(name, sentence) sentence,
+        SW_MISUSES(SENTENCE)
+#undef SENTENCE
+    };
+    say(sentences[what]);
+    if (details)
+        say(details);
     abort();
 }
 
 _Noreturn void sw__misuse_free(void) {
-    sw__misuse("free of a pointer that is not a live block of this heap");
+    sw__misuse(SW__MISUSE_FREE, NULL);
 }
 
 /* ---- The list of strategies ------------------------------------------------------------------ */
@@ -455,7 +471,7 @@ static void *resize(struct sw_heap *heap, void *block, size_t size, enum sw_tag 
 static void *resize_tracked(struct sw_heap *heap, void *block, size_t size) {
     struct sw_block entry;
     if (!sw__ledger_take(heap->ledger, block, &entry))
-        sw__misuse("realloc of a pointer that is not a live block of this heap");
+        sw__misuse(SW__MISUSE_REALLOC, NULL);
     void *resized = resize(heap, block, size, entry.tag);
     if (resized) {
         entry.address = resized;
@@ -501,7 +517,7 @@ size_t sw_usable_size(sw_heap *heap, const void *block) {
     if (!block)
         return 0;
     if (heap->ledger && !sw__ledger_knows(heap->ledger, block))
-        sw__misuse("usable size of a pointer that is not a live block of this heap");
+        sw__misuse(SW__MISUSE_USABLE_SIZE, NULL);
     return heap->strategy->usable_size(heap->state, block);
 }
 

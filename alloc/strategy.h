@@ -12,7 +12,7 @@
  * called from any threads at once; those four are serialised by the caller, and step_begin/step_end
  * may run while other threads allocate and free.
  *   - Out of memory is NULL (errno is heap.c's business) and leaves everything as it was.
- *   - Misuse a strategy happens to see ends in sw__misuse().
+ *   - Misuse a strategy happens to see ends in sw__misuse_free() or sw__misuse(): see misuse.h.
  *   - System calls are made through os.h alone (jemalloc and libc make their own).
  */
 #ifndef SW_STRATEGY_H
@@ -21,6 +21,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "misuse.h"
 #include "stepwell.h"
 
 enum sw__huge_pages { SW__HUGE_AUTO, SW__HUGE_NEVER, SW__HUGE_ALWAYS };
@@ -91,10 +92,5 @@ struct sw__strategy {
 const struct sw__strategy *sw__heap_strategy(const sw_heap *heap);
 void *sw__heap_state(const sw_heap *heap);
 bool sw__heap_is_tracked(const sw_heap *heap);
-
-/* Writes "stepwell: SENTENCE\n" to stderr and aborts. */
-_Noreturn void sw__misuse(const char *sentence);
-/* The sentence that every strategy has in common: a free of what is no live block. */
-_Noreturn void sw__misuse_free(void);
 
 #endif

@@ -101,7 +101,7 @@ static void *realloc_early(const void *block, size_t size) {
 
 static void *realloc_foreign(void *block, size_t size) {
     if (!sw__process_is_libcs(block))
-        sw__misuse_free();
+        sw__misuse(SW__MISUSE_REALLOC, NULL);
     return sw__libc_realloc(block, size);
 }
 

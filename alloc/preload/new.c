@@ -42,7 +42,7 @@ static _Noreturn void throw_bad_alloc(void) {
     *(void **)&thrower = runtime_symbol("_ZSt17__throw_bad_allocv");
     if (thrower)
         thrower();
-    sw__misuse("out of memory in operator new");
+    sw__stop("out of memory in operator new");
 }
 
 static void *try(size_t size, size_t alignment) {
