@@ -316,6 +316,7 @@ sw_heap *sw_heap_create(const char *name, const char *conf) {
     const struct sw__strategy *strategy = find_strategy(name);
     if (!strategy)
         return NULL;
+    sw__options_defaults(&config);
     if (!sw__options_parse(conf, &config, last_error, sizeof last_error)) {
         errno = EINVAL;
         return NULL;

@@ -1,20 +1,29 @@
 /*
- * options.c - "key:value,key:value": see options.h.
+ * options.c - "key:value,key:value": see options.h. The list is in option_list.h.
  *
- * OPTIONS is the one table: a row is a key, the parser of its kind, the member it sets, its
- * default. Uses neither malloc nor stdio streams: it may run before either is ready.
+ * Uses neither malloc nor stdio streams: it may run before either is ready.
  */
 #include "options.h"
 
-#include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
-#define OPTIONS(X)                                                                                 \
-    X(tracking, parse_bool, true, "0 or 1")                                                        \
-    X(huge_pages, parse_huge_pages, SW__HUGE_AUTO, "auto, never or always")                        \
-    X(limit, parse_bytes, 0, "a number of bytes, perhaps with K, M or G behind it")
+const struct sw__option sw__options[] = {
+#define ROW(name, kind, initially, preloaded, range, unit, sentence)                               \
+    {#name, SW__##kind, initially, preloaded,                                                      \
+     range, unit,       sentence,  offsetof(struct sw__config, name)},
+    SW_OPTIONS(ROW)
+#undef ROW
+        {0}};
+
+enum { OPTION_COUNT = sizeof sw__options / sizeof sw__options[0] - 1 };
+
+const struct sw__variable sw__variables[] = {
+#define ROW(name, initially, range, sentence) {"STEPWELL_" #name, initially, range, sentence},
+    SW_VARIABLES(ROW)
+#undef ROW
+};
 
 /* A piece of conf; not terminated by a NUL. */
 struct word {
@@ -22,45 +31,130 @@ struct word {
     size_t length;
 };
 
-static bool word_is(struct word word, const char *text) {
-    return word.length == strlen(text) && memcmp(word.text, text, word.length) == 0;
+static struct word word_of(const char *text) {
+    return (struct word){text, strlen(text)};
 }
 
-static bool parse_bool(struct word value, bool *out) {
+static bool words_agree(struct word a, struct word b) {
+    return a.length == b.length && memcmp(a.text, b.text, a.length) == 0;
+}
+
+static bool word_is(struct word word, const char *text) {
+    return words_agree(word, word_of(text));
+}
+
+/* Cuts the text before the first separator off *rest, and the separator with it. */
+static struct word cut(const char **rest, char separator) {
+    struct word word = {*rest, strcspn(*rest, (char[]){separator, '\0'})};
+    *rest += word.length + ((*rest)[word.length] != '\0');
+    return word;
+}
+
+/* ---- Values ---------------------------------------------------------------------------------- */
+
+static bool parse_flag(struct word value, bool *out) {
     *out = word_is(value, "1") || word_is(value, "true");
     return *out || word_is(value, "0") || word_is(value, "false");
 }
 
-static bool parse_huge_pages(struct word value, enum sw__huge_pages *out) {
-    static const char *const names[] = {"auto", "never", "always"};
-    for (int i = 0; i < 3; i++) {
-        if (word_is(value, names[i])) {
-            *out = (enum sw__huge_pages)i;
+static bool parse_choice(struct word value, const char *range, int *out) {
+    for (*out = 0; *range; ++*out)
+        if (words_agree(value, cut(&range, '|')))
             return true;
-        }
+    return false;
+}
+
+static bool parse_digits(struct word *value, size_t *number) {
+    struct word rest = *value;
+    *number = 0;
+    for (; rest.length && *rest.text >= '0' && *rest.text <= '9'; rest.text++, rest.length--)
+        if (__builtin_mul_overflow(*number, (size_t)10, number) ||
+            __builtin_add_overflow(*number, (size_t)(*rest.text - '0'), number))
+            return false;
+    bool any = rest.length < value->length;
+    *value = rest;
+    return any;
+}
+
+static bool parse_count(struct word value, size_t *out) {
+    return parse_digits(&value, out) && value.length == 0;
+}
+
+static bool parse_bytes(struct word value, size_t *out) {
+    static const char suffixes[] = "KMG";
+    if (!parse_digits(&value, out))
+        return false;
+    if (value.length == 0)
+        return true;
+    const char *suffix = memchr(suffixes, *value.text & ~0x20, 3);
+    return suffix && value.length == 1 &&
+           !__builtin_mul_overflow(*out, (size_t)1024 << 10 * (suffix - suffixes), out);
+}
+
+/* "LEAST..MOST" or "LEAST..". */
+static bool is_in_range(size_t number, const char *range) {
+    size_t least, most;
+    const char *dots = strstr(range, "..");
+    return parse_bytes((struct word){range, (size_t)(dots - range)}, &least) && number >= least &&
+           (!parse_bytes(word_of(dots + 2), &most) || number <= most);
+}
+
+static bool set_value(const struct sw__option *option, struct word value,
+                      struct sw__config *config) {
+    void *member = (char *)config + option->offset;
+    size_t *number = member;
+    switch (option->kind) {
+    case SW__FLAG:
+        return parse_flag(value, member);
+    case SW__CHOICE:
+        return parse_choice(value, option->range, member);
+    case SW__BYTES:
+        return parse_bytes(value, number) && is_in_range(*number, option->range);
+    case SW__COUNT:
+        return parse_count(value, number) && is_in_range(*number, option->range);
     }
     return false;
 }
 
-static bool parse_bytes(struct word value, size_t *out) {
-    size_t bytes = 0;
-    size_t i = 0;
-    for (; i < value.length && value.text[i] >= '0' && value.text[i] <= '9'; i++)
-        if (__builtin_mul_overflow(bytes, (size_t)10, &bytes) ||
-            __builtin_add_overflow(bytes, (size_t)(value.text[i] - '0'), &bytes))
-            return false;
-    if (i == 0)
-        return false;
-    if (i < value.length) {
-        static const char suffixes[] = "KMG";
-        const char *suffix = memchr(suffixes, value.text[i] & ~0x20, 3);
-        if (!suffix ||
-            __builtin_mul_overflow(bytes, (size_t)1024 << 10 * (suffix - suffixes), &bytes))
-            return false;
-        i++;
+static const char *default_of(const struct sw__option *option) {
+#ifdef SW_PRELOAD
+    return option->preloaded;
+#else
+    return option->initially;
+#endif
+}
+
+void sw__options_defaults(struct sw__config *config) {
+    for (int i = 0; i < OPTION_COUNT; i++)
+        set_value(&sw__options[i], word_of(default_of(&sw__options[i])), config);
+}
+
+/* ---- What is said of wrong ones -------------------------------------------------------------- */
+
+/* "a|b|c" as "a, b or c". */
+static int list_words(const char *range, char *text, size_t size) {
+    int at = 0;
+    while (*range) {
+        struct word word = cut(&range, '|');
+        const char *between = at == 0 ? "" : *range ? ", " : " or ";
+        at +=
+            snprintf(text + at, size - (size_t)at, "%s%.*s", between, (int)word.length, word.text);
     }
-    *out = bytes;
-    return i == value.length;
+    return at;
+}
+
+static void explain_value(const struct sw__option *option, struct word value, char *why,
+                          size_t why_size) {
+    static const char *const numbers[] = {[SW__BYTES] =
+                                              "a number of bytes, perhaps with K, M or G behind it",
+                                          [SW__COUNT] = "a whole number"};
+    char takes[160];
+    if (option->kind == SW__FLAG || option->kind == SW__CHOICE)
+        list_words(option->range, takes, sizeof takes);
+    else
+        snprintf(takes, sizeof takes, "%s (%s)", numbers[option->kind], option->range);
+    snprintf(why, why_size, "option '%s' takes %s, not '%.*s'", option->name, takes,
+             value.length > 40 ? 40 : (int)value.length, value.text);
 }
 
 /* Edit distance (V. Levenshtein, 1965) by rows; words here are short. */
@@ -99,38 +193,24 @@ void sw__explain_unknown(const char *what, const char *text, size_t length,
         at += snprintf(why + at, why_size - (size_t)at, i ? ", %s" : "%s", names[i]);
 }
 
-/* Cuts the text before the first separator off *rest, and the separator with it. */
-static struct word cut(const char **rest, char separator) {
-    struct word word = {*rest, strcspn(*rest, (char[]){separator, '\0'})};
-    *rest += word.length + ((*rest)[word.length] != '\0');
-    return word;
-}
-
 static bool set_option(struct sw__config *config, struct word key, struct word value, char *why,
                        size_t why_size) {
-    static const char *const names[] = {
-#define NAME(key, parser, initially, expects) #key,
-        OPTIONS(NAME)
-#undef NAME
-            NULL};
-#define SET(name, parser, initially, expects)                                                      \
-    if (word_is(key, #name)) {                                                                     \
-        if (parser(value, &config->name))                                                          \
-            return true;                                                                           \
-        snprintf(why, why_size, "option '%s' takes %s, not '%.*s'", #name, expects,                \
-                 value.length > 40 ? 40 : (int)value.length, value.text);                          \
-        return false;                                                                              \
+    const char *names[OPTION_COUNT + 1] = {0};
+    for (int i = 0; i < OPTION_COUNT; i++) {
+        const struct sw__option *option = &sw__options[i];
+        names[i] = option->name;
+        if (!word_is(key, option->name))
+            continue;
+        if (set_value(option, value, config))
+            return true;
+        explain_value(option, value, why, why_size);
+        return false;
     }
-    OPTIONS(SET)
-#undef SET
     sw__explain_unknown("option", key.text, key.length, names, why, why_size);
     return false;
 }
 
 bool sw__options_parse(const char *conf, struct sw__config *config, char *why, size_t why_size) {
-#define DEFAULT(key, parser, initially, expects) .key = initially,
-    *config = (struct sw__config){OPTIONS(DEFAULT)};
-#undef DEFAULT
     while (conf && *conf) {
         struct word option = cut(&conf, ',');
         const char *colon = memchr(option.text, ':', option.length);

@@ -1,5 +1,5 @@
 /*
- * options.h - "key:value,key:value" into a struct sw__config, from one table of options.
+ * options.h - "key:value,key:value" into a struct sw__config, and the list of options as data.
  */
 #ifndef SW_OPTIONS_H
 #define SW_OPTIONS_H
@@ -7,10 +7,44 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "strategy.h"
+#include "option_list.h"
 
-/* Fills *config with the defaults and what conf (or NULL) says over them. False when conf is wrong;
- * why is then one sentence. */
+enum sw__option_kind { SW__FLAG, SW__CHOICE, SW__BYTES, SW__COUNT };
+
+/* A line of SW_OPTIONS. */
+struct sw__option {
+    const char *name;
+    enum sw__option_kind kind;
+    const char *initially;
+    const char *preloaded; /* the default of the heap behind malloc */
+    const char *range;
+    const char *unit;
+    const char *sentence;
+    size_t offset; /* of its member in struct sw__config */
+};
+
+/* A line of SW_VARIABLES. */
+struct sw__variable {
+    const char *name; /* STEPWELL_X */
+    const char *initially;
+    const char *range;
+    const char *sentence;
+};
+
+enum sw__variable_index {
+#define SW__VARIABLE_INDEX(name, initially, range, sentence) SW__##name,
+    SW_VARIABLES(SW__VARIABLE_INDEX)
+#undef SW__VARIABLE_INDEX
+        SW__VARIABLE_COUNT
+};
+
+extern const struct sw__option sw__options[]; /* the last has no name */
+extern const struct sw__variable sw__variables[SW__VARIABLE_COUNT];
+
+/* In the preload library, its own defaults. */
+void sw__options_defaults(struct sw__config *config);
+/* Changes what conf (or NULL) names, and leaves the rest. False when conf is wrong; why is then one
+ * sentence. */
 bool sw__options_parse(const char *conf, struct sw__config *config, char *why, size_t why_size);
 
 /* Writes the name among names (the last is NULL) that is nearest to the word into sentences like

@@ -99,16 +99,9 @@ SW_API const char *sw_tag_name(enum sw_tag tag);
 /* ---- Heaps ----------------------------------------------------------------------------------- */
 
 /*
- * A new heap. conf is NULL or "key:value,key:value":
- *
- *   tracking:1|0     keep a ledger of every live block, which all that is counted per block or per
- *                    tag rests on (default 1; 0 makes alloc and free as fast as the strategy is,
- *                    and leaves requested, active, tags, survivors and sw_heap_visit() unknown)
- *   huge_pages:auto|never|always
- *                    transparent huge pages: auto asks for them where one live block covers the
- *                    whole huge page (default), always for all the heap maps
- *   limit:BYTES      reserve no more than this from the system; beyond it allocation fails as when
- *                    memory is out (default 0, no limit; suffixes K, M, G; pool, sizeclass, arena)
+ * A new heap. conf is NULL or "key:value,key:value", "tracking:0,limit:4G" for example. The keys,
+ * their defaults and what they do are in README.md under Options, in stepwell(7), and at the end of
+ * `stepwell run --help`.
  *
  * NULL with errno EINVAL when the strategy or a key is unknown (sw_error() names the nearest),
  * ENOMEM when memory is out, ENOTSUP when the strategy is not to be had on this machine.

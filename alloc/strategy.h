@@ -22,16 +22,8 @@
 #include <stddef.h>
 
 #include "misuse.h"
+#include "option_list.h"
 #include "stepwell.h"
-
-enum sw__huge_pages { SW__HUGE_AUTO, SW__HUGE_NEVER, SW__HUGE_ALWAYS };
-
-/* sw_heap_create()'s conf, parsed. See options.c. */
-struct sw__config {
-    bool tracking;
-    enum sw__huge_pages huge_pages;
-    size_t limit; /* bytes of reserved address space; 0: none */
-};
 
 /* What a strategy knows of itself; whatever is left 0 is unknown. */
 struct sw__strategy_stats {

@@ -7,14 +7,14 @@
  */
 #include "process.h"
 
+#include "options.h"
+
 #include <errno.h>
 #include <link.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define DEFAULT_STRATEGY "auto"
 
 struct sw__process sw__process;
 
@@ -23,12 +23,14 @@ static const void *starter; /* the thread that starts, told by the place of its 
 
 extern char **environ;
 
-static const char *variable(const char *name) {
+/* The variable's value; its default where it is empty or missing. */
+static const char *variable(enum sw__variable_index index) {
+    const char *name = sw__variables[index].name;
     size_t length = strlen(name);
     for (char **each = environ; each && *each; each++)
-        if (strncmp(*each, name, length) == 0 && (*each)[length] == '=')
+        if (strncmp(*each, name, length) == 0 && (*each)[length] == '=' && (*each)[length + 1])
             return *each + length + 1;
-    return NULL;
+    return sw__variables[index].initially;
 }
 
 static void say(const char *sentence, const char *instead) {
@@ -38,21 +40,22 @@ static void say(const char *sentence, const char *instead) {
     (void)written;
 }
 
-/* "tracking:0" in front: what follows in conf may still say otherwise. */
-static sw_heap *create(const char *strategy, const char *conf) {
-    char text[512];
-    snprintf(text, sizeof text, "tracking:0,%s", conf ? conf : "");
-    return sw_heap_create(strategy, text);
-}
-
+/* What is wrong is told, and its default taken. */
 static sw_heap *create_as_asked(void) {
-    const char *strategy = variable("STEPWELL_STRATEGY");
-    const char *conf = variable("STEPWELL_CONF");
-    bool named = strategy && *strategy;
-    sw_heap *heap = create(named ? strategy : DEFAULT_STRATEGY, conf);
+    const char *default_strategy = sw__variables[SW__STRATEGY].initially;
+    const char *conf = variable(SW__CONF);
+    struct sw__config config;
+    char why[320];
+    if (!sw__options_parse(conf, &config, why, sizeof why)) {
+        say(why, "going on without STEPWELL_CONF");
+        conf = NULL;
+    }
+    sw_heap *heap = sw_heap_create(variable(SW__STRATEGY), conf);
     if (!heap && errno != ENOMEM) {
-        say(sw_error(), "going on with the defaults");
-        heap = create(DEFAULT_STRATEGY, NULL);
+        char instead[64];
+        snprintf(instead, sizeof instead, "going on with strategy '%s'", default_strategy);
+        say(sw_error(), instead);
+        heap = sw_heap_create(default_strategy, conf);
     }
     return heap;
 }

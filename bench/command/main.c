@@ -7,6 +7,7 @@
 
 #include "arguments.h"
 #include "command.h"
+#include "describe.h"
 #include "stepwell.h"
 
 struct command {
@@ -107,6 +108,9 @@ int main(int argc, char **argv) {
     }
     if (strcmp(argv[1], "help") == 0) {
         return finish(help(argc - 1, argv + 1));
+    }
+    if (strcmp(argv[1], "__describe") == 0) {
+        return finish(command_describe(argc - 1, argv + 1));
     }
     return finish(run_command(find_command(argv[1]), argc - 1, argv + 1));
 }

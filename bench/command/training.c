@@ -10,6 +10,7 @@
 
 #include "arguments.h"
 #include "command.h"
+#include "option_list.h" /* the library's */
 
 enum { MOST_MODELS = 32, GROUP_TRAINING = 1, REHEARSAL_STEPS = 2 };
 
@@ -32,6 +33,8 @@ enum {
     OPTION_CONF
 };
 
+#define KEY_AND_RANGE(name, kind, initially, preloaded, range, unit, sentence) " " #name ":" range
+
 static const struct argp_option options[] = {
     {"model", OPTION_MODEL, "MODEL", 0, "The network; those there are stand below", GROUP_TRAINING},
     {"data", OPTION_DATA, "DIR", 0,
@@ -43,7 +46,7 @@ static const struct argp_option options[] = {
     {"seed", OPTION_SEED, "N", 0, "Seed of weights, shuffle and dropout (default 1)",
      GROUP_TRAINING},
     {"conf", OPTION_CONF, "KEY:VALUE,...", 0,
-     "Configuration of the heap: tracking:0|1, huge_pages:auto|never|always, limit:BYTES",
+     "Options of the heap, as `stepwell run --help` lists them:" SW_OPTIONS(KEY_AND_RANGE),
      GROUP_TRAINING},
     {0}};
 

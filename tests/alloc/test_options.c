@@ -8,6 +8,7 @@
 static struct sw__config parsed(const char *conf) {
     struct sw__config config;
     char why[320] = "";
+    sw__options_defaults(&config);
     if (!sw__options_parse(conf, &config, why, sizeof why))
         fail_msg("%s: %s", conf, why);
     return config;
@@ -115,6 +116,25 @@ static void the_nearest_name_is_found(void **state) {
     }
 }
 
+/* A line of the list is well-formed: its defaults and the ends of its range are values it takes,
+ * and what it takes is told of a value it does not. */
+static void every_line_of_the_list_is_well_formed(void **state) {
+    (void)state;
+    for (const struct sw__option *option = sw__options; option->name; option++) {
+        const char *values[] = {option->initially, option->preloaded, option->range};
+        for (size_t i = 0; i < LENGTH_OF(values); i++) {
+            char conf[200];
+            int length = (int)strcspn(values[i], i == 2 ? "|." : "");
+            snprintf(conf, sizeof conf, "%s:%.*s", option->name, length, values[i]);
+            parsed(conf);
+        }
+        assert_int_equal(strlen(option->unit) > 0,
+                         option->kind == SW__BYTES || option->kind == SW__COUNT);
+        assert_true(strlen(option->sentence) > 10);
+        assert_int_not_equal(option->sentence[strlen(option->sentence) - 1], '.');
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_said_means_the_defaults),
@@ -123,6 +143,7 @@ int main(void) {
         cmocka_unit_test(wrong_ones_are_explained),
         cmocka_unit_test(any_text_is_survived),
         cmocka_unit_test(the_nearest_name_is_found),
+        cmocka_unit_test(every_line_of_the_list_is_well_formed),
     };
     return cmocka_run_group_tests_name("options", tests, NULL, NULL);
 }

@@ -1,0 +1,50 @@
+/*
+ * option_list.h - the options of a heap, and the environment variables of the preload library: the
+ * one list of each.
+ *
+ * A new option is one line here. struct sw__config has a member of its name then; parsing, what is
+ * said of wrong values, `stepwell run --help`, the manual page, shell completion and the list in
+ * README.md (`script/list-options` writes it) follow from the line.
+ *
+ *   kind     FLAG, CHOICE, BYTES (suffixes K, M, G) or COUNT
+ *   default  as one would type it: of sw_heap_create(), and of the heap behind malloc
+ *   range    FLAG and CHOICE: the words there are, "a|b|c"; a choice's value is the index of its
+ *            word. BYTES and COUNT: "LEAST..MOST", or "LEAST.."
+ *   unit     of a number, or ""
+ *   sentence what it does: without its subject, without a full stop
+ */
+#ifndef SW_OPTION_LIST_H
+#define SW_OPTION_LIST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* clang-format off */
+/*    name        kind    default, preloaded  range                unit     sentence */
+#define SW_OPTIONS(X)                                                                              \
+    X(tracking,   FLAG,   "1",     "0",       "0|1",               "",      "keeps a ledger of every live block, which all that is counted per block or per tag rests on; 0 makes alloc and free as fast as the strategy is") \
+    X(huge_pages, CHOICE, "auto",  "auto",    "auto|never|always", "",      "asks for transparent huge pages: auto where one live block covers the whole huge page, always for all the heap maps") \
+    X(limit,      BYTES,  "0",     "0",       "0..",               "bytes", "reserves no more than this from the system; beyond it allocation fails as when memory is out; 0 is no limit (strategies pool, sizeclass, arena, auto)")
+
+/* What the preload library reads from the environment. */
+#define SW_VARIABLES(X)                                                                            \
+    X(STRATEGY, "auto", "a name that `stepwell list` shows", "the strategy behind malloc")         \
+    X(CONF,     "",     "KEY:VALUE,KEY:VALUE...",            "the options of the heap behind malloc") \
+    X(STATS,    "0",    "0|1|FILE",                          "what the heap held and holds, as a table, when the program ends: 1 on stderr, else into FILE, where %p stands for the process id")
+/* clang-format on */
+
+enum sw__huge_pages { SW__HUGE_AUTO, SW__HUGE_NEVER, SW__HUGE_ALWAYS };
+
+#define SW__TYPE_FLAG   bool
+#define SW__TYPE_CHOICE int
+#define SW__TYPE_BYTES  size_t
+#define SW__TYPE_COUNT  size_t
+
+/* sw_heap_create()'s conf, parsed. */
+struct sw__config {
+#define SW__MEMBER(name, kind, initially, preloaded, range, unit, sentence) SW__TYPE_##kind name;
+    SW_OPTIONS(SW__MEMBER)
+#undef SW__MEMBER
+};
+
+#endif

@@ -1,0 +1,99 @@
+/*
+ * describe.c - see describe.h.
+ */
+#include "describe.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "arguments.h"
+#include "command.h"
+#include "options.h" /* the library's */
+
+/* ---- Plain text ------------------------------------------------------------------------------ */
+
+enum { WIDTH = 79, INDENT = 6 };
+
+/* Words, broken into lines that are indented. */
+static void print_wrapped(FILE *file, const char *text) {
+    size_t column = 0;
+    while (*text) {
+        size_t length = strcspn(text, " ");
+        if (column > INDENT && column + 1 + length > WIDTH) {
+            fputc('\n', file);
+            column = 0;
+        }
+        fprintf(file, "%*s%.*s", column ? 1 : INDENT, "", (int)length, text);
+        column += (column ? 1 : INDENT) + length;
+        text += length + strspn(text + length, " ");
+    }
+    fputc('\n', file);
+}
+
+static bool defaults_agree(const struct sw__option *option) {
+    return strcmp(option->initially, option->preloaded) == 0;
+}
+
+/* The default is that of the heap behind malloc: it is what these options are typed for. */
+void describe_options(FILE *file) {
+    fputs("Options of the heap (--conf KEY:VALUE,...; STEPWELL_CONF):\n", file);
+    for (const struct sw__option *option = sw__options; option->name; option++) {
+        fprintf(file, "  %s:%s%s%s (default %s)\n", option->name, option->range,
+                *option->unit ? " " : "", option->unit, option->preloaded);
+        print_wrapped(file, option->sentence);
+    }
+    fputs("\nEnvironment:\n", file);
+    for (size_t i = 0; i < SW__VARIABLE_COUNT; i++) {
+        const struct sw__variable *variable = &sw__variables[i];
+        fprintf(file, "  %s=%s\n", variable->name, variable->range);
+        print_wrapped(file, variable->sentence);
+    }
+}
+
+/* ---- Markdown -------------------------------------------------------------------------------- */
+
+/* A bar would end the cell. */
+static void print_cell(FILE *file, const char *text) {
+    for (; *text; text++) {
+        fprintf(file, *text == '|' ? "\\%c" : "%c", *text);
+    }
+}
+
+static void print_code_cell(FILE *file, const char *text) {
+    fputs("`", file);
+    print_cell(file, text);
+    fputs("` | ", file);
+}
+
+void describe_options_in_markdown(FILE *file) {
+    fputs("| variable | value | default | |\n|---|---|---|---|\n", file);
+    for (size_t i = 0; i < SW__VARIABLE_COUNT; i++) {
+        const struct sw__variable *variable = &sw__variables[i];
+        fprintf(file, "| `%s` | ", variable->name);
+        print_cell(file, variable->range);
+        fprintf(file, " | %s | %s |\n", variable->initially, variable->sentence);
+    }
+    fputs("\n| key | value | default | what it does |\n|---|---|---|---|\n", file);
+    for (const struct sw__option *option = sw__options; option->name; option++) {
+        fprintf(file, "| `%s` | ", option->name);
+        print_code_cell(file, option->range);
+        fprintf(file, "%s", option->initially);
+        if (!defaults_agree(option)) {
+            fprintf(file, "; %s behind malloc", option->preloaded);
+        }
+        fprintf(file, " | %s%s%s |\n", *option->unit ? option->unit : "", *option->unit ? "; " : "",
+                option->sentence);
+    }
+}
+
+/* ---- For scripts ----------------------------------------------------------------------------- */
+
+int command_describe(int argc, char **argv) {
+    static const char *const whats[] = {"options", "options-in-markdown", NULL};
+    static void (*const describers[])(FILE *) = {describe_options, describe_options_in_markdown};
+    if (argc != 2) {
+        misused("__describe takes one of options, options-in-markdown");
+    }
+    describers[parse_name("description", argv[1], whats)](stdout);
+    return EXIT_OK;
+}

@@ -1,0 +1,19 @@
+/*
+ * describe.h - the options of a heap and the environment variables, from the library's one list of
+ * them, for --help, README.md and the manual.
+ */
+#ifndef STEPWELL_DESCRIBE_H
+#define STEPWELL_DESCRIBE_H
+
+#include <stdio.h>
+
+/* For --help: plain text, 79 columns wide. */
+void describe_options(FILE *file);
+
+/* What README.md has between its marks: two tables. */
+void describe_options_in_markdown(FILE *file);
+
+/* `stepwell __describe WHAT`, for the scripts that write the documents. Not in --help. */
+int command_describe(int argc, char **argv);
+
+#endif
