@@ -131,6 +131,7 @@ void sw__blocks_visit_ranges(void *state, sw__range_visitor *visitor, void *cont
 
 void sw__blocks_lock_all(void *state) {
     struct sw__blocks *blocks = state;
+    sw__slabs_lock_caches(&blocks->slabs);
     sw__lock(&blocks->slabs.lock);
     sw__lock(&blocks->extents.lock);
 }
@@ -139,4 +140,5 @@ void sw__blocks_unlock_all(void *state) {
     struct sw__blocks *blocks = state;
     sw__unlock(&blocks->extents.lock);
     sw__unlock(&blocks->slabs.lock);
+    sw__slabs_unlock_caches(&blocks->slabs);
 }

@@ -266,6 +266,49 @@ static void look(struct sw_heap *heap, struct sw_stats *stats) {
     sw__unlock(&heap->look_lock);
 }
 
+/* ---- Fork: a child must find every lock free ------------------------------------------------- */
+
+static void before_fork(void) {
+    sw__lock(&all_heaps.lock);
+    sw__slabs_lock_threads(); /* an exiting thread holds it while it takes a heap's */
+    for (struct sw_heap *heap = all_heaps.first; heap; heap = heap->next) {
+        if (heap->ledger)
+            sw__ledger_lock(heap->ledger);
+        sw__lock(&heap->look_lock);
+        if (heap->strategy->lock_all)
+            heap->strategy->lock_all(heap->state);
+    }
+}
+
+static void after_fork(void) {
+    for (struct sw_heap *heap = all_heaps.first; heap; heap = heap->next) {
+        if (heap->strategy->unlock_all)
+            heap->strategy->unlock_all(heap->state);
+        sw__unlock(&heap->look_lock);
+        if (heap->ledger)
+            sw__ledger_unlock(heap->ledger);
+    }
+    sw__slabs_unlock_threads();
+    sw__unlock(&all_heaps.lock);
+}
+
+static void after_fork_in_child(void) {
+    sw__slabs_adopt_after_fork();
+    after_fork();
+}
+
+static void mind_forks(void) {
+    pthread_atfork(before_fork, after_fork, after_fork_in_child);
+}
+
+/* As early as can be, for what is registered first is called last before a fork, and first after
+ * it: other handlers may allocate. Behind malloc that is the first call of it, elsewhere the
+ * library's own start. */
+__attribute__((constructor)) static void mind_forks_once(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, mind_forks);
+}
+
 /* ---- Life of a heap -------------------------------------------------------------------------- */
 
 static struct sw_heap *map_heap(const struct sw__strategy *strategy) {
@@ -323,6 +366,7 @@ sw_heap *sw_heap_create(const char *name, const char *conf) {
     }
     if (!sw__os_page_size_fits())
         return fail(ENOTSUP, "this kernel's pages are not the 4 KiB that Stepwell was built for");
+    mind_forks_once();
     sw_heap *heap = create(strategy, &config);
     return heap ? heap : fail(ENOMEM, "out of memory: no room for a new heap");
 }
@@ -359,36 +403,6 @@ void *sw__heap_state(const sw_heap *heap) {
 
 bool sw__heap_is_tracked(const sw_heap *heap) {
     return heap->ledger != NULL;
-}
-
-/* ---- Fork: a child must find every lock free ------------------------------------------------- */
-
-static void before_fork(void) {
-    sw__lock(&all_heaps.lock);
-    sw__slabs_lock_threads(); /* an exiting thread holds it while it takes a heap's */
-    for (struct sw_heap *heap = all_heaps.first; heap; heap = heap->next) {
-        if (heap->ledger)
-            sw__ledger_lock(heap->ledger);
-        sw__lock(&heap->look_lock);
-        if (heap->strategy->lock_all)
-            heap->strategy->lock_all(heap->state);
-    }
-}
-
-static void after_fork(void) {
-    for (struct sw_heap *heap = all_heaps.first; heap; heap = heap->next) {
-        if (heap->strategy->unlock_all)
-            heap->strategy->unlock_all(heap->state);
-        sw__unlock(&heap->look_lock);
-        if (heap->ledger)
-            sw__ledger_unlock(heap->ledger);
-    }
-    sw__slabs_unlock_threads();
-    sw__unlock(&all_heaps.lock);
-}
-
-__attribute__((constructor)) static void mind_forks(void) {
-    pthread_atfork(before_fork, after_fork, after_fork);
 }
 
 /* ---- Blocks ---------------------------------------------------------------------------------- */

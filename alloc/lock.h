@@ -9,6 +9,7 @@
 #ifndef SW_LOCK_H
 #define SW_LOCK_H
 
+#include <errno.h>
 #include <linux/futex.h>
 #include <stdatomic.h>
 #include <sys/syscall.h>
@@ -30,8 +31,10 @@ static inline void sw__lock_wait(struct sw__lock *lock) {
         __builtin_ia32_pause();
 #endif
     }
+    int kept = errno; /* free() takes locks, and leaves errno as it was */
     while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) != 0)
         syscall(SYS_futex, &lock->state, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0);
+    errno = kept;
 }
 
 static inline void sw__lock(struct sw__lock *lock) {

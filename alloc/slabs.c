@@ -18,6 +18,9 @@ _Thread_local struct sw__thread_caches *sw__my_caches __attribute__((tls_model("
 
 struct sw__slab sw__no_slab = {.alarm = NEVER};
 
+/* What sw__my_caches is once the thread has left its caches behind: no cache of any heap. */
+static struct sw__thread_caches none_any_more;
+
 /* ---- The classes ----------------------------------------------------------------------------- */
 
 #define FOUR(base, step)                                                                           \
@@ -204,13 +207,29 @@ static void consider_giving_back(struct sw__slab *slab) {
     give_slab_back(slab);
 }
 
-void sw__slabs_free_alarm(struct sw__slab *slab) {
+static void heed_alarm(struct sw__slab *slab) {
     if (!slab->listed)
         list(bin_of(slab), slab); /* was full */
     consider_giving_back(slab);
 }
 
+void sw__slabs_free_alarm(struct sw__slab *slab) {
+    struct sw__cache *cache = slab->cache;
+    sw__lock(&cache->lock);
+    heed_alarm(slab);
+    sw__unlock(&cache->lock);
+}
+
 /* ---- Frees from other threads ---------------------------------------------------------------- */
+
+static void put_into_inbox(struct sw__slab *slab) {
+    struct sw__cache *owner = slab->cache;
+    struct sw__slab *head = atomic_load_explicit(&owner->inbox, memory_order_relaxed);
+    do {
+        slab->next_in_inbox = head;
+    } while (!atomic_compare_exchange_weak_explicit(&owner->inbox, &head, slab,
+                                                    memory_order_release, memory_order_relaxed));
+}
 
 void sw__slabs_free_remote(struct sw__slab *slab, void *pointer) {
     struct sw__free_block *block = pointer;
@@ -221,12 +240,7 @@ void sw__slabs_free_remote(struct sw__slab *slab, void *pointer) {
                                                     memory_order_acq_rel, memory_order_relaxed));
     if (first)
         return; /* the slab is in the inbox already */
-    struct sw__cache *owner = slab->cache;
-    struct sw__slab *head = atomic_load_explicit(&owner->inbox, memory_order_relaxed);
-    do {
-        slab->next_in_inbox = head;
-    } while (!atomic_compare_exchange_weak_explicit(&owner->inbox, &head, slab,
-                                                    memory_order_release, memory_order_relaxed));
+    put_into_inbox(slab);
 }
 
 /* Takes the slab's remote list over. The slab is off the inbox: from the exchange on, another
@@ -242,7 +256,7 @@ static void take_remote(struct sw__slab *slab) {
     slab->free = first;
     set_used(slab, used_of(slab) - count);
     if (bin_of(slab)->current != slab)
-        sw__slabs_free_alarm(slab);
+        heed_alarm(slab);
 }
 
 static void empty_inbox(struct sw__cache *cache) {
@@ -258,6 +272,16 @@ static void empty_inbox(struct sw__cache *cache) {
 
 /* ---- Collecting what has nothing live -------------------------------------------------------- */
 
+/* Nothing to give: from now on its first free is an alarm. */
+static bool is_full(const struct sw__slab *slab) {
+    return !slab->free &&
+           atomic_load_explicit(&slab->carved, memory_order_relaxed) == slab->capacity;
+}
+
+static void set_alarm_of_full(struct sw__slab *slab) {
+    slab->alarm = used_of(slab) - 1; /* not capacity - 1: a fork may have lost a block */
+}
+
 /* Everything of a cache that has nothing live goes back, the current slabs too. */
 static void collect_cache(struct sw__cache *cache) {
     empty_inbox(cache);
@@ -266,11 +290,10 @@ static void collect_cache(struct sw__cache *cache) {
         if (bin->current != &sw__no_slab) {
             struct sw__slab *slab = bin->current;
             bin->current = &sw__no_slab;
-            if (used_of(slab) == slab->capacity) {
-                slab->alarm = slab->capacity - 1;
-            } else {
+            if (is_full(slab))
+                set_alarm_of_full(slab);
+            else
                 list(bin, slab);
-            }
         }
         for (struct sw__slab *slab = bin->listed, *next; slab; slab = next) {
             next = slab->next;
@@ -282,7 +305,8 @@ static void collect_cache(struct sw__cache *cache) {
     }
 }
 
-/* The orphans are taken off their list while they are worked on: then they are this thread's. */
+/* The orphans are taken off their list while they are worked on: then they are this thread's, and
+ * the lock that keeps a fork from it keeps it from them. */
 static void collect_orphans(struct sw__slabs *slabs) {
     sw__lock(&slabs->lock);
     struct sw__cache *orphans = slabs->orphans;
@@ -297,13 +321,6 @@ static void collect_orphans(struct sw__slabs *slabs) {
         slabs->orphans = cache;
         sw__unlock(&slabs->lock);
     }
-}
-
-void sw__slabs_collect(struct sw__slabs *slabs) {
-    struct sw__cache *mine = sw__slabs_my_cache(slabs);
-    if (mine)
-        collect_cache(mine);
-    collect_orphans(slabs);
 }
 
 /* ---- The slow path of alloc ------------------------------------------------------------------ */
@@ -328,13 +345,13 @@ static struct sw__slab *next_slab(struct sw__cache *cache, unsigned class) {
     return make_slab(cache, class);
 }
 
-void *sw__slabs_alloc_slow(struct sw__cache *cache, unsigned class) {
+static void *alloc_from_next(struct sw__cache *cache, unsigned class) {
     struct sw__bin *bin = &cache->bins[class];
     struct sw__slab *slab = bin->current;
     empty_inbox(cache);
     if (slab == &sw__no_slab || (!slab->free && !carve(slab))) {
         if (slab != &sw__no_slab) {
-            slab->alarm = slab->capacity - 1; /* full: the first free will list it */
+            set_alarm_of_full(slab);
             bin->current = &sw__no_slab;
         }
         slab = next_slab(cache, class);
@@ -346,6 +363,13 @@ void *sw__slabs_alloc_slow(struct sw__cache *cache, unsigned class) {
             carve(slab); /* a listed slab has a free block, or some to cut */
     }
     return take_block(slab);
+}
+
+void *sw__slabs_alloc_slow(struct sw__cache *cache, unsigned class) {
+    sw__lock(&cache->lock);
+    void *block = alloc_from_next(cache, class);
+    sw__unlock(&cache->lock);
+    return block;
 }
 
 /* ---- Threads --------------------------------------------------------------------------------- */
@@ -360,8 +384,17 @@ static struct {
 static pthread_key_t exit_key;
 static pthread_once_t exit_key_once = PTHREAD_ONCE_INIT;
 
+void sw__slabs_collect(struct sw__slabs *slabs) {
+    struct sw__cache *mine = sw__slabs_my_cache(slabs);
+    struct sw__lock *lock = mine ? &mine->lock : &threads.lock;
+    sw__lock(lock);
+    if (mine)
+        collect_cache(mine);
+    collect_orphans(slabs);
+    sw__unlock(lock);
+}
+
 static void leave_cache(struct sw__cache *cache) {
-    collect_cache(cache);
     sw__lock(&cache->slabs->lock);
     cache->next_orphan = cache->slabs->orphans;
     cache->slabs->orphans = cache;
@@ -375,13 +408,15 @@ static void leave_caches(void *argument) {
     struct sw__thread_caches *mine = argument;
     sw__lock(&threads.lock);
     for (unsigned slot = 0; slot < SW__SLOTS; slot++)
-        if (mine->by_slot[slot])
+        if (mine->by_slot[slot]) {
+            collect_cache(mine->by_slot[slot]);
             leave_cache(mine->by_slot[slot]);
+        }
     *mine->link = mine->next;
     if (mine->next)
         mine->next->link = mine->link;
     sw__unlock(&threads.lock);
-    sw__my_caches = NULL;
+    sw__my_caches = &none_any_more; /* not NULL: destructors may still come, and be the last */
     sw__os_release(mine, sizeof *mine);
 }
 
@@ -418,29 +453,49 @@ static struct sw__cache *adopt_orphan(struct sw__slabs *slabs) {
 }
 
 static struct sw__cache *new_cache(struct sw__slabs *slabs) {
+    sw__lock(&threads.lock);
     sw__lock(&slabs->extents->lock);
     struct sw__cache *cache = sw__meta_alloc(slabs->extents->meta, sizeof *cache);
     sw__unlock(&slabs->extents->lock);
-    if (!cache)
-        return NULL;
-    cache->slabs = slabs;
-    for (int class = 0; class < SW__CLASS_COUNT; class ++)
-        cache->bins[class].current = &sw__no_slab;
+    if (cache) {
+        cache->slabs = slabs;
+        for (int class = 0; class < SW__CLASS_COUNT; class ++)
+            cache->bins[class].current = &sw__no_slab;
+        cache->older = slabs->caches;
+        slabs->caches = cache;
+    }
+    sw__unlock(&threads.lock);
     return cache;
 }
 
-struct sw__cache *sw__slabs_make_cache(struct sw__slabs *slabs) {
+static struct sw__cache *adopt_or_make(struct sw__slabs *slabs) {
+    struct sw__cache *cache = adopt_orphan(slabs);
+    return cache ? cache : new_cache(slabs);
+}
+
+/* From a cache that is this thread's for the one call. */
+static void *alloc_borrowed(struct sw__slabs *slabs, unsigned class) {
+    struct sw__cache *cache = adopt_or_make(slabs);
+    if (!cache)
+        return NULL;
+    void *block = sw__slabs_alloc_slow(cache, class);
+    leave_cache(cache);
+    return block;
+}
+
+void *sw__slabs_alloc_without_cache(struct sw__slabs *slabs, unsigned class) {
+    if (sw__my_caches == &none_any_more)
+        return alloc_borrowed(slabs, class);
     struct sw__thread_caches *mine = sw__my_caches ? sw__my_caches : make_table();
     if (!mine)
         return NULL;
-    if (mine->by_slot[slabs->slot]) /* making the table may have allocated, and come here before */
-        return mine->by_slot[slabs->slot];
-    struct sw__cache *cache = adopt_orphan(slabs);
-    if (!cache)
-        cache = new_cache(slabs);
-    mine->by_slot[slabs->slot] = cache;
-    return cache;
+    /* Making the table may have allocated, and come here before. */
+    if (!mine->by_slot[slabs->slot])
+        mine->by_slot[slabs->slot] = adopt_or_make(slabs);
+    return mine->by_slot[slabs->slot] ? sw__slabs_alloc(slabs, class) : NULL;
 }
+
+/* ---- Fork ------------------------------------------------------------------------------------ */
 
 void sw__slabs_lock_threads(void) {
     sw__lock(&threads.lock);
@@ -448,6 +503,56 @@ void sw__slabs_lock_threads(void) {
 
 void sw__slabs_unlock_threads(void) {
     sw__unlock(&threads.lock);
+}
+
+void sw__slabs_lock_caches(struct sw__slabs *slabs) {
+    for (struct sw__cache *cache = slabs->caches; cache; cache = cache->older)
+        sw__lock(&cache->lock);
+}
+
+void sw__slabs_unlock_caches(struct sw__slabs *slabs) {
+    for (struct sw__cache *cache = slabs->caches; cache; cache = cache->older)
+        sw__unlock(&cache->lock);
+}
+
+/* Threads may have stood between a free and its alarm, between a block's way to a remote list and
+ * its slab's to the inbox, and with orphans in their hands. */
+static void mend_after_fork(struct sw__slabs *slabs, const struct sw__cache *mine) {
+    slabs->orphans = NULL;
+    for (struct sw__cache *cache = slabs->caches; cache; cache = cache->older) {
+        cache->inbox = NULL;
+        if (cache != mine) {
+            cache->next_orphan = slabs->orphans;
+            slabs->orphans = cache;
+        }
+    }
+    for (struct sw__slab *slab = slabs->all; slab; slab = slab->older) {
+        if (!slab->extent)
+            continue;
+        if (slab->remote)
+            put_into_inbox(slab);
+        if (!slab->listed && slab->alarm == used_of(slab))
+            list(bin_of(slab), slab);
+    }
+}
+
+void sw__slabs_adopt_after_fork(void) {
+    struct sw__thread_caches *mine = sw__my_caches == &none_any_more ? NULL : sw__my_caches;
+    if (threads.first == mine && (!mine || !mine->next))
+        return; /* there was no other thread */
+    for (unsigned slot = 0; slot < SW__SLOTS; slot++)
+        if (threads.slots[slot])
+            mend_after_fork(threads.slots[slot], mine ? mine->by_slot[slot] : NULL);
+    for (struct sw__thread_caches *each = threads.first, *next; each; each = next) {
+        next = each->next;
+        if (each != mine)
+            sw__os_release(each, sizeof *each);
+    }
+    threads.first = mine;
+    if (mine) {
+        mine->next = NULL;
+        mine->link = &threads.first;
+    }
 }
 
 /* ---- Life ------------------------------------------------------------------------------------ */

@@ -5,7 +5,8 @@
  *   class   a block size; every small request is rounded up to one
  *   slab    an extent cut into blocks of one class; it belongs to one cache for as long as it lives
  *   cache   a thread's slabs of one heap. When the thread ends, its cache waits for the next thread
- *           that has none ("orphan"), with all that is still live in it
+ *           that has none ("orphan"), with all that is still live in it. What the thread still
+ *           allocates after that, from destructors that come later, is out of a borrowed orphan
  *   bin     a cache's slabs of one class: the current one that blocks are taken from, and those
  * that have free blocks besides. Full slabs are in no list
  *
@@ -19,6 +20,12 @@
  * included; used + length(free) = carved <= capacity; used == 0 implies that remote is empty. A
  * slab whose free would touch its `alarm` needs a decision: it is the first free of a full slab, or
  * the last block of one that is not current.
+ *
+ * Fork: the child finds every cache as its thread's stores had left it, in their order, for a store
+ * to a page that the kernel has copied waits for the end of the fork. All but the fast paths are
+ * under the cache's lock, which a fork takes. Of the fast paths any prefix will do: it loses one
+ * block at worst, or leaves `used` one too high. So the child takes over what all other threads had
+ * cached.
  */
 #ifndef SW_SLABS_H
 #define SW_SLABS_H
@@ -87,7 +94,9 @@ struct sw__bin {
 struct sw__cache {
     struct sw__bin bins[SW__CLASS_COUNT];
     struct sw__slabs *slabs;
+    struct sw__lock lock; /* held by its thread where it does more than the fast paths */
     struct sw__cache *next_orphan;
+    struct sw__cache *older; /* all caches of the heap */
     _Alignas(64) _Atomic(struct sw__slab *) inbox;
 };
 
@@ -98,6 +107,7 @@ struct sw__slabs {
     struct sw__lock lock;                /* guards what follows, and whatever an orphan holds */
     _Atomic(struct sw__cache *) orphans; /* read without the lock, to see whether there are any */
     struct sw__slab *all;                /* in use and spare */
+    struct sw__cache *caches;            /* grows under the lock of all threads' tables as well */
     struct sw__slab *spare;
 };
 
@@ -122,8 +132,8 @@ bool sw__slabs_init(struct sw__slabs *slabs, struct sw__extents *extents);
 /* To be called before the extents end, with no thread in the heap. */
 void sw__slabs_destroy(struct sw__slabs *slabs);
 
-/* This thread's cache, adopted or made if it has none. NULL when out of memory. */
-struct sw__cache *sw__slabs_make_cache(struct sw__slabs *slabs);
+/* For a thread without a cache, which adopts or makes one. NULL when out of memory. */
+void *sw__slabs_alloc_without_cache(struct sw__slabs *slabs, unsigned class);
 void *sw__slabs_alloc_slow(struct sw__cache *cache, unsigned class);
 void sw__slabs_free_alarm(struct sw__slab *slab);
 void sw__slabs_free_remote(struct sw__slab *slab, void *block);
@@ -132,10 +142,13 @@ void sw__slabs_free_remote(struct sw__slab *slab, void *block);
  * extents: trim those. */
 void sw__slabs_collect(struct sw__slabs *slabs);
 
-/* Round a fork: the lock over all threads' tables. What other threads had cached is out of the
- * child's reach, as their threads are: they may have been at work on it. */
+/* Round a fork: the lock over all threads' tables, then every cache of a heap. */
 void sw__slabs_lock_threads(void);
 void sw__slabs_unlock_threads(void);
+void sw__slabs_lock_caches(struct sw__slabs *slabs);
+void sw__slabs_unlock_caches(struct sw__slabs *slabs);
+/* In the child, with every lock held: makes orphans of all caches but this thread's. */
+void sw__slabs_adopt_after_fork(void);
 
 /* Usable bytes of live blocks. */
 size_t sw__slabs_allocated(struct sw__slabs *slabs);
@@ -152,8 +165,8 @@ static inline struct sw__cache *sw__slabs_my_cache(const struct sw__slabs *slabs
 /* The fast path: about ten instructions and three loads from slab to block. */
 static inline void *sw__slabs_alloc(struct sw__slabs *slabs, unsigned class) {
     struct sw__cache *cache = sw__slabs_my_cache(slabs);
-    if (__builtin_expect(!cache, 0) && !(cache = sw__slabs_make_cache(slabs)))
-        return NULL;
+    if (__builtin_expect(!cache, 0))
+        return sw__slabs_alloc_without_cache(slabs, class);
     struct sw__slab *slab = cache->bins[class].current;
     struct sw__free_block *block = slab->free;
     if (__builtin_expect(!block, 0))
@@ -177,6 +190,7 @@ static inline void sw__slabs_free(struct sw__slabs *slabs, struct sw__slab *slab
     }
     struct sw__free_block *block = pointer;
     block->next = slab->free;
+    atomic_signal_fence(memory_order_release); /* see Fork above */
     slab->free = block;
     uint32_t used = atomic_load_explicit(&slab->used, memory_order_relaxed) - 1;
     atomic_store_explicit(&slab->used, used, memory_order_relaxed);

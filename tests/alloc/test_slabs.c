@@ -1,12 +1,21 @@
 /*
  * test_slabs.c - the size classes: every size has the smallest class that holds it, and the
- * rounding loses no more than slabs.h says. And the way back of what another thread frees.
+ * rounding loses no more than slabs.h says. The way back of what another thread frees. And what
+ * becomes of caches whose thread is at its very end, or was not taken along by a fork.
  */
 #include "support.h"
 
 #include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "slabs.h"
+
+#if defined(__SANITIZE_THREAD__)
+#define FORKED_THREADS_CANT_BE 1 /* ThreadSanitizer ends such a child when it starts one */
+#else
+#define FORKED_THREADS_CANT_BE 0
+#endif
 
 static void every_size_has_the_smallest_class_that_holds_it(void **state) {
     (void)state;
@@ -93,12 +102,195 @@ static void what_another_thread_frees_comes_back(void **state) {
     sw_heap_destroy(table.heap);
 }
 
+/* ---- The very end of a thread ---------------------------------------------------------------- */
+
+static sw_heap *late_heap;
+static pthread_key_t late_key;
+static _Atomic(void *) left_behind;
+
+/* Comes after the library's own, which was made before it; and again in every round. */
+static void allocate_late(void *argument) {
+    void *block = sw_alloc(late_heap, 100, SW_TAG_OTHER);
+    CHECK(block);
+    fill(block, 100, 1);
+    sw_free(late_heap, atomic_exchange(&left_behind, block));
+    CHECK(pthread_setspecific(late_key, argument) == 0);
+}
+
+static void *end_late(void *argument) {
+    sw_free(late_heap, sw_alloc(late_heap, 100, SW_TAG_OTHER));
+    CHECK(pthread_setspecific(late_key, &late_key) == 0);
+    return argument;
+}
+
+static void run_late_threads(size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, end_late, NULL), 0);
+        pthread_join(thread, NULL);
+    }
+}
+
+static void the_last_destructor_of_a_thread_may_allocate(void **state) {
+    (void)state;
+    late_heap = sw_heap_create("sizeclass", "tracking:0");
+    assert_non_null(late_heap);
+    sw_free(late_heap, sw_alloc(late_heap, 100, SW_TAG_OTHER)); /* the library's key comes first */
+    assert_int_equal(pthread_key_create(&late_key, allocate_late), 0);
+    run_late_threads(10);
+    size_t metadata = stats_of(late_heap).metadata.current;
+    size_t mapped = process_mappings().bytes;
+    run_late_threads(400);
+    assert_true(stats_of(late_heap).metadata.current <= metadata + 64 * KIB);
+    if (!SANITIZED) /* which maps for itself */
+        assert_true(process_mappings().bytes <= mapped + 256 * KIB);
+    pthread_key_delete(late_key);
+    assert_true(holds(left_behind, 100, 1));
+    sw_free(late_heap, left_behind);
+    sw_trim(late_heap); /* with what is on its way back */
+    assert_int_equal(stats_of(late_heap).allocated.current, 0);
+    sw_heap_destroy(late_heap);
+}
+
+/* ---- Fork ------------------------------------------------------------------------------------ */
+
+enum { BUSY = 3, FORKS = 40, GENERATIONS_OF_FORKS = 12 };
+
+struct busy {
+    sw_heap *heap;
+    atomic_bool stop;
+    pthread_barrier_t filled;
+    _Atomic(void *) shared[64];
+};
+
+/* One block of every class, and all of them freed: what a thread's cache keeps of that is MiB. */
+static void fill_cache(sw_heap *heap) {
+    static _Thread_local void *blocks[SW__CLASS_COUNT];
+    for (size_t class = 0; class < SW__CLASS_COUNT; class ++)
+        blocks[class] = sw_alloc(heap, sw__class_sizes[class], SW_TAG_OTHER);
+    for (size_t class = 0; class < SW__CLASS_COUNT; class ++)
+        sw_free(heap, blocks[class]);
+}
+
+static void *work_until_stopped(void *argument) {
+    struct busy *busy = argument;
+    uint64_t chance = (uintptr_t)&chance;
+    fill_cache(busy->heap);
+    pthread_barrier_wait(&busy->filled);
+    while (!busy->stop)
+        for (size_t i = 0; i < 1000; i++) {
+            void *block = sw_alloc(busy->heap, 1 + below(&chance, 300), SW_TAG_OTHER);
+            CHECK(block);
+            sw_free(busy->heap, atomic_exchange(&busy->shared[below(&chance, 64)], block));
+        }
+    return NULL;
+}
+
+static void start_busy(struct busy *busy, pthread_t *threads) {
+    busy->stop = false;
+    pthread_barrier_init(&busy->filled, NULL, BUSY + 1);
+    for (size_t i = 0; i < BUSY; i++)
+        CHECK(pthread_create(&threads[i], NULL, work_until_stopped, busy) == 0);
+    pthread_barrier_wait(&busy->filled);
+}
+
+static void stop_busy(struct busy *busy, const pthread_t *threads) {
+    busy->stop = true;
+    for (size_t i = 0; i < BUSY; i++)
+        pthread_join(threads[i], NULL);
+}
+
+/* The child has threads of its own and forks from among them, and so on. The last one tells what
+ * the heap holds by then, in MiB. */
+static int reserved_after_forks(struct busy *busy, int generations) {
+    pthread_t threads[BUSY];
+    start_busy(busy, threads);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        alarm(60); /* a lock left held ends here */
+        _exit(generations > 1 ? reserved_after_forks(busy, generations - 1)
+                              : (int)(stats_of(busy->heap).reserved.peak / MIB));
+    }
+    stop_busy(busy, threads);
+    int status;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void children_take_over_what_other_threads_had_cached(void **state) {
+    (void)state;
+    if (FORKED_THREADS_CANT_BE)
+        skip();
+    static struct busy busy;
+    busy.heap = sw_heap_create("sizeclass", "tracking:0");
+    assert_non_null(busy.heap);
+    int one = reserved_after_forks(&busy, 1);
+    int many = reserved_after_forks(&busy, GENERATIONS_OF_FORKS);
+    assert_true(many <= 2 * one + 2);
+    for (size_t i = 0; i < LENGTH_OF(busy.shared); i++)
+        sw_free(busy.heap, busy.shared[i]);
+    sw_heap_destroy(busy.heap);
+}
+
+/* In the child everything still fits together, wherever the other threads stood. */
+static void check_after_fork(struct busy *busy) {
+    for (size_t i = 0; i < LENGTH_OF(busy->shared); i++)
+        sw_free(busy->heap, busy->shared[i]);
+    sw_trim(busy->heap); /* with what is on its way back */
+    size_t live = stats_of(busy->heap).allocated.current;
+    CHECK(live <= (size_t)BUSY * 2 * 320); /* what the threads had in hand */
+    for (size_t round = 0; round < 2; round++) {
+        static char *blocks[4000];
+        for (size_t i = 0; i < LENGTH_OF(blocks); i++) {
+            blocks[i] = sw_alloc(busy->heap, i % 300 + 1, SW_TAG_OTHER);
+            CHECK(blocks[i]);
+            fill(blocks[i], i % 300 + 1, i);
+        }
+        for (size_t i = 0; i < LENGTH_OF(blocks); i++)
+            CHECK(holds(blocks[i], i % 300 + 1, i));
+        for (size_t i = 0; i < LENGTH_OF(blocks); i++)
+            sw_free(busy->heap, blocks[i]);
+        sw_trim(busy->heap);
+        CHECK(stats_of(busy->heap).allocated.current <= live);
+    }
+}
+
+static void children_find_a_heap_in_order(void **state) {
+    (void)state;
+    static struct busy busy;
+    pthread_t threads[BUSY];
+    busy.heap = sw_heap_create("sizeclass", "tracking:0");
+    assert_non_null(busy.heap);
+    start_busy(&busy, threads);
+    for (size_t i = 0; i < FORKS; i++) {
+        pid_t child = fork();
+        CHECK(child >= 0);
+        if (child == 0) {
+            alarm(60);
+            check_after_fork(&busy);
+            _exit(0);
+        }
+        int status;
+        CHECK(waitpid(child, &status, 0) == child);
+        CHECK(status == 0);
+    }
+    stop_busy(&busy, threads);
+    for (size_t i = 0; i < LENGTH_OF(busy.shared); i++)
+        sw_free(busy.heap, busy.shared[i]);
+    sw_heap_destroy(busy.heap);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_size_has_the_smallest_class_that_holds_it),
         cmocka_unit_test(classes_rise_and_are_aligned),
         cmocka_unit_test(rounding_loses_a_fifth_and_then_a_ninth_at_most),
         cmocka_unit_test(what_another_thread_frees_comes_back),
+        cmocka_unit_test(the_last_destructor_of_a_thread_may_allocate),
+        cmocka_unit_test(children_take_over_what_other_threads_had_cached),
+        cmocka_unit_test(children_find_a_heap_in_order),
     };
     return cmocka_run_group_tests_name("slabs", tests, NULL, NULL);
 }
