@@ -8,6 +8,7 @@ import re
 import sys
 
 import allocators
+import limits
 import rows
 import run
 import suites
@@ -56,6 +57,8 @@ def parse(words):
                         help="each program under each allocator N times (default: 5, quick: 1)")
     parser.add_argument("--quick", action="store_true",
                         help="short runs: shows that all works, and says little about speed")
+    parser.add_argument("--long", action="store_true",
+                        help="looks at more: torch also at what is kept after ten idle seconds")
     parser.add_argument("--seed", type=int, help="of the order of runs (default: drawn)")
     parser.add_argument("--timeout", type=float, default=600, metavar="S",
                         help="ends a run after S seconds (default: 600)")
@@ -157,8 +160,15 @@ def show_saved(options):
         print(comment)
     print()
     print(table.render([p for p in suite.programs if p.name in wanted],
-                       [row for row in saved if row["program"] in wanted], names), end="")
+                       limits.apply([row for row in saved if row["program"] in wanted]), names),
+          end="")
     return 1 if any(row["failed"] for row in saved) else 0
+
+
+def further_arguments(options):
+    """What the options add to a program's command."""
+    return lambda program: ((program.quick if options.quick else ())
+                            + (program.long if options.long else ()))
 
 
 def run_suite(options, words):
@@ -168,22 +178,24 @@ def run_suite(options, words):
     seed = random.randrange(1 << 32) if options.seed is None else options.seed
     comments = rows.header(words, seed)
     say(f"seed {seed}")
-    order = run.draw_order(programs, candidates, options.rounds, seed)
+    order = run.draw_order(programs, candidates, allocators.meter(options.build), options.rounds,
+                           seed)
     places = {"bin": pathlib.Path(options.build, "bin", "programs"), "python": "/usr/bin/python3",
               "source": ROOT}
+    further = further_arguments(options)
     done = []
     try:
-        for row in run.run_all(order, places, options.quick, options.timeout,
+        for row in run.run_all(order, places, further, options.timeout,
                                run.Progress(len(order), sys.stderr)):
             done.append({"suite": suite.name, **row})
-            if options.csv and len(done) % (len(programs) * len(candidates)) == 0:
+            if options.csv and len(done) % (len(order) // options.rounds) == 0:
                 rows.save(options.csv, comments, done)
     except KeyboardInterrupt:
         say("interrupted; this is what there is")
     finally:
         if options.csv and done:
             rows.save(options.csv, comments, done)
-    print(table.render(programs, done, [allocator.name for allocator in candidates]), end="")
+    print(table.render(programs, limits.apply(done), [a.name for a in candidates]), end="")
     return 1 if len(done) < len(order) or any(row["failed"] for row in done) else 0
 
 

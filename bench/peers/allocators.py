@@ -4,6 +4,8 @@ import os
 import pathlib
 import platform
 
+import limits
+
 RUN_CPU = "oversize_threshold:1,background_thread:true,metadata_thp:auto"
 KEEP = "dirty_decay_ms:9000000000,muzzy_decay_ms:9000000000"
 KEEP_THP = "oversize_threshold:0,dirty_decay_ms:-1,muzzy_decay_ms:-1,metadata_thp:always,thp:always"
@@ -54,6 +56,12 @@ def ours(strategy, build):
         return Allocator("stepwell", "ours, default settings", tuple(libraries), ours=True)
     return Allocator(f"stepwell-{strategy}", f"ours, strategy {strategy}", tuple(libraries),
                      environment={"STEPWELL_STRATEGY": strategy}, ours=True)
+
+
+def meter(build):
+    """No allocator to compare: libc's with a count of what is requested."""
+    return Allocator(limits.METER, "counts what is requested",
+                     (str(pathlib.Path(build, "lib", "libstepwell-meter.so")),), ours=True)
 
 
 def find_library(name, directories=None):

@@ -56,10 +56,10 @@ def finish(process, timeout):
         raise
 
 
-def measure(program, allocator, places, quick, timeout):
+def measure(program, allocator, places, further, timeout):
     """One run: a dictionary of numbers. Raises Failed."""
     settings = {**allocators.settings(allocator), **program.environment}
-    words = [*program.command, *(program.quick if quick else ())]
+    words = [*program.command, *further(program)]
     with tempfile.TemporaryFile() as report:
         process = subprocess.Popen(
             [os.path.join(places["bin"], "measure"), str(report.fileno()),
@@ -109,24 +109,26 @@ class Progress:
             print(text, file=self.stream, flush=True)
 
 
-def draw_order(programs, candidates, rounds, seed):
+def draw_order(programs, candidates, meter, rounds, seed):
     """Every program under every allocator, once in each round: (round, program, allocator)."""
     generator = random.Random(seed)
     order = []
     for number in range(1, rounds + 1):
         pairs = [(number, program, allocator) for program in programs for allocator in candidates]
+        pairs += [(number, program, meter) for program in programs if program.metered]
         generator.shuffle(pairs)
         order += pairs
     return order
 
 
-def run_all(order, places, quick, timeout, progress):
-    """A row for each run, as it ends: who ran, and its numbers or why there are none."""
+def run_all(order, places, further, timeout, progress):
+    """A row for each run, as it ends: who ran, and its numbers or why there are none. further()
+    gives a program's further arguments."""
     for index, (number, program, allocator) in enumerate(order):
         start = time.monotonic()
         row = {"program": program.name, "allocator": allocator.name, "round": number, "failed": ""}
         try:
-            row.update(measure(program, allocator, places, quick, timeout))
+            row.update(measure(program, allocator, places, further, timeout))
         except Failed as reason:
             row["failed"] = str(reason)
             progress.say(f"{program.name} under {allocator.name} failed: {reason}\n")

@@ -1,0 +1,37 @@
+"""What an unmodified PyTorch, NumPy and scikit-learn do in their steps: bench/workloads/."""
+import pathlib
+import sys
+
+from program import FAULTS, RESIDENT, Column, Program, Suite
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / "workloads"))
+from catalogue import WORKLOADS  # noqa: E402
+
+CPU_STEP = Column("step_ms", "CPU/step", "ms")
+WALL_STEP = Column("step_ms", "wall/step", "ms")
+OVERHEAD = Column("overhead", "overhead")
+REST = (
+    Column("page_faults_per_step", "faults/step", ratios=False),
+    Column("sys_ms_per_step", "sys/step", "ms", ratios=False),
+    Column("retention_1000ms", "kept idle", "MiB", ratios=False),
+    Column("first_step_ratio", "step after", ratios=False),
+    Column("resident_start", "at start", "MiB", ratios=False),
+    Column("huge_pages", "huge", "MiB", ratios=False),
+)
+
+
+def program(workload, threads):
+    time = CPU_STEP if threads == 1 else WALL_STEP
+    memory = RESIDENT if workload.small else OVERHEAD
+    return Program(
+        workload.name if threads == 1 else f"{workload.name}-{threads}",
+        workload.about + ("" if threads == 1 else f"; {threads} threads"),
+        ("{python}", "{source}/bench/workloads", workload.name, "--threads", str(threads)),
+        quick=("--steps", "3"), long=("--long-idle",), columns=(time, memory, *REST),
+        modules=workload.modules, metered=True)
+
+
+SUITE = Suite("torch", "training and inference with PyTorch, NumPy and scikit-learn", (
+    *(program(workload, 1) for workload in WORKLOADS.values()),
+    *(program(workload, 2) for workload in WORKLOADS.values() if workload.two_threads),
+))
