@@ -725,12 +725,26 @@ void sw__extents_visit(struct sw__extents *extents, sw__range_visitor *visitor, 
     sw__unlock(&extents->lock);
 }
 
+/* The most that is physically present of one free extent, if it is above `most`. The kernel is
+ * asked only of those that may have it. */
+static size_t most_present(struct sw__treap_node *node, size_t most) {
+    if (!node)
+        return most;
+    const struct sw__extent *extent = extent_of(node);
+    char *start = sw__extent_start(extent);
+    size_t size = sw__extent_size(extent);
+    if (touched_bytes(extent->region, start, size) > most) {
+        size_t present = sw__os_resident(start, size);
+        most = present > most ? present : most;
+    }
+    return most_present(node->right, most_present(node->left, most));
+}
+
 size_t sw__extents_largest_free(struct sw__extents *extents) {
     sw__lock(&extents->lock);
-    struct sw__treap_node *largest = sw__treap_largest(extents->dirty);
-    size_t size = largest ? largest->size : 0;
+    size_t most = most_present(extents->dirty, 0);
     sw__unlock(&extents->lock);
-    return size;
+    return most;
 }
 
 void sw__extents_stats(struct sw__extents *extents, struct sw__strategy_stats *stats) {

@@ -105,6 +105,7 @@ static inline void sw__extents_set_budget(struct sw__extents *extents, size_t by
 void sw__extents_keep_budget(struct sw__extents *extents);
 
 void sw__extents_visit(struct sw__extents *extents, sw__range_visitor *visitor, void *context);
+/* The most that is physically present of one free extent. */
 size_t sw__extents_largest_free(struct sw__extents *extents);
 /* Bytes of live extents. */
 static inline size_t sw__extents_live(const struct sw__extents *extents) {

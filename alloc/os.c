@@ -118,7 +118,8 @@ void sw__os_advise_huge(void *start, size_t size, bool wanted) {
     madvise(start, size, wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }
 
-size_t sw__os_resident(const void *start, size_t size) {
+/* Of pages that are whole. */
+static size_t resident_in_pages(char *start, size_t size) {
     enum { PAGES_AT_ONCE = 4096 };
     unsigned char present[PAGES_AT_ONCE];
     size_t resident = 0;
@@ -126,11 +127,24 @@ size_t sw__os_resident(const void *start, size_t size) {
         size_t piece = size - at;
         if (piece > PAGES_AT_ONCE * SW__PAGE)
             piece = PAGES_AT_ONCE * SW__PAGE;
-        if (mincore((char *)start + at, piece, present) != 0)
+        if (mincore(start + at, piece, present) != 0)
             continue;
         for (size_t i = 0; i < piece >> SW__PAGE_SHIFT; i++)
             resident += (size_t)(present[i] & 1) << SW__PAGE_SHIFT;
     }
+    return resident;
+}
+
+size_t sw__os_resident(const void *start, size_t size) {
+    size_t before = (uintptr_t)start & (SW__PAGE - 1);
+    size_t after = -((uintptr_t)start + size) & (SW__PAGE - 1);
+    char *first = (char *)start - before;
+    size_t whole = before + size + after;
+    size_t resident = resident_in_pages(first, whole);
+    if (before && resident_in_pages(first, SW__PAGE))
+        resident -= before;
+    if (after && resident_in_pages(first + whole - SW__PAGE, SW__PAGE))
+        resident -= after;
     return resident;
 }
 

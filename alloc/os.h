@@ -42,7 +42,7 @@ bool sw__os_move(void *from, void *to, size_t size);
 /* Asks for, or declines, huge pages in a committed range. Advice: failure changes nothing. */
 void sw__os_advise_huge(void *start, size_t size, bool wanted);
 
-/* Bytes of the range that are physically present. */
+/* Bytes of the range, which may be any, that are physically present. */
 size_t sw__os_resident(const void *start, size_t size);
 /* Bytes of anonymous memory of this process that are physically present (RssAnon). */
 size_t sw__os_process_anonymous(void);

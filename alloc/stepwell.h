@@ -186,7 +186,7 @@ struct sw_stats {
     struct sw_level resident;
     struct sw_level reserved; /* exact; for system, what libc says of itself */
     struct sw_level metadata; /* the strategy's and the ledger's own bookkeeping, counted apart */
-    size_t largest_free;      /* largest contiguous free piece the heap physically holds */
+    size_t largest_free;      /* the most that is physically present of one contiguous free piece */
     size_t allocated_at_reserved_peak; /* at the look that saw reserved at its highest */
     size_t steps;                      /* steps ended */
     size_t survivors;

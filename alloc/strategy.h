@@ -64,7 +64,8 @@ struct sw__strategy {
     bool trim_unknown;
 
     void (*stats)(void *state, struct sw__strategy_stats *stats);
-    /* The largest contiguous free piece physically held. May be slow. */
+    /* Of all contiguous free pieces the one with the most bytes physically present: those bytes.
+     * What the strategy would not hand out as one block is not one piece. May be slow. */
     size_t (*largest_free)(void *state);
     /* Optional: NULL means the ranges are not to be known (libc's), and resident is measured as the
      * growth of the process. */

@@ -290,21 +290,28 @@ static void stats(void *state, struct sw__strategy_stats *stats) {
     sw__unlock(&arena->lock);
 }
 
+static size_t present_behind(const struct chunk *chunk) {
+    return sw__os_resident(chunk_start(chunk) + chunk->used, CHUNK_SIZE - chunk->used);
+}
+
 static size_t rest_of(const struct side *side) {
-    return side->current ? CHUNK_SIZE - side->current->used : 0;
+    return side->current ? present_behind(side->current) : 0;
+}
+
+static size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
 }
 
 static size_t largest_free(void *state) {
     struct arena *arena = state;
     size_t largest = sw__extents_largest_free(&arena->extents);
     sw__lock(&arena->lock);
-    size_t in_chunks = rest_of(&arena->passing);
-    if (rest_of(&arena->lasting) > in_chunks)
-        in_chunks = rest_of(&arena->lasting);
-    if (arena->empty)
-        in_chunks = CHUNK_SIZE;
+    largest = larger(largest, rest_of(&arena->passing));
+    largest = larger(largest, rest_of(&arena->lasting));
+    for (const struct chunk *chunk = arena->empty; chunk; chunk = chunk->next)
+        largest = larger(largest, present_behind(chunk));
     sw__unlock(&arena->lock);
-    return largest > in_chunks ? largest : in_chunks;
+    return largest;
 }
 
 static void visit_ranges(void *state, sw__range_visitor *visitor, void *context) {

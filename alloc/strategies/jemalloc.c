@@ -238,14 +238,6 @@ static void arena_command(const struct heap *heap, const char *what) {
     mallctl(name, NULL, NULL, NULL, 0);
 }
 
-/* jemalloc's page size classes: four to a doubling, from one page. */
-static size_t page_class(unsigned index) {
-    if (index < 4)
-        return (index + 1) * SW__PAGE;
-    size_t base = 4 * SW__PAGE << (index - 4) / 4;
-    return base + base / 4 * ((index - 4) % 4 + 1);
-}
-
 /* ---- The slots ------------------------------------------------------------------------------- */
 
 static const extent_hooks_t *default_hooks(void) {
@@ -355,14 +347,21 @@ static void stats(void *state, struct sw__strategy_stats *stats) {
     stats->metadata.peak += internal;
 }
 
+static size_t extents_number(const struct heap *heap, unsigned class, const char *what) {
+    char name[40];
+    snprintf(name, sizeof name, "extents.%u.%s", class, what);
+    return arena_number(heap, name);
+}
+
+/* The mean of the dirty extents in the largest page size class that has any: exact where there is
+ * one, and less than a class away otherwise. */
 static size_t largest_free(void *state) {
     struct heap *heap = state;
     refresh_numbers();
-    for (unsigned i = 200; i-- > 0;) {
-        char name[40];
-        snprintf(name, sizeof name, "extents.%u.dirty_bytes", i);
-        if (arena_number(heap, name))
-            return page_class(i);
+    for (unsigned class = 200; class -- > 0;) {
+        size_t count = extents_number(heap, class, "ndirty");
+        if (count)
+            return extents_number(heap, class, "dirty_bytes") / count;
     }
     return 0;
 }

@@ -360,11 +360,21 @@ static void stats(void *state, struct sw__strategy_stats *stats) {
     sw__unlock(&pool->lock);
 }
 
+/* The most that is physically present of one free small block, if it is above `most`. */
+static size_t most_present(const struct sw__treap_node *node, size_t most) {
+    if (!node)
+        return most;
+    if (node->size > most) {
+        size_t present = sw__os_resident((const void *)node->address, node->size);
+        most = present > most ? present : most;
+    }
+    return most_present(node->right, most_present(node->left, most));
+}
+
 static size_t largest_free(void *state) {
     struct pool *pool = state;
     sw__lock(&pool->lock);
-    struct sw__treap_node *node = sw__treap_largest(pool->free_blocks);
-    size_t small = node ? node->size : 0;
+    size_t small = most_present(pool->free_blocks, 0);
     sw__unlock(&pool->lock);
     size_t large = sw__extents_largest_free(&pool->extents);
     return small > large ? small : large;

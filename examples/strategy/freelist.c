@@ -247,9 +247,12 @@ static size_t largest_free(void *state) {
     struct freelist *freelist = state;
     size_t largest = 0;
     sw__lock(&freelist->lock);
-    for (size_t i = 0; i < LISTS; i++)
-        if (freelist->free[i])
-            largest = (4 + i % 4) << (i / 4 - 2);
+    for (size_t i = 0; i < LISTS; i++) {
+        for (const struct slot *slot = freelist->free[i]; slot; slot = slot->next) {
+            size_t present = sw__os_resident(slot, (4 + i % 4) << (i / 4 - 2));
+            largest = present > largest ? present : largest;
+        }
+    }
     sw__unlock(&freelist->lock);
     return largest;
 }

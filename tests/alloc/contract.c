@@ -502,6 +502,60 @@ static void resident_is_what_was_touched(void **state) {
     sw_heap_destroy(heap);
 }
 
+static struct sw_measures measures_of(sw_heap *heap) {
+    struct sw_stats stats = stats_of(heap);
+    struct sw_measures measures;
+    sw_measure(&stats, &measures);
+    return measures;
+}
+
+/* libc's blocks take what it had free before the heap was, of which the growth tells nothing. */
+static bool tells_what_is_free(const struct subject *subject) {
+    return subject->tracked && strcmp(subject->strategy, "system") != 0;
+}
+
+/* Ten tensors, every other one freed: holes of one size. */
+static void holes_between_blocks_are_external_fragmentation(void **state) {
+    enum { BLOCKS = 10 };
+    char *blocks[BLOCKS];
+    sw_heap *heap = make_heap(subject_of(state), "huge_pages:never");
+    for (int i = 0; i < BLOCKS; i++) {
+        blocks[i] = sw_alloc(heap, MIB, SW_TAG_ACTIVATION);
+        touch(blocks[i], MIB);
+    }
+    for (int i = 0; i < BLOCKS; i += 2)
+        sw_free(heap, blocks[i]);
+    struct sw_measures measures = measures_of(heap);
+    assert_true(measures.free_bytes >= BLOCKS / 2 * MIB);
+    assert_true(measures.external_fragmentation > 0.5 && measures.external_fragmentation < 0.9);
+    for (int i = 1; i < BLOCKS; i += 2)
+        sw_free(heap, blocks[i]);
+    if (subject_of(state)->asks_os) /* jemalloc joins them later */
+        assert_true(measures_of(heap).external_fragmentation < 0.5);
+    sw_heap_destroy(heap);
+}
+
+/* A large hole that holds one page does not make up for small ones that hold all of theirs. */
+static void a_hole_counts_for_what_it_holds(void **state) {
+    enum { BLOCKS = 10 };
+    char *blocks[BLOCKS];
+    sw_heap *heap = make_heap(subject_of(state), "huge_pages:never");
+    for (int i = 0; i < BLOCKS; i++) {
+        blocks[i] = sw_alloc(heap, MIB, SW_TAG_ACTIVATION);
+        touch(blocks[i], MIB);
+    }
+    char *large = sw_alloc(heap, 40 * MIB, SW_TAG_ACTIVATION);
+    large[0] = 1;
+    for (int i = 0; i < BLOCKS; i += 2)
+        sw_free(heap, blocks[i]);
+    sw_free(heap, large);
+    assert_true(measures_of(heap).external_fragmentation > 0.5);
+    assert_true(stats_of(heap).largest_free >= MIB && stats_of(heap).largest_free < 2 * MIB);
+    for (int i = 1; i < BLOCKS; i += 2)
+        sw_free(heap, blocks[i]);
+    sw_heap_destroy(heap);
+}
+
 static void untracked_heaps_count_only_what_the_strategy_knows(void **state) {
     sw_heap *heap = make_heap(subject_of(state), NULL);
     size_t before = stats_of(heap).allocated.current, usable = 0;
@@ -1283,6 +1337,8 @@ static const struct behaviour behaviours[] = {
     BEHAVIOUR_OF(peaks_are_the_highest_levels, is_tracked),
     BEHAVIOUR_OF(touched_blocks_keep_the_chain_in_order, is_tracked),
     BEHAVIOUR_OF(resident_is_what_was_touched, is_own),
+    BEHAVIOUR_OF(holes_between_blocks_are_external_fragmentation, tells_what_is_free),
+    BEHAVIOUR_OF(a_hole_counts_for_what_it_holds, is_own),
     BEHAVIOUR_OF(untracked_heaps_count_only_what_the_strategy_knows, is_untracked),
     BEHAVIOUR(stats_fit_the_callers_struct),
     BEHAVIOUR_OF(visit_shows_every_live_block_once, is_tracked),

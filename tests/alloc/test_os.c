@@ -115,6 +115,20 @@ static void a_range_of_two_mappings_moves_or_stays(void **state) {
     sw__os_release(start, 16 * PAGE);
 }
 
+/* Of pages that are cut by the range's ends, the part inside counts. */
+static void resident_is_told_of_any_range(void **state) {
+    (void)state;
+    char *start = map_scratch(4 * PAGE);
+    start[PAGE] = start[2 * PAGE] = 1;
+    assert_int_equal(sw__os_resident(start + 100, 10), 0);
+    assert_int_equal(sw__os_resident(start + PAGE + 100, 10), 10);
+    assert_int_equal(sw__os_resident(start + PAGE + 100, 2 * PAGE), 2 * PAGE - 100);
+    assert_int_equal(sw__os_resident(start + 100, 2 * PAGE), PAGE + 100);
+    assert_int_equal(sw__os_resident(start + 100, 3 * PAGE), 2 * PAGE);
+    assert_int_equal(sw__os_resident(start + PAGE, 0), 0);
+    unmap_scratch(start, 4 * PAGE);
+}
+
 static void the_process_grows_by_what_it_touches(void **state) {
     (void)state;
     size_t before = sw__os_process_anonymous();
@@ -215,6 +229,7 @@ int main(void) {
         cmocka_unit_test(resident_follows_touch_and_purge),
         cmocka_unit_test(moved_pages_take_their_contents_with_them),
         cmocka_unit_test(a_range_of_two_mappings_moves_or_stays),
+        cmocka_unit_test(resident_is_told_of_any_range),
         cmocka_unit_test(the_process_grows_by_what_it_touches),
         cmocka_unit_test(the_nth_request_fails_once),
         cmocka_unit_test(every_request_fails_from_the_nth_on),
