@@ -165,6 +165,7 @@ struct known_options {
     char dashed[MOST_NAMES][32];
     size_t count;
     size_t listed;
+    bool command_is_wanted;
 };
 
 static void collect_table(struct known_options *known, const struct argp_option *option) {
@@ -261,11 +262,17 @@ static bool is_word(const char *argument) {
 
 /* Copies argv into `out`, with optional values joined to their options. Returns their number. */
 static int prepare(const struct known_options *known, int argc, char **argv, char **out) {
+    static char dashes[] = "--";
     int count = 0;
     bool options_over = false;
     for (int i = 0; i < argc; i++) {
         char *argument = argv[i];
         out[count++] = argument;
+        if (i > 0 && !options_over && known->command_is_wanted && is_word(argument)) {
+            out[count - 1] = dashes;
+            out[count++] = argument;
+            options_over = true;
+        }
         options_over = options_over || strcmp(argument, "--") == 0;
         if (i == 0 || options_over || is_word(argument)) {
             continue;
@@ -283,7 +290,7 @@ static int prepare(const struct known_options *known, int argc, char **argv, cha
         }
         if (takes_next_word(option)) {
             out[count++] = argv[++i];
-        } else if (is_word(argv[i + 1])) {
+        } else if (is_word(argv[i + 1]) && !known->command_is_wanted) {
             out[count - 1] = join(argument, argv[++i]);
         }
     }
@@ -292,11 +299,13 @@ static int prepare(const struct known_options *known, int argc, char **argv, cha
 }
 
 void parse_arguments(const struct argp *argp, int argc, char **argv, void *input) {
-    struct known_options known = {0};
+    struct known_options known = {
+        .command_is_wanted = argp->args_doc && strcmp(argp->args_doc, COMMAND_IS_WANTED) == 0};
     collect_options(&known, argp);
     collect_table(&known, own_options);
     static char **prepared; /* stays: options point to what it holds until the program ends */
-    prepared = calloc((size_t)argc + 1, sizeof *prepared);
+    prepared = calloc((size_t)argc + 2, /* "--" and the end */
+                      sizeof *prepared);
     if (!prepared) {
         abort();
     }

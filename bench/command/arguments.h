@@ -29,11 +29,15 @@ extern const struct argp output_plain_argp; /* the same without --csv */
 /* Is a table for people wanted, or does JSON or CSV take stdout? */
 bool wants_table(const struct output_options *output);
 
+/* The args_doc of a parser whose arguments are a command to run: the first word that is no option
+ * begins it, as `--` does. */
+#define COMMAND_IS_WANTED "[--] COMMAND [ARGUMENT...]"
+
 /*
  * argp_parse() with three additions: an unknown long option is answered with its nearest; an
  * option whose value is optional takes the next word when that is no option (`--json FILE`, as
- * `--json=FILE`); errors exit with EXIT_MISUSED. What is no option at all is refused, unless the
- * parser takes it.
+ * `--json=FILE`) and no command is wanted, which it could begin; errors exit with EXIT_MISUSED.
+ * What is no option at all is refused, unless the parser takes it.
  */
 void parse_arguments(const struct argp *argp, int argc, char **argv, void *input);
 

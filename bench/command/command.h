@@ -13,13 +13,17 @@
     X(list, "the strategies, and the allocators found on this machine")                            \
     X(train, "train a network, with progress, loss, accuracy and the memory table")                \
     X(compare, "the same training under each strategy, side by side")                              \
+    X(run, "any command with Stepwell behind its malloc")                                          \
     X(doctor, "what on this machine matters for memory, and what to do about it")
 
 enum exit_code {
     EXIT_OK = 0,
-    EXIT_FAILED = 1,     /* the work could not be done: bad data, no memory, no file */
-    EXIT_MISUSED = 2,    /* the command line is wrong */
-    EXIT_MACHINERY = 125 /* compare: what runs the work failed, as in env(1) and timeout(1) */
+    EXIT_FAILED = 1,  /* the work could not be done: bad data, no memory, no file */
+    EXIT_MISUSED = 2, /* the command line is wrong */
+    /* as in env(1) and timeout(1) */
+    EXIT_MACHINERY = 125, /* what runs the work, or the command, failed */
+    EXIT_NOT_RUN = 126,   /* the command was found and cannot be run */
+    EXIT_NOT_FOUND = 127
 };
 
 #define COMMAND_DECLARE(name, summary) int command_##name(int argc, char **argv);

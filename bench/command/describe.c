@@ -12,7 +12,7 @@
 
 /* ---- Plain text ------------------------------------------------------------------------------ */
 
-enum { WIDTH = 79, INDENT = 6 };
+enum { WIDTH = 77, INDENT = 6 };
 
 /* Words, broken into lines that are indented. */
 static void print_wrapped(FILE *file, const char *text) {

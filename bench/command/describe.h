@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-/* For --help: plain text, 79 columns wide. */
+/* For --help: plain text, less than 79 columns wide, which argp leaves as it is. */
 void describe_options(FILE *file);
 
 /* What README.md has between its marks: two tables. */

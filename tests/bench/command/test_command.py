@@ -18,7 +18,7 @@ import time
 import unittest
 
 STEPWELL = os.environ["STEPWELL_COMMAND"]
-COMMANDS = ["list", "train", "compare", "doctor"]
+COMMANDS = ["list", "train", "compare", "run", "doctor"]
 STRATEGIES = ["system", "pool", "sizeclass", "arena"]
 MEASURES = """step_ms requested_peak allocated_peak active_peak resident_peak reserved_peak
     metadata_peak overhead internal_fragmentation external_fragmentation utilisation retention_0ms
@@ -92,7 +92,7 @@ class Quick(Test):
 
     def test_unknown_names_are_answered_with_the_nearest(self):
         cases = [
-            (["compre"], "'compre'", "'compare'", "list, train, compare"),
+            (["compre"], "'compre'", "'compare'", "list, train, compare, run"),
             (["help", "trian"], "'trian'", "'train'", "doctor"),
             (["train", "--strategy", "poool"], "'poool'", "'pool'", "system, "),
             (["train", "--strategy="], "''", "arena"),

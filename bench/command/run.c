@@ -1,0 +1,158 @@
+/*
+ * run.c - `stepwell run`: any command with Stepwell behind its malloc.
+ *
+ * Sets LD_PRELOAD, starts the command, passes signals on and its exit code back (supervise.c), and
+ * meanwhile finds out whether Stepwell really is behind malloc (witness.c).
+ */
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "arguments.h"
+#include "command.h"
+#include "describe.h"
+#include "options.h" /* the library's */
+#include "preload.h"
+#include "stepwell.h"
+#include "supervise.h"
+
+static const char doc[] =
+    "Runs a command with Stepwell behind malloc, free, and C++'s new and delete. Its exit code is "
+    "passed on; one line on stderr says so where Stepwell did not get in, and why."
+    "\vExamples:\n"
+    "  stepwell run -- python3 train.py\n"
+    "  stepwell run --stats -- python3 train.py\n"
+    "  stepwell run --strategy pool --conf limit:4G -- ./server --port 8080\n"
+    "  stepwell run --stats=stats.%p -- make -j4\n"
+    "\n"
+    "The same without this command, in a Dockerfile for example:\n"
+    "  ENV LD_PRELOAD=/usr/local/lib/libstepwell-preload.so\n"
+    "\n"
+    "Exit code: the command's own, or 128+N when signal N ended it; 2 the command\n"
+    "line is wrong; 125 Stepwell itself failed; 126 the command cannot be run; 127\n"
+    "there is no such command.\n"
+    "\n";
+
+enum { OPTION_STRATEGY = 0x1400, OPTION_CONF, OPTION_STATS };
+
+static const struct argp_option options[] = {
+    {"strategy", OPTION_STRATEGY, "S", 0, "The strategy behind malloc (default auto)", 1},
+    {"conf", OPTION_CONF, "KEY:VALUE,...", 0, "Options of the heap; they stand below", 1},
+    {"stats", OPTION_STATS, "FILE", OPTION_ARG_OPTIONAL,
+     "When a process ends, write what its heap held, to stderr or to FILE (%p in its name is the "
+     "process id)",
+     1},
+    {"quiet", 'q', NULL, 0, "Don't say where Stepwell did not get in", 2},
+    {0}};
+
+struct run_arguments {
+    const char *strategy;
+    const char *conf;
+    const char *stats;
+    bool quiet;
+    char **command;
+};
+
+static const char *check_conf(const char *conf) {
+    struct sw__config config;
+    char why[320];
+    if (!sw__options_parse(conf, &config, why, sizeof why)) {
+        misused("%s", why);
+    }
+    return conf;
+}
+
+static error_t parse_run(int key, char *argument, struct argp_state *state) {
+    struct run_arguments *arguments = state->input;
+    switch (key) {
+    case OPTION_STRATEGY:
+        parse_name("strategy", argument, strategy_names());
+        arguments->strategy = argument;
+        return 0;
+    case OPTION_CONF:
+        arguments->conf = check_conf(argument);
+        return 0;
+    case OPTION_STATS:
+        arguments->stats = argument ? argument : "1";
+        return 0;
+    case 'q':
+        arguments->quiet = true;
+        return 0;
+    case ARGP_KEY_ARGS:
+        arguments->command = state->argv + state->next;
+        return 0;
+    case ARGP_KEY_NO_ARGS:
+        misused("no command to run; `stepwell run -- COMMAND` runs one");
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+/* Puts the options of the heap at the end of --help, from the one list of them. */
+static char *add_options_of_heap(int key, const char *text, void *input) {
+    char *whole = NULL;
+    size_t length;
+    (void)input;
+    FILE *stream = key == ARGP_KEY_HELP_POST_DOC ? open_memstream(&whole, &length) : NULL;
+    if (!stream) {
+        return (char *)text;
+    }
+    fputs(text, stream);
+    describe_options(stream);
+    fclose(stream);
+    return whole;
+}
+
+static const struct argp argp = {.options = options,
+                                 .parser = parse_run,
+                                 .args_doc = COMMAND_IS_WANTED,
+                                 .doc = doc,
+                                 .help_filter = add_options_of_heap};
+
+static _Noreturn void give_up(const char *why) {
+    complain("%s", why);
+    exit(EXIT_MACHINERY);
+}
+
+static void set_variable(enum sw__variable_index index, const char *value) {
+    if (value && setenv(sw__variables[index].name, value, 1) != 0) {
+        give_up(strerror(errno));
+    }
+}
+
+/* The command may change its directory before it writes there. */
+static void set_stats(const char *stats) {
+    char path[PATH_MAX];
+    char directory[PATH_MAX];
+    bool is_relative = stats && strcmp(stats, "0") != 0 && strcmp(stats, "1") != 0 && *stats != '/';
+    if (is_relative && getcwd(directory, sizeof directory) &&
+        snprintf(path, sizeof path, "%s/%s", directory, stats) < PATH_MAX) {
+        stats = path;
+    }
+    set_variable(SW__STATS, stats);
+}
+
+static void set_environment(const struct run_arguments *arguments) {
+    char why[PATH_MAX + 100];
+    set_variable(SW__STRATEGY, arguments->strategy);
+    set_variable(SW__CONF, arguments->conf);
+    set_stats(arguments->stats);
+    char *preload = compose_preload(getenv(sw__variables[SW__STRATEGY].name), why, sizeof why);
+    if (!preload) {
+        give_up(why);
+    }
+    if (setenv("LD_PRELOAD", preload, 1) != 0) {
+        give_up(strerror(errno));
+    }
+    free(preload);
+}
+
+int command_run(int argc, char **argv) {
+    struct run_arguments arguments = {0};
+    parse_arguments(&argp, argc, argv, &arguments);
+    set_environment(&arguments);
+    return supervise(arguments.command, arguments.quiet);
+}

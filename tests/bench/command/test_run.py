@@ -1,0 +1,269 @@
+#!/usr/bin/env python3
+"""`stepwell run` as a user meets it: exit codes, signals, the environment it makes, and the line that
+says where Stepwell is not behind malloc. STEPWELL_COMMAND names the program, CC a compiler."""
+
+import os
+import shutil
+import signal
+import stat
+import struct
+import subprocess
+import tempfile
+import unittest
+
+STEPWELL = os.path.realpath(os.environ["STEPWELL_COMMAND"])
+PREFIX = os.path.dirname(os.path.dirname(STEPWELL))
+NOBODY = 65534
+
+
+def environment(**changes):
+    kept = {k: v for k, v in os.environ.items()
+            if not k.startswith("STEPWELL_") and k != "LD_PRELOAD"}
+    return {**kept, **changes}
+
+
+def run(*arguments, stepwell=STEPWELL, env=None, **options):
+    return subprocess.run([stepwell, "run", *arguments], capture_output=True, text=True,
+                          timeout=120, env=env or environment(), **options)
+
+
+class Test(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        os.chmod(self.folder.name, 0o755)
+
+    def path(self, name):
+        return os.path.join(self.folder.name, name)
+
+    def write(self, name, text, mode=0o755):
+        with open(self.path(name), "wb") as file:
+            file.write(text if isinstance(text, bytes) else text.encode())
+        os.chmod(self.path(name), mode)
+        return self.path(name)
+
+    def build(self, name, source, *flags):
+        subprocess.run([os.environ.get("CC", "cc"), "-x", "c", "-", "-o", self.path(name), *flags],
+                       input=source, text=True, check=True)
+        return self.path(name)
+
+    def expect(self, result, code=0, stdout=None, stderr=""):
+        self.assertEqual((result.returncode, result.stderr), (code, stderr), result.stdout)
+        if stdout is not None:
+            self.assertEqual(result.stdout, stdout)
+
+    def expect_told(self, result, *parts, code=0):
+        """One line, with the parts; the command is run all the same."""
+        self.assertEqual(result.returncode, code, result.stderr)
+        self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
+        self.assertTrue(result.stderr.startswith("stepwell run: Stepwell is not behind malloc in '"),
+                        result.stderr)
+        for part in parts:
+            self.assertIn(part, result.stderr)
+
+
+class ExitCodes(Test):
+    def test_the_commands_own_is_passed_on(self):
+        self.expect(run("--", "sh", "-c", "echo out; exit 7"), 7, "out\n")
+        self.expect(run("true"), 0)
+
+    def test_a_signal_is_128_and_its_number(self):
+        for number in signal.SIGKILL, signal.SIGTERM, signal.SIGUSR2:
+            self.expect(run("--", "sh", "-c", f"kill -{int(number)} $$"), 128 + number)
+
+    def test_what_cannot_be_run(self):
+        folder, text = self.folder.name, self.write("text", "no program", 0o644)
+        missing = "stepwell run: cannot run '%s': No such file or directory\n"
+        self.expect(run("--", "no-such-command"), 127, "", missing % "no-such-command")
+        self.expect(run("--", "/no/such"), 127, "", missing % "/no/such")
+        denied = "stepwell run: cannot run '%s': Permission denied\n"
+        self.expect(run("--", folder), 126, "", denied % folder)
+        self.expect(run("--", text), 126, "", denied % text)
+
+    def test_stepwell_itself_failing_is_125(self):
+        os.mkdir(self.path("bin"))
+        alone = shutil.copy(STEPWELL, self.path("bin/stepwell"))
+        result = run("true", stepwell=alone,
+                     env=environment(LD_LIBRARY_PATH=os.path.join(PREFIX, "lib")))
+        self.assertEqual(result.returncode, 125)
+        self.assertIn(f"{self.folder.name}/lib/libstepwell-preload.so is missing", result.stderr)
+
+    def test_a_wrong_command_line_is_2(self):
+        for arguments, part in [
+            (["--strategy", "pol", "true"], "did you mean 'pool'"),
+            (["--conf=limt:1G", "true"], "did you mean 'limit'"),
+            (["--conf=limit:x", "true"], "'limit' takes a number of bytes"),
+            (["--strateg1", "pool", "true"], "did you mean '--strategy'"),
+            (["-s", "true"], "'-s'"),
+            ([], "no command to run"),
+            (["--stats", "--"], "no command to run"),
+        ]:
+            with self.subTest(arguments):
+                result = run(*arguments)
+                self.assertEqual((result.returncode, result.stdout), (2, ""))
+                self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
+                self.assertIn(part, result.stderr)
+
+    def test_the_commands_options_are_its_own(self):
+        self.expect(run("printf", "%s.", "--strategy", "-x", "--"), 0, "--strategy.-x.--.")
+        self.expect(run("--strategy=pool", "--", "printf", "%s.", "-q"), 0, "-q.")
+
+
+class Environment(Test):
+    def variables(self, *arguments, **changes):
+        result = run(*arguments, "--", "env", env=environment(**changes))
+        self.expect(result)
+        return dict(line.split("=", 1) for line in result.stdout.splitlines())
+
+    def test_what_it_sets(self):
+        library = f"{PREFIX}/lib/libstepwell-preload.so"
+        plain = self.variables()
+        self.assertEqual(plain["LD_PRELOAD"], library)
+        self.assertEqual([name for name in plain if name.startswith("STEPWELL")], [])
+        full = self.variables("--strategy=pool", "--conf", "limit:1G", "--stats=/dev/null")
+        self.assertEqual([full["STEPWELL_" + name] for name in ("STRATEGY", "CONF", "STATS")],
+                         ["pool", "limit:1G", "/dev/null"])
+
+    def test_what_is_preloaded_already_stays_behind_ours(self):
+        library = f"{PREFIX}/lib/libstepwell-preload.so"
+        empty = self.build("empty.so", "", "-shared")
+        self.assertEqual(self.variables(LD_PRELOAD=empty)["LD_PRELOAD"], f"{library}:{empty}")
+
+    def test_jemalloc_is_preloaded_for_its_strategy(self):
+        for way in ["--strategy=jemalloc"], []:
+            variables = self.variables(*way, STEPWELL_STRATEGY="" if way else "jemalloc")
+            self.assertIn(f":{PREFIX}/lib/libstepwell-jemalloc.so", variables["LD_PRELOAD"])
+        result = run("--strategy=jemalloc", "--stats", "ls")
+        self.assertIn("strategy jemalloc", result.stderr)
+
+    def test_a_file_for_the_table_is_named_from_here(self):
+        result = run("--stats=stats.%p", "--", "sh", "-c", "cd /; exec ls", cwd=self.folder.name)
+        self.assertEqual(result.stderr, "")
+        name, = os.listdir(self.folder.name)
+        self.assertRegex(name, r"^stats\.\d+$")
+
+    def test_a_prefix_elsewhere(self):
+        shutil.copytree(os.path.join(PREFIX, "lib"), self.path("lib"),
+                        ignore=lambda folder, names: [n for n in names if ".so" not in n])
+        os.mkdir(self.path("bin"))
+        moved = shutil.copy(STEPWELL, self.path("bin/stepwell"))
+        result = run("--", "env", stepwell=moved)
+        self.assertIn(f"\nLD_PRELOAD={self.folder.name}/lib/libstepwell-preload.so\n",
+                      "\n" + result.stdout)
+
+
+class Signals(Test):
+    def start(self, script):
+        process = subprocess.Popen([STEPWELL, "run", "--", "sh", "-c", script], text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   env=environment())
+        self.assertEqual(process.stdout.readline(), "ready\n")
+        return process
+
+    def test_those_sent_to_it_go_to_the_command(self):
+        for name in "HUP", "INT", "QUIT", "TERM", "USR1", "USR2":
+            with self.subTest(name):
+                process = self.start(f"trap 'echo got; exit 3' {name}; echo ready; "
+                                     "while :; do sleep 0.02; done")
+                process.send_signal(signal.Signals[f"SIG{name}"])
+                self.assertEqual(process.communicate(timeout=60), ("got\n", ""))
+                self.assertEqual(process.returncode, 3)
+
+    def test_ignored_ones_stay_ignored(self):
+        result = run("--", "sh", "-c", "kill -HUP $$; kill -CHLD $$; echo on",
+                     preexec_fn=lambda: [signal.signal(number, signal.SIG_IGN)
+                                         for number in (signal.SIGHUP, signal.SIGCHLD)])
+        self.expect(result, 0, "on\n")
+
+
+STATIC = "int main(void) { return 0; }"
+OWN = """
+#include <stddef.h>
+static char pool[1 << 20]; static size_t used;
+void *malloc(size_t size) { used = (used + 15) & ~15ul; used += size; return pool + used - size; }
+void free(void *block) { (void)block; }
+int main(void) { return malloc(10) == NULL; }
+"""
+
+
+class Witness(Test):
+    def test_nothing_is_said_where_all_is_well(self):
+        script = self.write("script", "#!/bin/sh\necho ran\n")
+        bare = self.write("bare", "echo ran\n")
+        for command in (["sh", "-c", "echo ran | cat"], ["python3", "-c", "print('ran')"],
+                        [script], [bare], ["env", "A=1", "sh", "-c", "sleep 0.3; echo ran"]):
+            with self.subTest(command):
+                self.expect(run("--", *command), 0, "ran\n")
+
+    def test_a_static_binary(self):
+        static = self.build("static", STATIC, "-static")
+        self.expect_told(run("--", static), static, "static binary")
+        self.expect(run("-q", "--", static))
+        script = self.write("script", f"#!{static} argument\n")
+        self.expect_told(run("--", script), script, f"its interpreter {static} is a static binary")
+
+    def test_one_that_runs_on(self):
+        sleeper = "#include <unistd.h>\nint main(void) { usleep(800000); return 5; }"
+        static = self.build("static", sleeper, "-static")
+        self.expect_told(run("--", static), static, "static binary", code=5)
+        self.expect_told(run("--", "sh", "-c", f"{static}; {static}"), static, "static binary",
+                         code=5)
+
+    def test_an_allocator_of_its_own(self):
+        own = self.build("own", OWN, "-fno-builtin")
+        self.expect_told(run("--", own), own, "has an allocator of its own", f"in {own}")
+        hidden = self.build("hidden", OWN, "-fno-builtin", "-fvisibility=hidden")
+        self.expect_told(run("--", hidden), hidden, "has an allocator of its own linked in")
+
+    def test_ld_preload_taken_out(self):
+        sleep = os.path.realpath(shutil.which("sleep"))
+        for command in (["env", "-u", "LD_PRELOAD", "sleep", "1.5"],
+                        ["sh", "-c", "env -i sleep 1.5; true"]):
+            with self.subTest(command):
+                self.expect_told(run("--", *command), f"'{sleep}'", "without LD_PRELOAD")
+
+    def test_setuid_and_setgid(self):
+        if os.getuid() != 0:
+            self.skipTest("needs root, to give a file to somebody else")
+        for bit, why in (stat.S_ISUID, "setuid"), (stat.S_ISGID, "setgid"):
+            with self.subTest(why):
+                program = shutil.copy(shutil.which("true"), self.path(why))
+                os.chown(program, NOBODY, NOBODY)
+                os.chmod(program, 0o755 | bit)
+                self.expect_told(run("--", program), program, f"is {why}")
+
+    def test_file_capabilities(self):
+        if os.getuid() != 0:
+            self.skipTest("needs root, to give a file a capability and to become another user")
+        program = shutil.copy(shutil.which("true"), self.path("capable"))
+        permitted = struct.pack("<IIIII", 0x02000001, 1 << 10, 0, 0, 0)  # cap_net_bind_service
+        os.setxattr(program, "security.capability", permitted)
+        shutil.copytree(os.path.join(PREFIX, "lib"), self.path("lib"),
+                        ignore=lambda folder, names: [n for n in names if ".so" not in n])
+        os.mkdir(self.path("bin"))
+        reachable = shutil.copy(STEPWELL, self.path("bin/stepwell"))
+        result = run("--", program, stepwell=reachable, user=NOBODY, group=NOBODY)
+        self.expect_told(result, program, "has file capabilities")
+
+    def test_another_architecture(self):
+        """A program of 32 bits that exits with 0, where the kernel runs such."""
+        code = bytes.fromhex("31c040" "31db" "cd80")  # exit(0)
+        header = struct.pack("<16sHHIIIIIHHHHHH", b"\x7fELF\1\1\1", 2, 3, 1, 0x8048054, 52, 0, 0,
+                             52, 32, 1, 0, 0, 0)
+        segment = struct.pack("<IIIIIIII", 1, 0, 0x8048000, 0x8048000, 84 + len(code),
+                              84 + len(code), 5, 0x1000)
+        program = self.write("foreign", header + segment + code)
+        result = run("--", program)
+        if result.returncode != 0:
+            self.skipTest("this kernel runs no programs of 32 bits")
+        self.expect_told(result, program, "another architecture")
+
+    def test_the_question_is_not_seen_by_the_command(self):
+        result = run("--", "sh", "-c", "env; ls /proc/self/fd; exec env")
+        self.expect(result)
+        self.assertNotIn("STEPWELL_RUN", result.stdout)
+        self.assertNotRegex(result.stdout, r"(?m)^[4-9]$")
+
+
+if __name__ == "__main__":
+    unittest.main()
