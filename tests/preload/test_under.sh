@@ -1,0 +1,37 @@
+#!/bin/bash
+# under.py sees each way in which a program may differ, and leaves out what cannot run.
+set -u
+under=$(dirname "$0")/under.py
+failed=0
+
+# expect CODE SENTENCE OPTION... -- COMMAND...
+expect() {
+    local code=$1 sentence=$2 said
+    shift 2
+    said=$("$under" --strategies auto "$@" 2>&1)
+    if [[ $? != "$code" || $said != *"$sentence"* ]]; then
+        printf 'not "%s" with exit code %s: %s\n%s\n' "$sentence" "$code" "$*" "$said"
+        failed=1
+    fi
+}
+
+expect 0 'ok  auto' -- sh -c 'echo same'
+expect 1 'exit code 3, plain 0' -- sh -c '[ ! "$LD_PRELOAD" ] || exit 3'
+expect 1 "stdout differs in line 2: plain b'(the end)', ours b'b'" -- \
+    sh -c 'echo a; [ ! "$LD_PRELOAD" ] || echo b'
+expect 1 'on stderr: stepwell: unknown' -- \
+    sh -c '[ ! "$LD_PRELOAD" ] || STEPWELL_CONF=no_such_option:1 ls'
+expect 1 'on stderr: ERROR: ld.so' -- \
+    sh -c '[ ! "$LD_PRELOAD" ] || LD_PRELOAD=/no/such/library ls'
+expect 1 'did not end' --timeout 1 -- sh -c '[ ! "$LD_PRELOAD" ] || sleep 30'
+expect 1 'grew by' --steady -- /usr/bin/python3 -c '
+import os, time
+kept = []
+for i in range(30):
+    time.sleep(0.05)
+    if "LD_PRELOAD" in os.environ:
+        kept.append(bytearray(1 << 19))
+'
+expect 77 'left out' -- sh -c 'exit 77'
+expect 77 'left out' --list <(echo no-such-program)
+exit $failed

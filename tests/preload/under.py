@@ -1,0 +1,268 @@
+#!/usr/bin/python3
+"""Runs programs plainly and under the preload library, and compares.
+
+usage: under.py [OPTION...] -- COMMAND...     one program
+       under.py [OPTION...] --list FILE       many: shell commands, one a line
+
+  --strategies A,B   under these; all of the list if not given
+  --checked          and once in checked mode, where the library has one
+  --steady           the program is a loop: its resident memory must not grow
+  --timeout S        longest a run may take (default 120)
+
+Under us a program must write the same to stdout, exit with the same code, and have nothing of ours
+on stderr. Each run starts in an empty directory, of the same path each time. A program that is not
+installed, or that exits with 77 when run plainly, is left out; 77 is then our exit code too. The
+build directory is STEPWELL_BUILD_DIR's.
+"""
+import argparse
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+SKIPPED, NOT_FOUND = 77, 127
+BUILD = os.environ.get("STEPWELL_BUILD_DIR", "build")
+LIBRARIES = [os.path.join(os.path.abspath(BUILD), "lib", name)
+             for name in ("libstepwell-preload.so", "libstepwell-jemalloc.so")]
+OURS_ON_STDERR = (b"stepwell:", b"ERROR: ld.so")
+SAMPLE_EVERY = 0.05  # seconds
+MIB = 1 << 20
+
+
+class Way:
+    """A way to run programs: its name and what it adds to the environment."""
+
+    def __init__(self, name, strategy=None, conf=None):
+        self.name = name
+        self.environment = {key: value for key, value in os.environ.items()
+                            if not key.startswith(("STEPWELL_", "LD_PRELOAD"))}
+        if strategy:
+            self.environment["STEPWELL_STRATEGY"] = strategy
+            self.environment["LD_PRELOAD"] = ":".join(LIBRARIES)
+        if conf:
+            self.environment["STEPWELL_CONF"] = conf
+
+    def statistics(self):
+        """What the library says of a small program."""
+        done = subprocess.run(["ls", os.devnull], env={**self.environment, "STEPWELL_STATS": "1"},
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, check=True)
+        return done.stderr.decode()
+
+    def check(self):
+        """Whatever is compared is worth something only where the library is really at work."""
+        said = self.statistics()
+        if f"strategy {self.environment['STEPWELL_STRATEGY']}\n" not in said:
+            sys.exit(f"the preload library is not at work under {self.name}:\n{said}")
+
+
+PLAIN = Way("plain")
+
+
+def ways_under_us(strategies, checked):
+    if not strategies:
+        command = os.path.join(BUILD, "bin", "stepwell")
+        listed = json.loads(subprocess.check_output([command, "list", "--json"]))
+        strategies = [row["name"] for row in listed["strategies"] if row["available"]]
+    ways = [Way(name, name) for name in strategies]
+    if checked:
+        way = Way("checked", "auto", "checked:1")
+        if "unknown option" in way.statistics():
+            print("left out: this library has no checked mode")
+        else:
+            ways.append(way)
+    for way in ways:
+        way.check()
+    return ways
+
+
+def members(session):
+    """The processes of a session."""
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                if os.getsid(int(name)) == session:
+                    found.append(int(name))
+            except ProcessLookupError:
+                pass
+    return found
+
+
+def resident(process):
+    try:
+        with open(f"/proc/{process}/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+
+
+def kill_session(session):
+    for process in members(session):
+        try:
+            os.kill(process, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+
+class Run:
+    """One run of a program in one way: code, out, err, peak and samples (bytes), seconds."""
+
+    def __init__(self, command, way, directory, limits):
+        shutil.rmtree(directory, ignore_errors=True)
+        os.makedirs(directory)
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            self.floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+            started = time.monotonic()
+            child = subprocess.Popen(command, cwd=directory, stdin=subprocess.DEVNULL, stdout=out,
+                                     stderr=err, env=way.environment, start_new_session=True)
+            self.timed_out = False
+            self.samples = []
+            self.code, self.peak = self.wait(child, started + limits.timeout, limits.steady)
+            kill_session(child.pid)
+            self.seconds = time.monotonic() - started
+            self.out, self.err = [read_all(file) for file in (out, err)]
+
+    def wait(self, child, deadline, sampling):
+        pause = 0.002
+        while True:
+            process, status, usage = os.wait4(child.pid, os.WNOHANG)
+            if process:
+                child.returncode = os.waitstatus_to_exitcode(status)
+                return child.returncode, usage.ru_maxrss * 1024
+            if time.monotonic() > deadline and not self.timed_out:
+                self.timed_out = True
+                kill_session(child.pid)
+            if sampling:
+                self.samples.append(max(map(resident, members(child.pid)), default=0))
+            time.sleep(SAMPLE_EVERY if sampling else pause)
+            pause = min(pause * 1.2, SAMPLE_EVERY)
+
+    def growth(self):
+        """From the second quarter of the run to the last, in bytes; the first is for warming up."""
+        quarter = len(self.samples) // 4
+        if quarter < 5:
+            return None
+        return median(self.samples[-quarter - 1:-1]) - median(self.samples[quarter:2 * quarter])
+
+
+def read_all(file):
+    file.seek(0)
+    return file.read()
+
+
+def median(numbers):
+    return sorted(numbers)[len(numbers) // 2]
+
+
+def first_difference(plain, ours):
+    ones, others = plain.splitlines(), ours.splitlines()
+    for index in range(max(len(ones), len(others))):
+        one, other = [lines[index] if index < len(lines) else b"(the end)"
+                      for lines in (ones, others)]
+        if one != other:
+            return f"line {index + 1}: plain {one[:300]!r}, ours {other[:300]!r}"
+    return "in line ends"
+
+
+def faults(plain, ours, steady):
+    """What is not as it was without us, a sentence each."""
+    if ours.timed_out:
+        yield f"did not end in {ours.seconds:.0f} s; plain, it took {plain.seconds:.1f} s"
+        return
+    if ours.code != plain.code:
+        yield f"exit code {ours.code}, plain {plain.code}"
+    if ours.out != plain.out:
+        yield f"stdout differs in {first_difference(plain.out, ours.out)}"
+    for line in ours.err.splitlines():
+        if line.startswith(OURS_ON_STDERR):
+            yield f"on stderr: {line.decode(errors='replace')}"
+            break
+    if steady:
+        growths = plain.growth(), ours.growth()
+        if None in growths:
+            yield f"too short to see growth: {plain.seconds:.1f} s, {ours.seconds:.1f} s"
+        elif growths[1] > max(growths[0], 0) + MIB + ours.peak / 50:
+            yield f"grew by {growths[1] / MIB:.1f} MiB, plain by {growths[0] / MIB:.1f} MiB"
+
+
+def peak_beside(plain, ours):
+    """A child begins as a copy of ours, so its peak is never below what we had then."""
+    if plain.peak <= plain.floor or ours.peak <= ours.floor:
+        return f"peak below {ours.floor / MIB:.0f} MiB"
+    return f"peak {ours.peak / MIB:.1f} MiB, {ours.peak / plain.peak:.2f} of plain"
+
+
+def show_end(text, lines=15):
+    for line in text.decode(errors="replace").splitlines()[-lines:]:
+        print(f"    | {line[:300]}")
+
+
+def compare(title, command, ways, directory, limits):
+    """True if good, None if left out."""
+    plain = Run(command, PLAIN, directory, limits)
+    if plain.code in (SKIPPED, NOT_FOUND):
+        print(f"left out: {title}")
+        show_end(plain.out + plain.err, 3)
+        return None
+    if plain.timed_out:
+        print(f"BAD plain, it does not end in {limits.timeout} s: {title}")
+        show_end(plain.out + plain.err)
+        return False
+    good = True
+    print(f"{title}\n    plain: exit code {plain.code}, {len(plain.out)} bytes, "
+          f"{plain.seconds:.1f} s, {peak_beside(plain, plain)}", flush=True)
+    for way in ways:
+        ours = Run(command, way, directory, limits)
+        found = list(faults(plain, ours, limits.steady))
+        print(f"{'BAD' if found else 'ok '} {way.name:10} {ours.seconds:6.1f} s, "
+              f"{peak_beside(plain, ours)}", flush=True)
+        for fault in found:
+            print(f"    {fault}")
+        if found:
+            show_end(ours.err)
+        good = good and not found
+    return good
+
+
+def read_list(path):
+    with open(path, encoding="utf-8") as file:
+        lines = [line.rstrip("\n") for line in file]
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(usage=__doc__)
+    parser.add_argument("--strategies", type=lambda names: names.split(","))
+    parser.add_argument("--checked", action="store_true")
+    parser.add_argument("--steady", action="store_true")
+    parser.add_argument("--timeout", type=float, default=120)
+    parser.add_argument("--list")
+    parser.add_argument("command", nargs="*")
+    arguments = parser.parse_args()
+    if bool(arguments.list) == bool(arguments.command):
+        parser.error("either a list or a command")
+    return arguments
+
+
+def main():
+    arguments = parse_arguments()
+    if arguments.list:
+        programs = [(line, ["bash", "-c", line]) for line in read_list(arguments.list)]
+    else:
+        programs = [(" ".join(arguments.command), arguments.command)]
+    ways = ways_under_us(arguments.strategies, arguments.checked)
+    with tempfile.TemporaryDirectory() as directory:
+        verdicts = [compare(title, command, ways, os.path.join(directory, "run"), arguments)
+                    for title, command in programs]
+    if all(verdict is None for verdict in verdicts):
+        sys.exit(SKIPPED)
+    sys.exit(1 if False in verdicts else 0)
+
+
+if __name__ == "__main__":
+    main()
