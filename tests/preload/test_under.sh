@@ -33,5 +33,5 @@ for i in range(30):
         kept.append(bytearray(1 << 19))
 '
 expect 77 'left out' -- sh -c 'exit 77'
-expect 77 'left out' --list <(echo no-such-program)
+expect 77 'left out' --list <(printf 'a list\n\nno-such-program\n')
 exit $failed
