@@ -7,12 +7,12 @@ BYTES = {"KiB": 1 << 10, "MiB": 1 << 20}
 
 
 def summarise(rows, columns):
-    """{allocator: {key: (median, least, most)}} of one program's rows; failed runs don't count."""
+    """{allocator: {key: (median, least, most)}} of one program's rows; a failed one has no numbers."""
     found = {}
     for row in rows:
         numbers = found.setdefault(row["allocator"], {column.key: [] for column in columns})
         for column in columns:
-            if not row["failed"] and column.key in row:
+            if column.key in row:
                 numbers[column.key].append(row[column.key])
     return {allocator: {key: (statistics.median(values), min(values), max(values))
                         for key, values in numbers.items() if values}

@@ -1,0 +1,211 @@
+"""Unmodified programs under Stepwell and under every other allocator found, side by side."""
+import argparse
+import difflib
+import importlib.util
+import pathlib
+import random
+import re
+import sys
+
+import allocators
+import limits
+import rows
+import run
+import suites
+import table
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+STRATEGIES = re.findall(r"(?:BUILT_IN|SEPARATE)\((\w+)[,)]",
+                        (ROOT / "alloc" / "strategies.h").read_text())
+
+EPILOG = """\
+A table goes to standard output, progress to standard error. CPU time is user and system time of all
+threads; figures are medians over the rounds; /glibc and /best are ratios, /best to the best
+allocator that is not ours. Below 1.00 is less, and less is better.
+
+examples:
+  script/compare-peers --quick
+  script/compare-peers --suite small --rounds 9 --csv bench/results/small.csv
+  script/compare-peers --programs larson-2,xmalloc --allocators glibc,mimalloc,stepwell
+  script/compare-peers --allocators glibc --strategies sizeclass,pool
+  script/compare-peers --from-csv bench/results/small.csv
+
+Exit code 0; 1 when a run failed; 2 when an option or a name is wrong, or an allocator that was asked
+for is not on this machine.
+"""
+
+
+class Wrong(Exception):
+    """What the user asked for cannot be done; the text says why, and what to do."""
+
+
+def say(text):
+    print(f"compare-peers: {text}", file=sys.stderr)
+
+
+def parse(words):
+    parser = argparse.ArgumentParser(
+        prog="compare-peers", description=__doc__, epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = ", ".join(suites.names())
+    parser.add_argument("--suite", default="small", help=f"one of: {names} (default: small)")
+    parser.add_argument("--programs", metavar="A,B", help="only these; list shows them")
+    parser.add_argument("--allocators", metavar="A,B", help="only these; list shows them")
+    parser.add_argument("--strategies", metavar="A,B",
+                        help=f"also Stepwell with these: {', '.join(STRATEGIES)}")
+    parser.add_argument("--rounds", type=int, metavar="N",
+                        help="each program under each allocator N times (default: 5, quick: 1)")
+    parser.add_argument("--quick", action="store_true",
+                        help="short runs: shows that all works, and says little about speed")
+    parser.add_argument("--long", action="store_true",
+                        help="looks at more: torch also at what is kept after ten idle seconds")
+    parser.add_argument("--seed", type=int, help="of the order of runs (default: drawn)")
+    parser.add_argument("--timeout", type=float, default=600, metavar="S",
+                        help="ends a run after S seconds (default: 600)")
+    parser.add_argument("--csv", metavar="FILE", help="write a row for each run")
+    parser.add_argument("--from-csv", metavar="FILE", help="run nothing: the table of this file")
+    parser.add_argument("--list", action="store_true", help="the programs and the allocators")
+    parser.add_argument("--build", default=str(ROOT / "build"), metavar="DIR",
+                        help="where Stepwell is built (default: build)")
+    options = parser.parse_args(words)
+    if options.rounds is None:
+        options.rounds = 1 if options.quick else 5
+    if options.rounds < 1 or options.timeout <= 0:
+        parser.error("--rounds and --timeout are above zero")
+    return options
+
+
+def choose(names, known, what):
+    """The names in the order of the known ones; all where none is given."""
+    if names is None:
+        return list(known)
+    wanted = [name for name in names.split(",") if name]
+    for name in wanted:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f"do you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            raise Wrong(f"no {what} '{name}': {hint}")
+    return [name for name in known if name in wanted]
+
+
+def load_suite(name):
+    [chosen] = choose(name, suites.names(), "suite") or [None]
+    return suites.load(chosen)
+
+
+def say_missing(missing):
+    packages = sorted({allocator.package for allocator in missing if allocator.package})
+    say(f"not on this machine: {', '.join(allocator.name for allocator in missing)}"
+        + (f"; apt-get install {' '.join(packages)}" if packages else ""))
+
+
+def find_allocators(options):
+    """The rows to run, with the libraries' paths, and all names in the table's order."""
+    table_of_all = {a.name: a for a in (*allocators.PEERS, allocators.ours(None, options.build))}
+    chosen = choose(options.allocators, table_of_all, "allocator")
+    candidates = [table_of_all[name] for name in chosen]
+    strategies = choose(options.strategies or "", STRATEGIES, "strategy")
+    candidates += [allocators.ours(strategy, options.build) for strategy in strategies]
+    found = [allocators.locate(allocator) for allocator in candidates]
+    missing = [wanted for wanted, got in zip(candidates, found) if got is None]
+    if missing:
+        say_missing(missing)
+    if any(allocator.ours for allocator in missing):
+        raise Wrong(f"Stepwell is not built in {options.build}: script/compare-peers builds it")
+    if missing and options.allocators:
+        raise Wrong("an allocator that was asked for is missing")
+    return [allocator for allocator in found if allocator]
+
+
+def lacks_module(program):
+    """The packages of the Python modules that the program needs and this machine has not."""
+    return [package for module, package in program.modules
+            if importlib.util.find_spec(module) is None]
+
+
+def find_programs(options, suite):
+    known = {program.name: program for program in suite.programs}
+    found = []
+    for name in choose(options.programs, known, "program"):
+        packages = lacks_module(known[name])
+        if packages:
+            say(f"{name} is left out; it takes: apt-get install {' '.join(packages)}")
+        else:
+            found.append(known[name])
+    if not found:
+        raise Wrong("no program is left to run")
+    return found
+
+
+def show_list(options, suite):
+    width = max(len(program.name) for program in suite.programs)
+    print(f"{suite.name}: {suite.about}")
+    for program in suite.programs:
+        print(f"  {program.name:<{width}}  {program.about}")
+    print("allocators:")
+    for allocator in (*allocators.PEERS, allocators.ours(None, options.build)):
+        where = "" if allocators.locate(allocator) else " (not on this machine)"
+        print(f"  {allocator.name:<{width}}  {allocator.about}{where}")
+
+
+def show_saved(options):
+    """The table of a CSV file."""
+    comments, saved = rows.load(options.from_csv)
+    if not saved:
+        raise Wrong(f"{options.from_csv} has no rows")
+    suite = load_suite(saved[0]["suite"])
+    wanted = choose(options.programs, [program.name for program in suite.programs], "program")
+    names = [a.name for a in allocators.PEERS]
+    for comment in comments:
+        print(comment)
+    print()
+    print(table.render([p for p in suite.programs if p.name in wanted],
+                       limits.apply([row for row in saved if row["program"] in wanted]), names),
+          end="")
+    return 1 if any(row["failed"] for row in saved) else 0
+
+
+def further_arguments(options):
+    """What the options add to a program's command."""
+    return lambda program: ((program.quick if options.quick else ())
+                            + (program.long if options.long else ()))
+
+
+def run_suite(options, words):
+    suite = load_suite(options.suite)
+    programs = find_programs(options, suite)
+    candidates = find_allocators(options)
+    seed = random.randrange(1 << 32) if options.seed is None else options.seed
+    comments = rows.header(words, seed)
+    say(f"seed {seed}")
+    order = run.draw_order(programs, candidates, allocators.meter(options.build), options.rounds,
+                           seed)
+    places = {"bin": pathlib.Path(options.build, "bin", "programs"), "python": "/usr/bin/python3",
+              "source": ROOT}
+    further = further_arguments(options)
+    done = []
+    try:
+        for row in run.run_all(order, places, further, options.timeout,
+                               run.Progress(len(order), sys.stderr)):
+            done.append({"suite": suite.name, **row})
+            if options.csv and len(done) % (len(order) // options.rounds) == 0:
+                rows.save(options.csv, comments, done)
+    except KeyboardInterrupt:
+        say("interrupted; this is what there is")
+    finally:
+        if options.csv and done:
+            rows.save(options.csv, comments, done)
+    print(table.render(programs, limits.apply(done), [a.name for a in candidates]), end="")
+    return 1 if len(done) < len(order) or any(row["failed"] for row in done) else 0
+
+
+def main(words):
+    options = parse(words)
+    try:
+        if options.list:
+            show_list(options, load_suite(options.suite))
+            return 0
+        return show_saved(options) if options.from_csv else run_suite(options, words)
+    except (Wrong, OSError, ValueError) as problem:
+        say(problem)
+        return 2

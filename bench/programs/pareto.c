@@ -1,0 +1,69 @@
+/*
+ * pareto.c - sizes and lives as in the alloc-test comparison: many slots, a random one at a time is
+ * filled if it is empty and emptied if it is full; most sizes are small and few are large (Pareto,
+ * 80 of 100 bytes in 20 of 100 blocks, 8 bytes to 16 KiB).
+ */
+#include "shape.h"
+
+#include <math.h>
+
+enum { SLOTS = 1 << 18, SIZES = 1 << 12, OPERATIONS = 25000000 };
+
+struct slot {
+    void *block;
+    size_t size;
+};
+
+struct worker {
+    struct slot *slots; /* its part of all slots */
+    size_t count;
+    uint64_t state, operations;
+};
+
+static struct slot slots[SLOTS];
+static unsigned short sizes[SIZES];
+static struct worker workers[MAX_THREADS];
+
+/* The quantiles of the distribution, so that the loop draws without powers. */
+static void set_sizes(void) {
+    const double alpha = log(5.0) / log(4.0), least = 8, most = 16384;
+    for (size_t i = 0; i < SIZES; i++) {
+        double size = least / pow(1 - (double)i / SIZES, 1 / alpha);
+        sizes[i] = (unsigned short)fmin(size, most);
+    }
+}
+
+static void *work(void *own) {
+    struct worker *worker = own;
+    uint64_t state = worker->state;
+    for (uint64_t i = 0; i < worker->operations; i++) {
+        struct slot *slot = &worker->slots[below(&state, worker->count)];
+        if (slot->block) {
+            give(slot->block, slot->size);
+            slot->block = NULL;
+        } else {
+            slot->size = sizes[below(&state, SIZES)];
+            slot->block = take(slot->size);
+        }
+    }
+    for (size_t i = 0; i < worker->count; i++) {
+        if (worker->slots[i].block) {
+            give(worker->slots[i].block, worker->slots[i].size);
+        }
+    }
+    return NULL;
+}
+
+int main(int count, char **arguments) {
+    struct shape shape = begin(count, arguments);
+    set_sizes();
+    uint64_t each = share(&shape, OPERATIONS) / shape.threads;
+    for (unsigned i = 0; i < shape.threads; i++) {
+        workers[i].count = SLOTS / shape.threads;
+        workers[i].slots = slots + i * workers[i].count;
+        workers[i].state = seed_of(i);
+        workers[i].operations = each;
+    }
+    run_threads(shape.threads, work, workers, sizeof *workers);
+    report(&shape, each * shape.threads);
+}

@@ -1,0 +1,317 @@
+#!/usr/bin/python3
+"""Runs the runner of script/compare-peers over a suite of its own: what a run's numbers are, the
+table, the CSV file and back, the order of runs, and what it says and returns when something is
+wrong or missing."""
+import contextlib
+import csv
+import io
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from unittest import mock
+
+SOURCE = pathlib.Path(os.environ["STEPWELL_SOURCE_DIR"])
+BUILD = pathlib.Path(os.environ["STEPWELL_BUILD_DIR"])
+sys.path.insert(0, str(SOURCE / "bench" / "peers"))
+
+import allocators  # noqa: E402
+import compare  # noqa: E402
+import rows  # noqa: E402
+import run  # noqa: E402
+import suites  # noqa: E402
+import table  # noqa: E402
+from program import CPU, RESIDENT, Column, Program, Suite  # noqa: E402
+
+OWN = Column("own_ns", "own", "ns")
+
+
+def python(name, code, **more):
+    return Program(name, f"what {name} does", ("{python}", "-c", code), **more)
+
+
+TINY = Suite("tiny", "for the test", (
+    Program("nothing", "a process that does nothing", ("/bin/true",)),
+    python("speaks", "print('words'); print('{\"own_ns\": 7.5, \"resident_peak\": 3145728}')",
+           columns=(OWN, RESIDENT)),
+))
+
+
+class Case(unittest.TestCase):
+    suite = TINY
+
+    def setUp(self):
+        for target, value in ((suites, ("names", lambda: ["tiny"])),
+                              (suites, ("load", lambda name: self.suite))):
+            patch = mock.patch.object(target, *value)
+            patch.start()
+            self.addCleanup(patch.stop)
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.file = os.path.join(folder.name, "rows.csv")
+
+    def compare(self, *words):
+        """(exit code, stdout, stderr)"""
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                code = compare.main(["--suite", "tiny", "--build", str(BUILD), *words])
+            except SystemExit as left:
+                code = left.code
+        return code, out.getvalue(), err.getvalue()
+
+    def with_programs(self, *programs):
+        self.suite = Suite("tiny", "for the test", programs)
+
+
+class Runs(Case):
+    def test_every_program_runs_under_every_allocator_in_every_round(self):
+        code, out, err = self.compare("--allocators", "glibc,glibc-tuned,stepwell", "--rounds", "2",
+                                      "--strategies", "sizeclass", "--csv", self.file)
+        self.assertEqual(code, 0, err)
+        with open(self.file, encoding="utf-8") as file:
+            comments = [line for line in file if line.startswith("#")]
+            file.seek(0)
+            found = list(csv.DictReader(line for line in file if not line.startswith("#")))
+        self.assertIn("--allocators glibc,glibc-tuned,stepwell", comments[0])
+        self.assertRegex(comments[1], r"^# seed \d+$")
+        self.assertEqual(
+            sorted((r["program"], r["allocator"], r["round"]) for r in found),
+            sorted((p, a, n) for p in ("nothing", "speaks") for n in ("1", "2")
+                   for a in ("glibc", "glibc-tuned", "stepwell", "stepwell-sizeclass")))
+        for row in found:
+            self.assertEqual((row["suite"], row["failed"]), ("tiny", ""))
+            self.assertGreater(float(row["cpu_ms"]), 0)
+            self.assertGreaterEqual(float(row["wall_ms"]), float(row["cpu_ms"]) / 2)
+            self.assertGreater(int(row["page_faults"]), 10)
+        self.assertIn("16/16", err)
+        self.assertIn("speaks: what speaks does", out)
+
+    def test_what_a_program_prints_takes_precedence(self):
+        self.assertEqual(self.compare("--allocators", "glibc", "--rounds", "1", "--csv",
+                                      self.file)[0], 0)
+        by_program = {row["program"]: row for row in rows.load(self.file)[1]}
+        self.assertEqual(by_program["speaks"]["own_ns"], 7.5)
+        self.assertEqual(by_program["speaks"]["resident_peak"], 3 << 20)
+        self.assertNotIn("own_ns", by_program["nothing"])
+
+    def test_resident_size_is_the_programs_own(self):
+        """A child of this Python would be said to have Python's pages."""
+        self.compare("--allocators", "glibc", "--programs", "nothing", "--csv", self.file)
+        for row in rows.load(self.file)[1]:
+            self.assertLess(row["resident_peak"], 4 << 20)
+
+    def test_processor_time_and_pages_are_counted(self):
+        self.with_programs(python("works", "import time\nx = bytearray(1) * (64 << 20)\n"
+                                           "while time.process_time() < 0.3: pass"))
+        self.compare("--allocators", "glibc", "--rounds", "1", "--csv", self.file)
+        [row] = rows.load(self.file)[1]
+        self.assertGreater(row["cpu_ms"], 290)
+        self.assertGreater(row["resident_peak"], 64 << 20)
+
+    def test_settings_reach_the_program_and_no_others_do(self):
+        names = ("LD_PRELOAD", "MALLOC_TOP_PAD_", "STEPWELL_STRATEGY", "STEPWELL_CONF", "MINE")
+        self.with_programs(python("tells", "import json, os; print(json.dumps({n: len(os.environ"
+                                           f".get(n, '')) for n in {names}}}))",
+                                  environment={"MINE": "1"}))
+        with mock.patch.dict(os.environ, {"MALLOC_TOP_PAD_": "1", "STEPWELL_CONF": "huge_pages:x"}):
+            self.compare("--allocators", "glibc,glibc-tuned", "--strategies", "pool", "--rounds",
+                         "1", "--csv", self.file)
+        found = {row["allocator"]: [row[name] > 0 for name in names]
+                 for row in rows.load(self.file)[1]}
+        self.assertEqual(found, {"glibc": [False, False, False, False, True],
+                                 "glibc-tuned": [False, True, False, False, True],
+                                 "stepwell-pool": [True, False, True, False, True]})
+
+    def test_quick_adds_the_quick_words_and_runs_once(self):
+        code = "import sys, json; print(json.dumps({'words': len(sys.argv)}))"
+        self.with_programs(python("counts", code, quick=("a", "b")))
+        self.compare("--allocators", "glibc", "--quick", "--csv", self.file)
+        self.assertEqual([row["words"] for row in rows.load(self.file)[1]], [3])
+
+
+class Order(Case):
+    def test_each_round_is_whole_and_drawn_by_the_seed(self):
+        programs = [Program(name, "", (), metered=name == "d") for name in "abcd"]
+
+        def order(seed):
+            return run.draw_order(programs, "xyz", "meter", 3, seed)
+
+        self.assertEqual(order(5), order(5))
+        self.assertNotEqual(order(5), order(6))
+        named = [(number, program.name, allocator) for number, program, allocator in order(5)]
+        rounds = [named[i:i + 13] for i in range(0, 39, 13)]
+        for number, pairs in enumerate(rounds, 1):
+            wanted = [(number, p, a) for p in "abcd" for a in "xyz"] + [(number, "d", "meter")]
+            self.assertEqual(sorted(pairs), sorted(wanted))
+        self.assertNotEqual([p[1:] for p in rounds[0]], [p[1:] for p in rounds[1]])
+
+
+class Wrong(Case):
+    def test_a_program_that_fails_is_told_and_the_others_count(self):
+        self.with_programs(Program("nothing", "", ("/bin/true",)),
+                           python("fails", "import sys; sys.exit('no water')"),
+                           python("dies", "import os; os.kill(os.getpid(), 9)"),
+                           Program("absent", "", ("/no/such/program",)))
+        code, out, err = self.compare("--allocators", "glibc", "--rounds", "1", "--csv", self.file)
+        self.assertEqual(code, 1)
+        self.assertIn("fails under glibc failed: exit code 1; no water", err)
+        self.assertIn("dies under glibc failed: ended by signal 9", err)
+        self.assertIn("absent under glibc failed: exit code 127", err)
+        self.assertRegex(out, r"glibc +failed")
+        failed = {row["program"]: row["failed"] for row in rows.load(self.file)[1]}
+        self.assertEqual(failed["nothing"], "")
+        self.assertEqual(failed["fails"], "exit code 1; no water")
+        self.assertEqual(self.compare("--from-csv", self.file)[0], 1)
+
+    def test_a_program_that_hangs_is_ended_with_what_it_started(self):
+        self.with_programs(Program("hangs", "", ("/bin/sh", "-c", "sleep 30 & echo $!; wait")))
+        found, start = [], time.monotonic()
+        original = run.finish
+
+        def remember(process, timeout):
+            found.append(process.pid)
+            return original(process, timeout)
+
+        with mock.patch.object(run, "finish", remember):
+            code, _, err = self.compare("--allocators", "glibc", "--rounds", "1", "--timeout", "1")
+        self.assertEqual(code, 1)
+        self.assertIn("still running after 1 s", err)
+        self.assertLess(time.monotonic() - start, 25)
+        gone = subprocess.run(["ps", "-o", "stat=", "--sid", str(found[0])], capture_output=True,
+                              text=True, check=False).stdout.split()
+        self.assertEqual([state for state in gone if state[0] != "Z"], [])
+
+    def test_a_library_that_cannot_be_preloaded_is_no_run(self):
+        with tempfile.NamedTemporaryFile(suffix=".so") as library:
+            broken = allocators.Allocator("broken", "", (library.name,))
+            with mock.patch.object(allocators, "PEERS", (broken,)):
+                code, _, err = self.compare("--allocators", "broken", "--programs", "nothing")
+        self.assertEqual(code, 1)
+        self.assertIn("was not preloaded", err)
+
+    def test_a_missing_allocator_is_told_with_its_package(self):
+        lake = allocators.Allocator("lakealloc", "", ("liblakealloc.so.1",), "liblakealloc1")
+        with mock.patch.object(allocators, "PEERS", (allocators.PEERS[0], lake)):
+            code, out, err = self.compare("--rounds", "1")
+            self.assertEqual(code, 0)
+            self.assertIn("not on this machine: lakealloc; apt-get install liblakealloc1", err)
+            self.assertNotIn("lakealloc", out)
+            code, _, err = self.compare("--allocators", "glibc,lakealloc")
+            self.assertEqual(code, 2)
+            self.assertIn("apt-get install liblakealloc1", err)
+
+    def test_stepwell_that_is_not_built_is_told(self):
+        with tempfile.TemporaryDirectory() as empty:
+            code, _, err = self.compare("--build", empty)
+        self.assertEqual(code, 2)
+        self.assertIn("not built", err)
+
+    def test_wrong_names_and_numbers(self):
+        for words, said in ((["--programs", "nothin"], "do you mean nothing?"),
+                            (["--allocators", "glibk"], "do you mean glibc?"),
+                            (["--strategies", "qqq"], "there are system"),
+                            (["--rounds", "0"], "above zero"),
+                            (["--rounds", "x"], "invalid int"),
+                            (["--from-csv", "/no/such/file"], "No such file")):
+            code, out, err = self.compare(*words)
+            self.assertEqual((code, out), (2, ""), words)
+            self.assertIn(said, err)
+
+    def test_a_missing_module_leaves_the_program_out(self):
+        self.with_programs(Program("nothing", "", ("/bin/true",)),
+                           python("needs", "", modules=(("no_such_module", "python3-no"),)))
+        code, _, err = self.compare("--allocators", "glibc", "--rounds", "1")
+        self.assertEqual(code, 0)
+        self.assertIn("needs is left out; it takes: apt-get install python3-no", err)
+
+
+class Table(Case):
+    def rows_of(self, **medians):
+        """Three rows for each allocator, round the median."""
+        return [{"program": "speaks", "allocator": name.replace("_", "-"), "round": i, "failed": "",
+                 "own_ns": median + i - 2, "resident_peak": median << 20}
+                for name, median in medians.items() for i in (1, 2, 3)]
+
+    def lines(self, found):
+        order = list(dict.fromkeys(row["allocator"] for row in found))
+        return table.render(TINY.programs, found, order).splitlines()
+
+    def test_medians_spread_and_ratios(self):
+        lines = self.lines(self.rows_of(glibc=100, mimalloc=50, stepwell=40))
+        cells = {line.split()[0]: line.split()[1:] for line in lines[2:5]}
+        self.assertEqual(lines[0], "speaks: what speaks does")
+        self.assertEqual(cells["glibc"],
+                         ["100", "99..101", "1.00", "2.00", "100", "1.00", "2.00"])
+        self.assertEqual(cells["mimalloc"], ["50", "49..51", "0.50", "1.00", "50", "0.50", "1.00"])
+        self.assertEqual(cells["stepwell"], ["40", "39..41", "0.40", "0.80", "40", "0.40", "0.80"])
+
+    def test_says_where_ours_is_clearly_worse(self):
+        text = "\n".join(self.lines(self.rows_of(glibc=100, tbb=50, stepwell=60)))
+        self.assertIn("stepwell: time above 1.05 x the best peer's: speaks (1.20)", text)
+        self.assertIn("stepwell: memory above 1.05 x the best peer's: speaks (1.20)", text)
+        text = "\n".join(self.lines(self.rows_of(glibc=100, tbb=50, stepwell=52)))
+        self.assertNotIn("above", text)
+
+    def test_failed_runs_do_not_count(self):
+        found = self.rows_of(glibc=100, stepwell=50)
+        found[0] = {"program": "speaks", "allocator": "glibc", "round": 1, "failed": "exit code 1"}
+        self.assertIn("100.5", "\n".join(self.lines(found)))
+
+    def test_all_programs_together_by_the_geometric_mean(self):
+        pair = tuple(python(name, "", columns=(CPU, RESIDENT)) for name in ("a", "b"))
+        found = [{"program": p, "allocator": a, "round": 1, "failed": "", "cpu_ms": ms,
+                  "resident_peak": 1 << 20}
+                 for p, a, ms in (("a", "glibc", 10), ("b", "glibc", 10), ("a", "stepwell", 20),
+                                  ("b", "stepwell", 5))]
+        lines = table.render(pair, found, ["glibc", "stepwell"]).splitlines()
+        last = lines[lines.index("") + 1:]
+        self.assertIn(["stepwell", "1.00", "1.00", "1.00", "1.00"], [line.split() for line in last])
+
+    def test_the_file_gives_the_same_table(self):
+        _, out, _ = self.compare("--allocators", "glibc,stepwell", "--rounds", "3", "--csv",
+                                 self.file)
+        code, again, _ = self.compare("--from-csv", self.file)
+        self.assertEqual(code, 0)
+        self.assertIn("# ", pathlib.Path(self.file).read_text(encoding="utf-8"))
+        self.assertTrue(again.startswith("script/compare-peers --suite tiny"))
+        self.assertEqual(again.split("\n\n", 1)[1], out)
+
+    def test_a_file_that_is_something_else(self):
+        pathlib.Path(self.file).write_text("a,b\n1,2\n", encoding="utf-8")
+        code, out, err = self.compare("--from-csv", self.file)
+        self.assertEqual((code, out), (2, ""))
+        self.assertIn("no columns suite", err)
+
+
+class Parts(unittest.TestCase):
+    def test_numbers_are_those_of_an_object_on_the_last_line(self):
+        self.assertEqual(run.last_object('{"a": 1}\n{"b": 2, "c": 1.5, "d": "x", "e": true}\n'),
+                         {"b": 2, "c": 1.5})
+        for text in ("", "words", "[1, 2]", "7", '{"a": 1}\nwords'):
+            self.assertEqual(run.last_object(text), {})
+
+    def test_time_left_is_what_earlier_runs_took(self):
+        progress = run.Progress(10, io.StringIO())
+        self.assertEqual(progress.expected("a", "x"), 0)
+        progress.add("a", "x", 2.0, [])
+        progress.add("b", "x", 6.0, [])
+        self.assertEqual(progress.expected("a", "x"), 2)
+        self.assertEqual(progress.expected("a", "y"), 2)
+        self.assertEqual(progress.expected("c", "y"), 4)
+
+    def test_every_suite_in_the_tree_loads_and_names_each_program_once(self):
+        for name in suites.names():
+            suite = suites.load(name)
+            programs = [program.name for program in suite.programs]
+            self.assertEqual(suite.name, name)
+            self.assertEqual(len(programs), len(set(programs)))
+            for program in suite.programs:
+                self.assertTrue(program.columns and program.about, program.name)
+
+
+if __name__ == "__main__":
+    unittest.main()
