@@ -187,6 +187,10 @@ static int run_round(struct comparison *comparison, const size_t *order, size_t 
         }
         comparison->peak_was_reset = comparison->peak_was_reset && result.peak_was_reset;
         row->runs[row->count++] = result.run;
+        if (round == 0 && i == 0) {
+            progress_end(progress);
+            begin_comparison(comparison);
+        }
     }
     return EXIT_OK;
 }

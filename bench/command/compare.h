@@ -24,6 +24,10 @@ struct comparison {
     bool peak_was_reset; /* in every run */
 };
 
+/* Where a table is asked for, its heading: after the first run, so that who waits knows for what.
+ */
+void begin_comparison(const struct comparison *comparison);
+
 /* Table, words, JSON and CSV, as the options ask. False when something could not be written. */
 bool show_comparison(const struct comparison *comparison);
 

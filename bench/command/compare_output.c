@@ -103,7 +103,10 @@ static size_t batch_of(const struct training_options *training) {
     return training->batch ? training->batch : chosen_recipe(training)->batch;
 }
 
-static void print_heading(const struct comparison *comparison) {
+void begin_comparison(const struct comparison *comparison) {
+    if (!wants_table(&comparison->output)) {
+        return;
+    }
     const struct training_options *training = &comparison->training;
     struct facts facts;
     char memory[TEXT];
@@ -120,6 +123,7 @@ static void print_heading(const struct comparison *comparison) {
     printf("%s, %zu core%s, %s, %s, %s, huge pages: %s\n\n", facts.cpu, facts.cores,
            facts.cores == 1 ? "" : "s", format_bytes(memory, sizeof memory, (double)facts.memory),
            facts.kernel, facts.libc, *facts.huge_pages ? facts.huge_pages : "none");
+    fflush(stdout);
 }
 
 static void print_each_result(const struct comparison *comparison) {
@@ -170,7 +174,6 @@ static void print_filled(const char *text, int width) {
 static void print_comparison(const struct comparison *comparison) {
     bool colour = wants_colour(stdout, comparison->output.colour);
     struct recommendation recommendation;
-    print_heading(comparison);
     print_table(comparison, colour);
     printf("\n* the best of its column\n\n");
     print_agreement(comparison, colour);

@@ -240,6 +240,13 @@ class Quick(Test):
         self.assertNotEqual(run("train", "--steps", "5").stderr, "")
         self.assertIn("\r", on_terminal("train", "--steps", "5")[1])
 
+    def test_compare_shows_its_heading_before_its_last_runs(self):
+        arguments = ["compare", "--strategies=pool,arena", "--steps=4", "--runs=2"]
+        with subprocess.Popen([STEPWELL, *arguments], stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True) as child:
+            said = child.stdout.read()
+        self.assertLess(said.index("digits: 4 steps"), said.index("run 2 of 2"))
+
     def test_json_goes_to_the_file_that_is_named(self):
         with tempfile.TemporaryDirectory() as directory:
             path = os.path.join(directory, "out.json")
