@@ -222,10 +222,12 @@ void gb_add_context(const char *key, const char *value) {
     benchmark::AddCustomContext(key, value);
 }
 
-int gb_main(int argc, char **argv, void (*help)(void)) {
+int gb_main(int argc, char **argv, void (*help)(void), void (*unknown)(const char *argument)) {
     benchmark::Initialize(&argc, argv, help ? help : benchmark::PrintDefaultHelp);
-    if (benchmark::ReportUnrecognizedArguments(argc, argv))
+    if (argc > 1) {
+        unknown(argv[1]);
         return 2;
+    }
     size_t matched = benchmark::RunSpecifiedBenchmarks();
     benchmark::Shutdown();
     return matched ? 0 : 2;

@@ -10,7 +10,7 @@
  *     }
  *     int main(int argc, char **argv) {
  *         gb_range(gb_register("copy", bench_copy, NULL), 8, 8 << 10);
- *         return gb_main(argc, argv, NULL);
+ *         return gb_main(argc, argv, NULL, print_error);
  *     }
  *
  * A benchmark is a C function. It is registered with a name and a context, and told by calls on the
@@ -130,9 +130,10 @@ void gb_counter(struct gb_state *state, const char *name, double value, enum gb_
 /* A line of the context that goes before the results. */
 void gb_add_context(const char *key, const char *value);
 
-/* Runs what the command line asks for; help, if not NULL, prints what --help shows. The exit code:
- * 0, or 2 when an argument is unknown or the filter matches nothing. */
-int gb_main(int argc, char **argv, void (*help)(void));
+/* Runs what the command line asks for; help, if not NULL, prints what --help shows, and unknown
+ * says that the first argument nobody knows is one. The exit code: 0, or 2 when an argument is
+ * unknown or the filter matches nothing. */
+int gb_main(int argc, char **argv, void (*help)(void), void (*unknown)(const char *argument));
 
 /* ---- What is inline -------------------------------------------------------------------------- */
 

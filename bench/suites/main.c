@@ -13,7 +13,9 @@
  * last MiB, run it by itself: --benchmark_filter=WORKLOAD/system.
  */
 #include <stdio.h>
+#include <string.h>
 
+#include "nearest.h"
 #include "suites.h"
 
 static const struct workload *(*const suites[])(size_t index) = {
@@ -43,6 +45,42 @@ static void help(void) {
          "  stepwell-bench --benchmark_filter=/pool/ --benchmark_format=json >pool.json");
 }
 
+/* Google Benchmark 1.7's options, for the line on one that is none of them. */
+static const char *const option_names[] = {"--benchmark_color",
+                                           "--benchmark_context",
+                                           "--benchmark_counters_tabular",
+                                           "--benchmark_display_aggregates_only",
+                                           "--benchmark_enable_random_interleaving",
+                                           "--benchmark_filter",
+                                           "--benchmark_format",
+                                           "--benchmark_list_tests",
+                                           "--benchmark_min_time",
+                                           "--benchmark_min_warmup_time",
+                                           "--benchmark_out",
+                                           "--benchmark_out_format",
+                                           "--benchmark_perf_counters",
+                                           "--benchmark_repetitions",
+                                           "--benchmark_report_aggregates_only",
+                                           "--benchmark_time_unit",
+                                           "--help",
+                                           NULL};
+
+static void refuse(const char *argument) {
+    char name[64];
+    size_t length = strcspn(argument, "=");
+    const char *value = argument[length] ? argument + length + 1 : "";
+    snprintf(name, sizeof name, "%.*s", (int)length, argument);
+    for (const char *const *known = option_names; *known; known++) {
+        if (strcmp(name, *known) == 0) {
+            fprintf(stderr, "stepwell-bench: '%s' is no value of %s\n", value, name);
+            return;
+        }
+    }
+    fputs("stepwell-bench: ", stderr);
+    explain_unknown(stderr, "option", name, option_names);
+    fputc('\n', stderr);
+}
+
 /* The machine's setting that changes the figures most. */
 static void add_huge_pages_to_context(void) {
     char text[64] = "";
@@ -61,5 +99,5 @@ int main(int argc, char **argv) {
         for (size_t j = 0; suites[i](j); j++)
             for (size_t k = 0; sw_strategy_info(k); k++)
                 register_workload(suites[i](j), sw_strategy_info(k)->name);
-    return gb_main(argc, argv, help);
+    return gb_main(argc, argv, help, refuse);
 }

@@ -131,7 +131,13 @@ def check_list():
 
 
 def check_bad_input():
-    run("--benchmark_no_such_option", code=2)
+    for argument, *parts in [
+            ("--benchmark_filtr=x", "'--benchmark_filtr'", "'--benchmark_filter'", "--help"),
+            ("extra", "'extra'", "--benchmark_format"),
+            ("--benchmark_min_time=soon", "soon", "--benchmark_min_time")]:
+        done = subprocess.run([bench, argument], capture_output=True, text=True)
+        check(done.returncode == 2, f"{argument}: exit code {done.returncode}")
+        check(all(part in done.stderr for part in parts), f"{argument}: {done.stderr}")
     run("--benchmark_filter=no_such_benchmark", code=2)
 
 

@@ -235,7 +235,7 @@ static int run_all(void **state) {
     snprintf(option, sizeof option, "--benchmark_out=%s", out);
     char *argv[] = {"test_shim", option, "--benchmark_out_format=json", NULL};
     register_all();
-    int code = gb_main(3, argv, NULL);
+    int code = gb_main(3, argv, NULL, NULL);
     results = read_json(out);
     remove(out);
     return code == 0 && results ? 0 : -1;
