@@ -4,12 +4,14 @@
 #define _GNU_SOURCE /* mremap */
 #include "os.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static struct {
@@ -84,6 +86,12 @@ bool sw__os_commit(void *start, size_t size) {
     return mprotect(start, size, PROT_READ | PROT_WRITE) == 0;
 }
 
+bool sw__os_set_access(void *start, size_t size, bool accessible) {
+    if (request_is_to_fail())
+        return false;
+    return mprotect(start, size, accessible ? PROT_READ | PROT_WRITE : PROT_NONE) == 0;
+}
+
 void *sw__os_map(size_t size) {
     void *start = sw__os_reserve(size, SW__PAGE);
     if (start && !sw__os_commit(start, size)) {
@@ -116,6 +124,16 @@ bool sw__os_move(void *from, void *to, size_t size) {
 
 void sw__os_advise_huge(void *start, size_t size, bool wanted) {
     madvise(start, size, wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+}
+
+/* The kernel reads the new signal mask before it finds that nobody knows how it is to be set. */
+bool sw__os_is_readable(const void *address) {
+    enum { NO_HOW = -1, MASK_SIZE = 8 };
+    int kept = errno;
+    bool readable =
+        syscall(SYS_rt_sigprocmask, NO_HOW, address, NULL, MASK_SIZE) != 0 && errno != EFAULT;
+    errno = kept;
+    return readable;
 }
 
 /* Of pages that are whole. */

@@ -29,6 +29,9 @@ void *sw__os_reserve(size_t size, size_t alignment);
 bool sw__os_commit(void *start, size_t size);
 /* Both at once: usable memory, all zero, aligned to SW__PAGE. NULL when memory is out. */
 void *sw__os_map(size_t size);
+/* Takes access to a committed range away, its pages and contents staying, or gives it back. False
+ * when the kernel is out of mappings: then it may be so for a part. */
+bool sw__os_set_access(void *start, size_t size, bool accessible);
 /* Gives a range back whole: neither reserved nor committed any longer. */
 void sw__os_release(void *start, size_t size);
 /* Gives the pages of a committed range back; it reads as zero afterwards. False if the kernel would
@@ -42,13 +45,15 @@ bool sw__os_move(void *from, void *to, size_t size);
 /* Asks for, or declines, huge pages in a committed range. Advice: failure changes nothing. */
 void sw__os_advise_huge(void *start, size_t size, bool wanted);
 
+/* Can the eight bytes there (aligned) be read? Of an address that nobody vouches for. */
+bool sw__os_is_readable(const void *address);
 /* Bytes of the range, which may be any, that are physically present. */
 size_t sw__os_resident(const void *start, size_t size);
 /* Bytes of anonymous memory of this process that are physically present (RssAnon). */
 size_t sw__os_process_anonymous(void);
 
-/* Test seam: the nth request from now (reserve, commit, purge, and both halves of a move) fails
- * once; or the nth and all after it. 0 ends it. */
+/* Test seam: the nth request from now (reserve, commit, purge, set_access, and both halves of a
+ * move) fails once; or the nth and all after it. 0 ends it. */
 void sw__os_fail_nth(long n);
 void sw__os_fail_from(long n);
 /* Requests made so far. */

@@ -196,6 +196,28 @@ static void a_purge_is_a_request(void **state) {
     unmap_scratch(start, 2 * PAGE);
 }
 
+/* Any address may be asked about; what can't be accessed keeps its contents. */
+static void access_is_taken_and_given(void **state) {
+    (void)state;
+    char *start = map_scratch(3 * PAGE);
+    fill(start, 3 * PAGE, 1);
+    sw__os_fail_nth(1);
+    assert_false(sw__os_set_access(start, 3 * PAGE, false));
+    assert_true(sw__os_set_access(start + PAGE, PAGE, false));
+    assert_true(sw__os_is_readable(start));
+    assert_true(sw__os_is_readable(start + PAGE - 8));
+    assert_false(sw__os_is_readable(start + PAGE));
+    assert_true(sw__os_is_readable(start + 2 * PAGE));
+    assert_true(sw__os_set_access(start + PAGE, PAGE, true));
+    assert_true(holds(start, 3 * PAGE, 1));
+    unmap_scratch(start, 3 * PAGE);
+    errno = EILSEQ;
+    assert_false(sw__os_is_readable(start));
+    assert_false(sw__os_is_readable(NULL));
+    assert_false(sw__os_is_readable((void *)(UINTPTR_MAX - 7)));
+    assert_int_equal(errno, EILSEQ);
+}
+
 /* Refused at once, all stays as it was; refused half way, the target does, and nothing is left
  * mapped in between. */
 static void a_move_is_two_requests(void **state) {
@@ -235,6 +257,7 @@ int main(void) {
         cmocka_unit_test(every_request_fails_from_the_nth_on),
         cmocka_unit_test(a_commit_is_a_request),
         cmocka_unit_test(a_purge_is_a_request),
+        cmocka_unit_test(access_is_taken_and_given),
         cmocka_unit_test(a_move_is_two_requests),
     };
     return cmocka_run_group_tests_name("os", tests, NULL, NULL);
