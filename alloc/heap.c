@@ -7,6 +7,7 @@
  */
 #include "stepwell.h"
 
+#include "checked.h"
 #include "lock.h"
 #include "meta.h"
 #include "observe/ledger.h"
@@ -18,6 +19,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +30,8 @@
 struct sw_heap {
     const struct sw__strategy *strategy;
     void *state;
-    struct sw__ledger *ledger; /* NULL without tracking */
+    struct sw__ledger *ledger;   /* NULL without tracking */
+    struct sw__checked *checked; /* NULL unless checked: then strategy and state are its */
 
     bool in_step; /* the caller serialises steps; others may ask how many there were */
     _Atomic(uint64_t) steps;
@@ -231,7 +234,7 @@ static size_t ask_resident(struct sw_heap *heap, size_t active) {
     return growth > active ? growth : active;
 }
 
-static void raise(struct sw_level *level, size_t current) {
+static void raise_level(struct sw_level *level, size_t current) {
     level->current = current;
     if (current > level->peak)
         level->peak = current;
@@ -249,10 +252,10 @@ static void look(struct sw_heap *heap, struct sw_stats *stats) {
 
     sw__lock(&heap->look_lock);
     if (!heap->ledger) {
-        raise(&heap->allocated, own.allocated);
+        raise_level(&heap->allocated, own.allocated);
         stats->allocated = heap->allocated;
     }
-    raise(&heap->resident, resident);
+    raise_level(&heap->resident, resident);
     heap->reserved.current = own.reserved.current > resident ? own.reserved.current : resident;
     size_t peak =
         own.reserved.peak > heap->reserved.current ? own.reserved.peak : heap->reserved.current;
@@ -309,6 +312,54 @@ __attribute__((constructor)) static void mind_forks_once(void) {
     pthread_once(&once, mind_forks);
 }
 
+/* ---- Misuse ---------------------------------------------------------------------------------- */
+
+static bool is_live_in(const struct sw_heap *heap, const void *block) {
+    return heap->checked ? sw__checked_standing(heap->checked, block) == SW__LIVE
+                         : heap->ledger && sw__ledger_knows(heap->ledger, block);
+}
+
+bool sw__is_live_somewhere(const void *block) {
+    sw__lock(&all_heaps.lock);
+    const struct sw_heap *heap = all_heaps.first;
+    while (heap && !is_live_in(heap, block))
+        heap = heap->next;
+    sw__unlock(&all_heaps.lock);
+    return heap != NULL;
+}
+
+/* A fault on what a checked heap has closed is told as any misuse is. Every other comes again on
+ * return, and ends the process as it would have. */
+static void explain_fault(int signal_number, siginfo_t *info, void *context) {
+    (void)context;
+    sw__lock(&all_heaps.lock);
+    for (const struct sw_heap *heap = all_heaps.first; heap; heap = heap->next)
+        if (heap->checked)
+            sw__checked_explain_fault(heap->checked, info->si_addr);
+    sw__unlock(&all_heaps.lock);
+    signal(signal_number, SIG_DFL);
+    if (info->si_code <= 0)
+        kill(getpid(), signal_number); /* somebody sent it */
+}
+
+/* A program that handles faults by itself is left to it. */
+static void watch_for_faults(void) {
+    struct sigaction action;
+    if (sigaction(SIGSEGV, NULL, &action) != 0 || action.sa_handler != SIG_DFL)
+        return;
+    action = (struct sigaction){.sa_sigaction = explain_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    sigaction(SIGSEGV, &action, NULL);
+}
+
+/* A heap that lives as long as the process is looked at when that ends. */
+__attribute__((destructor)) static void verify_at_exit(void) {
+    sw__lock(&all_heaps.lock);
+    for (const struct sw_heap *heap = all_heaps.first; heap; heap = heap->next)
+        if (heap->checked)
+            sw__checked_verify(heap->checked);
+    sw__unlock(&all_heaps.lock);
+}
+
 /* ---- Life of a heap -------------------------------------------------------------------------- */
 
 static struct sw_heap *map_heap(const struct sw__strategy *strategy) {
@@ -334,13 +385,28 @@ static void delist(struct sw_heap *heap) {
     sw__unlock(&all_heaps.lock);
 }
 
+/* The strategy's state, and the layer over it if the heap is to be checked. */
+static bool create_state(struct sw_heap *heap, const struct sw__config *config) {
+    heap->state = heap->strategy->create(config);
+    if (!heap->state || !config->checked)
+        return heap->state != NULL;
+    heap->checked = sw__checked_create(heap->strategy, heap->state, config->quarantine);
+    if (!heap->checked) {
+        heap->strategy->destroy(heap->state);
+        return false;
+    }
+    heap->strategy = sw__checked_strategy(heap->checked);
+    heap->state = heap->checked;
+    watch_for_faults();
+    return true;
+}
+
 static sw_heap *create(const struct sw__strategy *strategy, const struct sw__config *config) {
     struct sw_heap *heap = map_heap(strategy);
     if (!heap)
         return NULL;
     heap->ledger = config->tracking ? sw__ledger_create() : NULL;
-    heap->state = heap->ledger || !config->tracking ? strategy->create(config) : NULL;
-    if (!heap->state) {
+    if ((config->tracking && !heap->ledger) || !create_state(heap, config)) {
         if (heap->ledger)
             sw__ledger_destroy(heap->ledger);
         sw__os_release(heap, SW__PAGE);
@@ -403,6 +469,10 @@ void *sw__heap_state(const sw_heap *heap) {
 
 bool sw__heap_is_tracked(const sw_heap *heap) {
     return heap->ledger != NULL;
+}
+
+struct sw__checked *sw__heap_checked(const sw_heap *heap) {
+    return heap->checked;
 }
 
 /* ---- Blocks ---------------------------------------------------------------------------------- */
@@ -508,10 +578,16 @@ void *sw_realloc(sw_heap *heap, void *block, size_t size) {
     return resized ? resized : fail(ENOMEM, out_of_memory);
 }
 
+_Noreturn static void misuse_of_free(struct sw_heap *heap, const void *block) {
+    if (heap->checked)
+        sw__checked_misuse_free(heap->checked, block);
+    sw__misuse_free();
+}
+
 static void strike_out(struct sw_heap *heap, void *block) {
     bool worth_a_look;
     if (!sw__ledger_remove(heap->ledger, block, &worth_a_look))
-        sw__misuse_free();
+        misuse_of_free(heap, block);
     if (worth_a_look) {
         struct sw_stats stats;
         look(heap, &stats);

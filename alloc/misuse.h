@@ -10,8 +10,14 @@
 
 #define SW_MISUSES(X)                                                                              \
     X(FREE, "free of a pointer that is not a live block of this heap")                             \
+    X(FREE_TWICE, "double free: the block has been freed before")                                  \
+    X(FREE_INSIDE, "free of a pointer into a block, not to its start")                             \
+    X(FREE_ELSEWHERE, "free of a block of another heap")                                           \
     X(REALLOC, "realloc of a pointer that is not a live block of this heap")                       \
-    X(USABLE_SIZE, "usable size of a pointer that is not a live block of this heap")
+    X(USABLE_SIZE, "usable size of a pointer that is not a live block of this heap")               \
+    X(OVERRUN, "access past the end of a block")                                                   \
+    X(UNDERRUN, "access before the start of a block")                                              \
+    X(USE_AFTER_FREE, "access to a block after it was freed")
 
 enum sw__misuse {
 #define SW_MISUSE_ENUM(name, sentence) SW__MISUSE_##name,

@@ -23,6 +23,8 @@
 /*    name        kind    default, preloaded  range                unit     sentence */
 #define SW_OPTIONS(X)                                                                              \
     X(tracking,   FLAG,   "1",     "0",       "0|1",               "",      "keeps a ledger of every live block, which all that is counted per block or per tag rests on; 0 makes alloc and free as fast as the strategy is") \
+    X(checked,    FLAG,   "0",     "0",       "0|1",               "",      "watches for misuse, over any strategy: accesses past either end of a block or after it was freed, frees and reallocs of what is no live block; takes a few times the time and 100 bytes a block") \
+    X(quarantine, BYTES,  "32M",   "32M",     "0..",               "bytes", "with checked, keeps so much of what was freed from use, to see accesses to it") \
     X(huge_pages, CHOICE, "auto",  "auto",    "auto|never|always", "",      "asks for transparent huge pages: auto where one live block covers the whole huge page, always for all the heap maps") \
     X(limit,      BYTES,  "0",     "0",       "0..",               "bytes", "reserves no more than this from the system; beyond it allocation fails as when memory is out; 0 is no limit (strategies pool, sizeclass, arena, auto)")
 
@@ -30,7 +32,7 @@
 #define SW_VARIABLES(X)                                                                            \
     X(STRATEGY, "auto", "a name that `stepwell list` shows", "the strategy behind malloc")         \
     X(CONF,     "",     "KEY:VALUE,KEY:VALUE...",            "the options of the heap behind malloc") \
-    X(STATS,    "0",    "0|1|FILE, or the same with `,signal` behind it", "what the heap held and holds, as a table, when the program ends: 1 on stderr, else into FILE, where %p stands for the process id; with `,signal` also whenever SIGUSR2 comes, unless the program handles that signal itself (it costs a thread)")
+    X(STATS,    "0",    "0|1|FILE",                          "what the heap held and holds, as a table, when the program ends: 1 on stderr, else into FILE, where %p stands for the process id")
 /* clang-format on */
 
 enum sw__huge_pages { SW__HUGE_AUTO, SW__HUGE_NEVER, SW__HUGE_ALWAYS };

@@ -85,5 +85,10 @@ struct sw__strategy {
 const struct sw__strategy *sw__heap_strategy(const sw_heap *heap);
 void *sw__heap_state(const sw_heap *heap);
 bool sw__heap_is_tracked(const sw_heap *heap);
+/* The layer of a checked heap, else NULL. */
+struct sw__checked *sw__heap_checked(const sw_heap *heap);
+
+/* True when any heap that keeps account of its blocks has a live one there. */
+bool sw__is_live_somewhere(const void *block);
 
 #endif

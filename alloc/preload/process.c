@@ -7,6 +7,7 @@
  */
 #include "process.h"
 
+#include "checked.h"
 #include "options.h"
 
 #include <errno.h>
@@ -63,12 +64,27 @@ static sw_heap *create_as_asked(void) {
 static void *break_at_start; /* libc's own heap, if it ever has one, begins here */
 
 bool sw__process_knows(const void *block) {
-    return !sw__process.strategy->in_page_map || sw__page_map_get(block);
+    struct sw__checked *checked = sw__heap_checked(sw__process.heap);
+    if (checked && sw__checked_standing(checked, block) != SW__UNKNOWN)
+        return true;
+    if (sw__process.strategy->in_page_map)
+        return sw__page_map_get(block) != NULL;
+    return !checked;
 }
 
 /* What libc's malloc leaves in the word before a block: the size and three flags. */
 #define LIBC_IS_MMAPPED     2
 #define LIBC_NON_MAIN_ARENA 4
+#define LIBC_FLAGS          7
+
+/* Arenas but the main one are made of pieces that say at their start how long they are, in the
+ * third word. */
+static bool is_in_arena(uintptr_t address) {
+    const size_t piece_max = (size_t)64 << 20;
+    const size_t *piece = (const size_t *)(address & ~(piece_max - 1));
+    return sw__os_is_readable(piece + 2) && piece[2] <= piece_max &&
+           address - (uintptr_t)piece < piece[2];
+}
 
 bool sw__process_is_libcs(const void *block) {
     uintptr_t address = (uintptr_t)block;
@@ -76,8 +92,12 @@ bool sw__process_is_libcs(const void *block) {
         return false;
     if (address >= (uintptr_t)break_at_start && address < (uintptr_t)sbrk(0))
         return true;
-    size_t flags = ((const size_t *)block)[-1];
-    return (address % SW__PAGE == 16 && (flags & LIBC_IS_MMAPPED)) || (flags & LIBC_NON_MAIN_ARENA);
+    const size_t *word_before = (const size_t *)block - 1;
+    if (!sw__os_is_readable(word_before))
+        return false;
+    if (address % SW__PAGE == 16 && (*word_before & LIBC_FLAGS) == LIBC_IS_MMAPPED)
+        return (*word_before & ~(size_t)LIBC_FLAGS) % SW__PAGE == 0;
+    return (*word_before & LIBC_NON_MAIN_ARENA) && is_in_arena(address);
 }
 
 bool sw__process_is_loaders(const void *block) {

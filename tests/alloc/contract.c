@@ -511,7 +511,7 @@ static struct sw_measures measures_of(sw_heap *heap) {
 
 /* libc's blocks take what it had free before the heap was, of which the growth tells nothing. */
 static bool tells_what_is_free(const struct subject *subject) {
-    return subject->tracked && strcmp(subject->strategy, "system") != 0;
+    return subject->tracked && !subject->checked && strcmp(subject->strategy, "system") != 0;
 }
 
 /* Ten tensors, every other one freed: holes of one size. */
@@ -1338,7 +1338,7 @@ static const struct behaviour behaviours[] = {
     BEHAVIOUR_OF(touched_blocks_keep_the_chain_in_order, is_tracked),
     BEHAVIOUR_OF(resident_is_what_was_touched, is_own),
     BEHAVIOUR_OF(holes_between_blocks_are_external_fragmentation, tells_what_is_free),
-    BEHAVIOUR_OF(a_hole_counts_for_what_it_holds, is_own),
+    BEHAVIOUR_OF(a_hole_counts_for_what_it_holds, is_own_unchecked),
     BEHAVIOUR_OF(untracked_heaps_count_only_what_the_strategy_knows, is_untracked),
     BEHAVIOUR(stats_fit_the_callers_struct),
     BEHAVIOUR_OF(visit_shows_every_live_block_once, is_tracked),
@@ -1347,8 +1347,8 @@ static const struct behaviour behaviours[] = {
     BEHAVIOUR_OF(survivors_are_counted_by_tag_and_live_on, is_tracked),
     BEHAVIOUR_OF(a_resized_survivor_is_still_one, is_tracked),
     BEHAVIOUR(a_block_lives_until_it_is_freed),
-    BEHAVIOUR_OF(equal_steps_need_no_more_memory, is_own),
-    BEHAVIOUR_OF(what_is_freed_makes_room_for_other_sizes, is_own),
+    BEHAVIOUR_OF(equal_steps_need_no_more_memory, is_own_unchecked),
+    BEHAVIOUR_OF(what_is_freed_makes_room_for_other_sizes, is_own_unchecked),
     BEHAVIOUR(trim_keeps_live_blocks),
     BEHAVIOUR_OF(trim_gives_free_memory_back, is_own),
     BEHAVIOUR_OF(heaps_of_all_strategies_live_side_by_side, is_first),

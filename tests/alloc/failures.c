@@ -148,7 +148,7 @@ static bool live(const struct subject *subject, void (*set_failure)(long), long 
     static struct script script;
     char conf[32];
     memset(&script, 0, sizeof script);
-    snprintf(conf, sizeof conf, "tracking:%d", subject->tracked);
+    snprintf(conf, sizeof conf, "tracking:%d,checked:%d", subject->tracked, subject->checked);
     long before = sw__os_requests();
     set_failure(n);
     errno = 0;

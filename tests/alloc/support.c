@@ -27,8 +27,8 @@ size_t number_of(const char *variable, size_t usual) {
 
 sw_heap *make_heap(const struct subject *subject, const char *more) {
     char conf[128];
-    snprintf(conf, sizeof conf, "tracking:%d%s%s", subject->tracked, more ? "," : "",
-             more ? more : "");
+    snprintf(conf, sizeof conf, "tracking:%d,checked:%d%s%s", subject->tracked, subject->checked,
+             more ? "," : "", more ? more : "");
     sw_heap *heap = sw_heap_create(subject->strategy, conf);
     if (!heap)
         fprintf(stderr, "%s, %s: %s\n", subject->strategy, conf, sw_error());
@@ -38,7 +38,7 @@ sw_heap *make_heap(const struct subject *subject, const char *more) {
 
 /* A strategy that asks os.h for memory is told by its asking. */
 static bool makes_os_requests(const char *strategy) {
-    sw_heap *heap = make_heap(&(struct subject){strategy, false, false}, NULL);
+    sw_heap *heap = make_heap(&(struct subject){.strategy = strategy}, NULL);
     long before = sw__os_requests();
     void *block = sw_alloc(heap, 96 * MIB, SW_TAG_OTHER);
     CHECK(block);
@@ -63,14 +63,15 @@ static bool is_to_be_had(const char *strategy) {
 
 size_t list_subjects(struct subject *subjects) {
     size_t count = 0;
+    bool checked = number_of("STEPWELL_CHECKED", 0);
     for (size_t i = 0; sw_strategy_info(i); i++) {
         const char *strategy = sw_strategy_info(i)->name;
         if (!is_to_be_had(strategy))
             continue;
         CHECK(count + 2 <= SUBJECTS_MAX);
         bool asks_os = makes_os_requests(strategy);
-        subjects[count++] = (struct subject){strategy, true, asks_os};
-        subjects[count++] = (struct subject){strategy, false, asks_os};
+        subjects[count++] = (struct subject){strategy, true, checked, asks_os};
+        subjects[count++] = (struct subject){strategy, false, checked, asks_os};
     }
     return count;
 }
@@ -91,6 +92,10 @@ bool is_tracked_or_own(const struct subject *subject) {
     return subject->asks_os || subject->tracked;
 }
 
+bool is_own_unchecked(const struct subject *subject) {
+    return subject->asks_os && !subject->checked;
+}
+
 int run_behaviours(const char *group, const struct behaviour *behaviours, size_t count, int argc,
                    char **argv) {
     static struct subject subjects[SUBJECTS_MAX];
@@ -103,8 +108,9 @@ int run_behaviours(const char *group, const struct behaviour *behaviours, size_t
             if (behaviours[i].wants && !behaviours[i].wants(&subjects[j]))
                 continue;
             CHECK(test_count < TESTS_MAX);
-            snprintf(names[test_count], sizeof names[0], "%s[%s, tracking:%d]", behaviours[i].name,
-                     subjects[j].strategy, subjects[j].tracked);
+            snprintf(names[test_count], sizeof names[0], "%s[%s, tracking:%d%s]",
+                     behaviours[i].name, subjects[j].strategy, subjects[j].tracked,
+                     subjects[j].checked ? ", checked:1" : "");
             tests[test_count] = (struct CMUnitTest){.name = names[test_count],
                                                     .test_func = behaviours[i].run,
                                                     .initial_state = &subjects[j]};

@@ -2,7 +2,8 @@
  * support.h - what the allocator's tests share.
  *
  * Glossary
- *   subject   a strategy together with tracking on or off; every test runs over every subject
+ *   subject   a strategy together with tracking on or off; every test runs over every subject. With
+ *             STEPWELL_CHECKED=1 in the environment all of them are checked heaps
  *   pattern   bytes that follow from a seed, so that a block's contents can be checked later
  *
  * Nothing here calls malloc: `system` is measured as the growth of the process, and mappings are
@@ -64,6 +65,7 @@ _Noreturn void check_failed(const char *condition, const char *file, int line);
 struct subject {
     const char *strategy;
     bool tracked;
+    bool checked;
     bool asks_os; /* makes its requests through os.h: the library's own strategies */
 };
 
@@ -96,6 +98,8 @@ bool is_tracked(const struct subject *subject);
 bool is_untracked(const struct subject *subject);
 bool is_own(const struct subject *subject);
 bool is_tracked_or_own(const struct subject *subject);
+/* Whose memory is the strategy's affair alone: a checked heap keeps what was freed for a while. */
+bool is_own_unchecked(const struct subject *subject);
 
 struct sw_stats stats_of(sw_heap *heap);
 
