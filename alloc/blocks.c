@@ -44,6 +44,12 @@ static struct sw__extent *alloc_large(struct sw__blocks *blocks, size_t size, si
     return sw__extents_alloc(&blocks->extents, blocks->round_large(size), alignment);
 }
 
+static struct sw__extent *alloc_large_sparse(struct sw__blocks *blocks, size_t size) {
+    if (size > PTRDIFF_MAX / 2)
+        return NULL;
+    return sw__extents_alloc_sparse(&blocks->extents, blocks->round_large(size), SW_MIN_ALIGNMENT);
+}
+
 void *sw__blocks_alloc(void *state, size_t size, size_t alignment, enum sw_tag tag) {
     struct sw__blocks *blocks = state;
     (void)tag;
@@ -61,7 +67,7 @@ void *sw__blocks_alloc_zeroed(void *state, size_t size, enum sw_tag tag) {
         void *block = sw__blocks_alloc(state, size, SW_MIN_ALIGNMENT, tag);
         return block ? memset(block, 0, size) : NULL;
     }
-    struct sw__extent *extent = alloc_large(state, size, SW_MIN_ALIGNMENT);
+    struct sw__extent *extent = alloc_large_sparse(state, size);
     if (!extent)
         return NULL;
     return extent->zero ? sw__extent_start(extent) : memset(sw__extent_start(extent), 0, size);

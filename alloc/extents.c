@@ -7,6 +7,7 @@
 #include "extents.h"
 
 #include "page_map.h"
+#include "pages.h"
 
 #include <assert.h>
 #include <string.h>
@@ -18,17 +19,22 @@
 #define FRONTIER_STEP ((size_t)1 << 20)
 /* How many best fits are tried for a large alignment before one of size + alignment is sought. */
 #define ALIGNED_TRIES 16
+/* How many more fits are looked at for one that is warm. */
+#define WARM_TRIES 32
+/* How many free extents are asked for their pages, the largest first, before a new extent does
+ * without. */
+#define MOST_DONORS 64
 
 struct sw__region {
     char *start;
     size_t size;
     size_t committed;
     struct sw__extents *extents; /* whose it is */
+    struct sw__side *side;
     struct sw__region *next;
     struct sw__extent *last;     /* ends at the frontier; NULL while nothing is committed */
     struct sw__extent **by_page; /* the live extent that begins on the page */
-    uint64_t *touched;           /* a bit per page */
-    uint64_t *huge;              /* a bit per huge page: advised */
+    struct sw__pages pages;
 };
 
 static size_t align_up(size_t value, size_t alignment) {
@@ -75,13 +81,14 @@ static void keep_spare(struct sw__extents *extents, struct sw__extent *extent) {
     extents->spare_extents = extent;
 }
 
-static struct sw__treap_node **tree_of(struct sw__extents *extents, enum sw__extent_state state) {
-    return state == SW__EXTENT_DIRTY ? &extents->dirty : &extents->clean;
+static struct sw__treap_node **tree_of(const struct sw__extent *extent) {
+    struct sw__side *side = extent->region->side;
+    return extent->state == SW__EXTENT_DIRTY ? &side->dirty : &side->clean;
 }
 
-static void uproot(struct sw__extents *extents, struct sw__extent *extent) {
+static void uproot(struct sw__extent *extent) {
     assert(extent);
-    sw__treap_remove(tree_of(extents, extent->state), &extent->node);
+    sw__treap_remove(tree_of(extent), &extent->node);
 }
 
 /* Cuts an extent that is in no tree in two; the front keeps the extent, the tail is returned. */
@@ -118,232 +125,130 @@ static bool is_free(const struct sw__extent *extent) {
     return extent && extent->state != SW__EXTENT_LIVE;
 }
 
-/* ---- Touched pages --------------------------------------------------------------------------- */
+/* ---- Pages: touched, advised, moved -----------------------------------------------------------
+ */
 
-static size_t page_index(const struct sw__region *region, const char *address) {
-    return (size_t)(address - region->start) >> SW__PAGE_SHIFT;
-}
-
-/* The bits of a word that belong to pages [first, last). */
-static uint64_t bits_in_word(size_t word, size_t first, size_t last) {
-    uint64_t bits = ~UINT64_C(0);
-    if (first > word * 64)
-        bits &= ~UINT64_C(0) << (first - word * 64);
-    if (last < (word + 1) * 64)
-        bits &= ~UINT64_C(0) >> ((word + 1) * 64 - last);
-    return bits;
-}
-
-/* Bytes of touched pages in the range. */
-static size_t touched_bytes(const struct sw__region *region, const char *start, size_t size) {
-    size_t first = page_index(region, start), last = first + (size >> SW__PAGE_SHIFT);
-    size_t pages = 0;
-    for (size_t word = first / 64; word * 64 < last; word++)
-        pages +=
-            (size_t)__builtin_popcountll(region->touched[word] & bits_in_word(word, first, last));
-    return pages << SW__PAGE_SHIFT;
+static size_t touched_bytes(const struct sw__extent *extent) {
+    return sw__pages_touched(&extent->region->pages, sw__extent_start(extent),
+                             sw__extent_size(extent));
 }
 
 /* Marks the range as touched, or as not; held follows. */
 static void mark_touched(struct sw__extents *extents, struct sw__region *region, const char *start,
                          size_t size, bool touched) {
-    size_t before = touched_bytes(region, start, size);
-    size_t first = page_index(region, start), last = first + (size >> SW__PAGE_SHIFT);
-    for (size_t word = first / 64; word * 64 < last; word++) {
-        uint64_t bits = bits_in_word(word, first, last);
-        region->touched[word] =
-            touched ? region->touched[word] | bits : region->touched[word] & ~bits;
-    }
+    size_t before = sw__pages_mark(&region->pages, start, size, touched);
     extents->held += (touched ? size : 0) - before;
 }
 
-static void plant(struct sw__extents *extents, struct sw__extent *extent) {
-    bool dirty = touched_bytes(extent->region, sw__extent_start(extent), sw__extent_size(extent));
-    extent->state = dirty ? SW__EXTENT_DIRTY : SW__EXTENT_CLEAN;
-    sw__treap_insert(tree_of(extents, extent->state), &extent->node);
+static void plant(struct sw__extent *extent) {
+    extent->state = touched_bytes(extent) ? SW__EXTENT_DIRTY : SW__EXTENT_CLEAN;
+    sw__treap_insert(tree_of(extent), &extent->node);
 }
 
 /* Makes an extent that is in no tree free, joined with its free neighbours. */
 static void release(struct sw__extents *extents, struct sw__extent *extent) {
     if (is_free(extent->after)) {
-        uproot(extents, extent->after);
+        uproot(extent->after);
         join(extents, extent);
     }
     if (is_free(extent->before)) {
         extent = extent->before;
-        uproot(extents, extent);
+        uproot(extent);
         join(extents, extent);
     }
-    plant(extents, extent);
-}
-
-/* ---- Huge pages ------------------------------------------------------------------------------ */
-
-static bool test_and_set(uint64_t *bits, size_t index, bool value) {
-    uint64_t mask = UINT64_C(1) << (index & 63);
-    bool was = bits[index >> 6] & mask;
-    if (was != value)
-        bits[index >> 6] ^= mask;
-    return was;
-}
-
-/* Advises the huge pages that lie whole in [start, end) and were not yet told so, run by run. */
-static void advise(struct sw__region *region, char *start, char *end, bool wanted) {
-    size_t first = align_up((size_t)(start - region->start), SW__HUGE_PAGE) >> SW__HUGE_PAGE_SHIFT;
-    size_t last = (size_t)(end - region->start) >> SW__HUGE_PAGE_SHIFT;
-    for (size_t i = first, run = first; i < last; run = ++i) {
-        while (i < last && test_and_set(region->huge, i, wanted) != wanted)
-            i++;
-        if (i > run)
-            sw__os_advise_huge(region->start + (run << SW__HUGE_PAGE_SHIFT),
-                               (i - run) << SW__HUGE_PAGE_SHIFT, wanted);
-    }
-}
-
-static void advise_live(struct sw__extents *extents, struct sw__extent *extent) {
-    if (extents->huge_pages == SW__HUGE_AUTO && sw__extent_size(extent) >= SW__HUGE_PAGE)
-        advise(extent->region, sw__extent_start(extent), end_of(extent), true);
-}
-
-/* ---- Moving pages ---------------------------------------------------------------------------- */
-
-/* Smaller pieces are not worth a mapping, and so many mappings are enough (vm.max_map_count is
- * 65,530 where nobody changed it). */
-#define LEAST_MOVE ((size_t)256 << 10)
-#define MOST_MOVES 16384
-
-/* A run of pages of a region. */
-struct run {
-    size_t first, last; /* [first, last) by index */
-};
-
-static bool is_touched(const struct sw__region *region, size_t page) {
-    return region->touched[page / 64] >> (page % 64) & 1;
-}
-
-static size_t untouched_bytes(const struct sw__extent *extent) {
-    return sw__extent_size(extent) -
-           touched_bytes(extent->region, sw__extent_start(extent), sw__extent_size(extent));
-}
-
-/* Would the heap hold too much with so many bytes more? */
-static bool over_budget(const struct sw__extents *extents, size_t more) {
-    size_t budget = atomic_load_explicit(&extents->budget, memory_order_relaxed);
-    return more && extents->held + more > budget;
-}
-
-/* The next run of touched, or of untouched, pages in [from, end). Empty when there is none. */
-static struct run next_run(const struct sw__region *region, size_t from, size_t end, bool touched) {
-    while (from < end && is_touched(region, from) != touched)
-        from++;
-    struct run run = {from, from};
-    while (run.last < end && is_touched(region, run.last) == touched)
-        run.last++;
-    return run;
-}
-
-static char *page_address(const struct sw__region *region, size_t page) {
-    return region->start + (page << SW__PAGE_SHIFT);
+    plant(extent);
 }
 
 static size_t smaller(size_t a, size_t b) {
     return a < b ? a : b;
 }
 
-/* Both runs cut so that whole huge pages go to whole huge pages, where both have one. */
-static void align_to_huge(struct run *from, struct run *to) {
-    size_t huge = SW__HUGE_PAGE >> SW__PAGE_SHIFT; /* regions are aligned to it */
-    struct run donor = {align_up(from->first, huge), from->last};
-    struct run taker = {align_up(to->first, huge), to->last};
-    if (donor.first + huge <= donor.last && taker.first + huge <= taker.last) {
-        size_t pages = smaller(donor.last - donor.first, taker.last - taker.first) & ~(huge - 1);
-        *from = (struct run){donor.first, donor.first + pages};
-        *to = (struct run){taker.first, taker.first + pages};
+/* How much more than the budget the heap would hold with so many bytes more. */
+static size_t over_budget(const struct sw__extents *extents, size_t more) {
+    size_t budget = atomic_load_explicit(&extents->budget, memory_order_relaxed);
+    size_t held = atomic_load_explicit(&extents->held, memory_order_relaxed);
+    return held + more > budget ? smaller(held + more - budget, more) : 0;
+}
+
+/* A huge page that one live extent covers whole is wanted huge. One that it shares is not, where it
+ * would come as a whole for the first page touched. */
+static void advise_live(struct sw__extents *extents, struct sw__extent *extent, bool dense) {
+    if (extents->huge_pages != SW__HUGE_AUTO)
+        return;
+    struct sw__pages *pages = &extent->region->pages;
+    char *start = sw__extent_start(extent), *end = end_of(extent);
+    sw__pages_decline_shared(pages, start, end);
+    if (dense && sw__extent_size(extent) >= SW__HUGE_PAGE)
+        sw__pages_want_huge(pages, start, end);
+}
+
+/* Where pages are wanted: the untouched grains of a live extent, from its end downwards. */
+struct hole {
+    struct sw__region *region;
+    char *start, *end;
+    enum sw__grain grain;
+};
+
+/* Moves full grains of a free extent into the hole until `wanted` bytes came or either has no more.
+ * From the ends of both, downwards: the end of a free extent is used last, and neighbours that move
+ * together stay one mapping. Returns the bytes moved. */
+static size_t move_from(struct sw__extent *donor, struct hole *hole, size_t wanted) {
+    size_t size = sw__grain_size(hole->grain), moved = 0;
+    struct sw__pages *from = &donor->region->pages, *to = &hole->region->pages;
+    char *full = end_of(donor);
+    while (moved < wanted) {
+        char *empty = sw__pages_last_empty(to, hole->start, hole->end, hole->grain);
+        if (!empty ||
+            !(full = sw__pages_last_full(from, sw__extent_start(donor), full, hole->grain)))
+            break;
+        hole->end = empty;
+        if (sw__pages_move(from, full, to, empty, hole->grain))
+            moved += size;
     }
+    return moved;
 }
 
-/* Moves what it can of one run to another, less and less of it while the kernel refuses: a range
- * may be of several pieces for it. Returns the bytes moved. */
-static size_t move_run(struct sw__extents *extents, struct sw__region *donor, struct run from,
-                       struct sw__region *taker, struct run to) {
-    align_to_huge(&from, &to);
-    size_t size = smaller(from.last - from.first, to.last - to.first) << SW__PAGE_SHIFT;
-    char *source = page_address(donor, from.first), *target = page_address(taker, to.first);
-    while (size >= LEAST_MOVE && !sw__os_move(source, target, size))
-        size = align_up(size / 2, SW__PAGE);
-    if (size < LEAST_MOVE)
-        return 0;
-    extents->moves++;
-    mark_touched(extents, donor, source, size, false);
-    mark_touched(extents, taker, target, size, true);
-    return size;
-}
-
-/* Moves pages of one free extent into one run. Returns the bytes moved. */
-static size_t move_from(struct sw__extents *extents, struct sw__extent *donor,
-                        struct sw__region *taker, struct run to) {
-    struct sw__region *region = donor->region;
-    size_t first = page_index(region, sw__extent_start(donor));
-    size_t end = first + (sw__extent_size(donor) >> SW__PAGE_SHIFT);
-    for (struct run from = next_run(region, first, end, true); from.first < end;
-         from = next_run(region, from.last, end, true)) {
-        if ((from.last - from.first) << SW__PAGE_SHIFT < LEAST_MOVE)
-            continue;
-        size_t moved = move_run(extents, region, from, taker, to);
-        if (moved)
-            return moved;
-    }
-    return 0;
-}
-
-/* Fills untouched pages of a new live extent with those of free ones, the largest first, as far as
- * the budget is short. True if any page came in. The donors that had none to give wait aside. */
-static bool move_pages_in(struct sw__extents *extents, struct sw__extent *extent) {
-    struct sw__region *region = extent->region;
-    size_t page = page_index(region, sw__extent_start(extent));
-    size_t end = page + (sw__extent_size(extent) >> SW__PAGE_SHIFT);
-    struct sw__treap_node *aside = NULL;
-    bool any = false;
-    while (page < end && extents->dirty && extents->moves < MOST_MOVES &&
-           over_budget(extents, untouched_bytes(extent))) {
-        struct run to = next_run(region, page, end, false);
-        if ((to.last - to.first) << SW__PAGE_SHIFT < LEAST_MOVE) {
-            page = to.last + (to.last < end);
-            continue;
-        }
-        struct sw__extent *donor = extent_of(sw__treap_largest(extents->dirty));
-        uproot(extents, donor);
-        if (move_from(extents, donor, region, to)) {
-            any = true;
-            plant(extents, donor);
-        } else {
-            sw__treap_insert(&aside, &donor->node);
+/* Fills untouched grains with those of one side's free extents, the largest first. Returns the
+ * bytes moved. */
+static size_t move_from_side(struct sw__side *side, struct hole *hole, size_t wanted) {
+    size_t size = SIZE_MAX, moved = 0;
+    uintptr_t address = 0;
+    for (int tries = 0; moved < wanted && tries < MOST_DONORS; tries++) {
+        struct sw__treap_node *node = sw__treap_below(side->dirty, size, address);
+        if (!node || node->size < sw__grain_size(hole->grain))
+            break;
+        struct sw__extent *donor = extent_of(node);
+        size = node->size;
+        address = node->address;
+        size_t came = move_from(donor, hole, wanted - moved);
+        moved += came;
+        if (came && touched_bytes(donor) == 0) {
+            uproot(donor);
+            plant(donor);
         }
     }
-    while (aside) {
-        struct sw__extent *donor = extent_of(aside);
-        sw__treap_remove(&aside, aside);
-        plant(extents, donor);
-    }
-    return any;
+    return moved;
+}
+
+/* Fills untouched pages of a live extent with those of free ones, as far as the budget is short.
+ * Huge pages first: the same work moves more, and what moves as a huge page stays one. True if any
+ * page came. */
+static bool fill_from_holes(struct sw__extents *extents, struct sw__extent *extent) {
+    size_t wanted = over_budget(extents, sw__extent_size(extent) - touched_bytes(extent));
+    size_t moved = 0;
+    for (int grain = SW__GRAIN_HUGE; grain >= SW__GRAIN_UNIT; grain--)
+        for (int side = SW__SIDES - 1; side >= 0 && moved < wanted; side--) {
+            struct hole hole = {extent->region, sw__extent_start(extent), end_of(extent),
+                                (enum sw__grain)grain};
+            moved += move_from_side(&extents->sides[side], &hole, wanted - moved);
+        }
+    return moved > 0;
 }
 
 /* ---- Growth ---------------------------------------------------------------------------------- */
 
 static bool within_limit(const struct sw__extents *extents, size_t more) {
     return !extents->limit || more <= extents->limit - extents->reserved.current;
-}
-
-static size_t free_at_frontier(const struct sw__region *region) {
-    return is_free(region->last) ? sw__extent_size(region->last) : 0;
-}
-
-static size_t touched_words(size_t size) {
-    return (size >> SW__PAGE_SHIFT) / 64 + 1;
-}
-
-static size_t huge_words(size_t size) {
-    return (size >> SW__HUGE_PAGE_SHIFT) / 64 + 1;
 }
 
 /* A region descriptor with its tables for a region of that size. */
@@ -356,15 +261,12 @@ static struct sw__region *make_region(struct sw__extents *extents, size_t size) 
         }
     }
     size_t by_page = (size >> SW__PAGE_SHIFT) * sizeof(struct sw__extent *);
-    size_t touched = touched_words(size) * sizeof(uint64_t);
-    size_t huge = huge_words(size) * sizeof(uint64_t);
     struct sw__region *region =
-        sw__meta_alloc(extents->meta, sizeof *region + by_page + touched + huge);
+        sw__meta_alloc(extents->meta, sizeof *region + by_page + sw__pages_tables_size(size));
     if (!region)
         return NULL;
     region->by_page = (struct sw__extent **)(region + 1);
-    region->touched = (uint64_t *)((char *)region->by_page + by_page);
-    region->huge = region->touched + touched_words(size);
+    sw__pages_init(&region->pages, (char *)region->by_page + by_page, size);
     region->size = size;
     region->extents = extents;
     return region;
@@ -376,7 +278,8 @@ static void keep_spare_region(struct sw__extents *extents, struct sw__region *re
     extents->spare_regions = region;
 }
 
-static struct sw__region *reserve_region(struct sw__extents *extents, size_t size) {
+static struct sw__region *reserve_region(struct sw__extents *extents, struct sw__side *side,
+                                         size_t size) {
     struct sw__region *region = make_region(extents, size);
     if (!region)
         return NULL;
@@ -391,31 +294,34 @@ static struct sw__region *reserve_region(struct sw__extents *extents, size_t siz
     }
     region->committed = 0;
     region->last = NULL;
-    memset(region->huge, 0, huge_words(size) * sizeof *region->huge);
-    region->next = extents->regions;
-    extents->regions = region;
+    sw__pages_reset(&region->pages, region->start, size);
+    /* Never by the kernel's own idea, even where it is to give huge pages always. */
+    sw__os_advise_huge(region->start, size, extents->huge_pages == SW__HUGE_ALWAYS);
+    region->side = side;
+    region->next = side->regions;
+    side->regions = region;
     return region;
 }
 
 /* A region with room for size: twice as large as the one before, or just large enough where address
  * space is short. */
-static struct sw__region *add_region(struct sw__extents *extents, size_t size) {
+static struct sw__region *add_region(struct sw__extents *extents, struct sw__side *side,
+                                     size_t size) {
     size_t least = align_up(size, SW__HUGE_PAGE);
     if (!within_limit(extents, align_up(size, SW__SLICE)))
         return NULL;
-    size_t wanted = extents->regions ? 2 * extents->regions->size : FIRST_REGION;
+    size_t wanted = side->regions ? 2 * side->regions->size : FIRST_REGION;
     if (wanted > LAST_REGION)
         wanted = LAST_REGION;
-    struct sw__region *region = reserve_region(extents, wanted > least ? wanted : least);
-    return region || wanted <= least ? region : reserve_region(extents, least);
+    struct sw__region *region = reserve_region(extents, side, wanted > least ? wanted : least);
+    return region || wanted <= least ? region : reserve_region(extents, side, least);
 }
 
-/* Moves a region's frontier up, so that its last extent is free and of at least that size. */
-static bool move_frontier(struct sw__extents *extents, struct sw__region *region, size_t size) {
-    size_t room = region->size - region->committed;
-    size_t least = align_up(size - free_at_frontier(region), SW__SLICE);
-    size_t step = least < FRONTIER_STEP ? FRONTIER_STEP : least;
-    if (step > room || !within_limit(extents, step))
+/* Moves a region's frontier up by so many bytes at least, free ones from then on. */
+static bool move_frontier(struct sw__extents *extents, struct sw__region *region, size_t bytes) {
+    size_t least = align_up(bytes, SW__SLICE);
+    size_t step = align_up(bytes, FRONTIER_STEP);
+    if (step > region->size - region->committed || !within_limit(extents, step))
         step = least;
     char *frontier = region->start + region->committed;
     if (!within_limit(extents, step) || !ensure_spares(extents, 1) ||
@@ -424,8 +330,7 @@ static bool move_frontier(struct sw__extents *extents, struct sw__region *region
     sw__page_map_set(frontier, step, region);
     region->committed += step;
     sw__level_add(&extents->reserved, step);
-    if (extents->huge_pages != SW__HUGE_AUTO)
-        sw__os_advise_huge(frontier, step, extents->huge_pages == SW__HUGE_ALWAYS);
+    sw__pages_note_seam(&region->pages, frontier);
 
     struct sw__extent *extent = take_spare(extents);
     extent->node.address = (uintptr_t)frontier;
@@ -439,16 +344,26 @@ static bool move_frontier(struct sw__extents *extents, struct sw__region *region
     return true;
 }
 
-/* A free extent of at least that size at a frontier. */
-static struct sw__extent *grow(struct sw__extents *extents, size_t size) {
-    struct sw__region *region = extents->regions;
-    while (region &&
-           align_up(size - (free_at_frontier(region) < size ? free_at_frontier(region) : size),
-                    SW__SLICE) > region->size - region->committed)
+/* How far the frontier has to move for a free extent of that size and alignment to end there. */
+static size_t missing_at_frontier(const struct sw__region *region, size_t size, size_t alignment) {
+    size_t free_bytes = is_free(region->last) ? sw__extent_size(region->last) : 0;
+    uintptr_t start = (uintptr_t)region->start + region->committed - free_bytes;
+    return (-start & (alignment - 1)) + size - free_bytes;
+}
+
+/* A free extent with room for that size and alignment at a frontier. */
+static struct sw__extent *grow(struct sw__extents *extents, struct sw__side *side, size_t size,
+                               size_t alignment) {
+    struct sw__region *region = side->regions;
+    while (region && align_up(missing_at_frontier(region, size, alignment), SW__SLICE) >
+                         region->size - region->committed)
         region = region->next;
     if (!region)
-        region = add_region(extents, size);
-    return region && move_frontier(extents, region, size) ? region->last : NULL;
+        region = add_region(extents, side,
+                            alignment > SW__HUGE_PAGE ? size + alignment - SW__PAGE : size);
+    if (!region || !move_frontier(extents, region, missing_at_frontier(region, size, alignment)))
+        return NULL;
+    return region->last;
 }
 
 /* ---- Placement ------------------------------------------------------------------------------- */
@@ -475,34 +390,73 @@ static struct sw__extent *best_fit(struct sw__treap_node *tree, size_t size, siz
     return node ? extent_of(node) : NULL;
 }
 
-static struct sw__extent *find_fit(struct sw__extents *extents, size_t size, size_t alignment) {
-    struct sw__extent *extent = best_fit(extents->dirty, size, alignment);
+/* Bytes that are not there where the extent would be placed. */
+static size_t missing_bytes(const struct sw__extent *extent, size_t size, size_t alignment) {
+    const char *start = sw__extent_start(extent) + gap_before(extent, alignment);
+    return size - sw__pages_touched(&extent->region->pages, start, size);
+}
+
+/* Of the smallest fits the first that is all there, or the one of which the most is. For when the
+ * budget is used up: a place that is warm costs no page, however large the hole round it. So work
+ * that repeats itself comes to places it has been before, and nothing has to move. */
+static struct sw__extent *warmest_fit(struct sw__extent *extent, size_t size, size_t alignment) {
+    struct sw__extent *warmest = extent;
+    size_t missing = missing_bytes(extent, size, alignment);
+    struct sw__treap_node *node = &extent->node;
+    for (int tries = 0; missing && tries < WARM_TRIES; tries++) {
+        node = sw__treap_at_least(extent->region->side->dirty, node->size, node->address + 1);
+        if (!node)
+            break;
+        if (gap_before(extent_of(node), alignment) + size > node->size)
+            continue;
+        size_t here = missing_bytes(extent_of(node), size, alignment);
+        if (here < missing) {
+            missing = here;
+            warmest = extent_of(node);
+        }
+    }
+    return warmest;
+}
+
+static struct sw__extent *find_fit(struct sw__extents *extents, struct sw__side *side, size_t size,
+                                   size_t alignment) {
+    struct sw__extent *extent = best_fit(side->dirty, size, alignment);
+    if (extent && over_budget(extents, missing_bytes(extent, size, alignment)))
+        extent = warmest_fit(extent, size, alignment);
     if (!extent)
-        extent = best_fit(extents->clean, size, alignment);
-    if (!extent)
-        extent = grow(extents, alignment > SW__PAGE ? size + alignment - SW__PAGE : size);
-    return extent;
+        extent = best_fit(side->clean, size, alignment);
+    return extent ? extent : grow(extents, side, size, alignment);
+}
+
+/* As the rules of placement have it; where that cannot be, anywhere. */
+static struct sw__extent *find_place(struct sw__extents *extents, size_t size, size_t *alignment) {
+    int side = size > SW__SMALL_EXTENT ? SW__SIDE_LARGE : SW__SIDE_SMALL;
+    size_t asked = *alignment;
+    if (size >= SW__HUGE_PAGE && (size & (SW__HUGE_PAGE - 1)) == 0 && asked < SW__HUGE_PAGE)
+        *alignment = SW__HUGE_PAGE;
+    struct sw__extent *extent = find_fit(extents, &extents->sides[side], size, *alignment);
+    if (extent)
+        return extent;
+    *alignment = asked;
+    extent = find_fit(extents, &extents->sides[side], size, asked);
+    return extent ? extent : find_fit(extents, &extents->sides[!side], size, asked);
 }
 
 /* Cuts the wanted part out of a free extent and makes it live. Needs two spares. */
 static struct sw__extent *carve(struct sw__extents *extents, struct sw__extent *extent, size_t size,
                                 size_t alignment) {
     size_t gap = gap_before(extent, alignment);
-    uproot(extents, extent);
+    uproot(extent);
     if (gap) {
         struct sw__extent *rest = cut(extents, extent, gap);
-        plant(extents, extent);
+        plant(extent);
         extent = rest;
     }
     if (extent->node.size > size)
-        plant(extents, cut(extents, extent, size));
+        plant(cut(extents, extent, size));
     char *start = sw__extent_start(extent);
     extent->state = SW__EXTENT_LIVE;
-    extent->zero = touched_bytes(extent->region, start, size) == 0;
     extent->holder = NULL;
-    if (over_budget(extents, untouched_bytes(extent)) && move_pages_in(extents, extent))
-        extent->zero = false;
-    mark_touched(extents, extent->region, start, size, true);
     *page_entry(extent->region, start) = extent;
     extents->live += size;
     return extent;
@@ -520,13 +474,25 @@ void sw__extents_init(struct sw__extents *extents, struct sw__meta *meta,
 }
 
 void sw__extents_destroy(struct sw__extents *extents) {
-    for (struct sw__region *region = extents->regions; region; region = region->next) {
-        sw__page_map_set(region->start, region->committed, NULL);
-        sw__os_release(region->start, region->size);
-    }
+    for (int side = 0; side < SW__SIDES; side++)
+        for (struct sw__region *region = extents->sides[side].regions; region;
+             region = region->next) {
+            sw__page_map_set(region->start, region->committed, NULL);
+            sw__os_release(region->start, region->size);
+        }
 }
 
-struct sw__extent *sw__extents_alloc(struct sw__extents *extents, size_t size, size_t alignment) {
+/* A new or larger live extent: pages come from holes where the budget asks for it, and it may be
+ * written from now on. */
+static void furnish(struct sw__extents *extents, struct sw__extent *extent, bool dense) {
+    bool is_clean = touched_bytes(extent) == 0;
+    extent->zero = !fill_from_holes(extents, extent) && is_clean;
+    advise_live(extents, extent, dense || !extent->zero);
+    mark_touched(extents, extent->region, sw__extent_start(extent), sw__extent_size(extent), true);
+}
+
+static struct sw__extent *alloc(struct sw__extents *extents, size_t size, size_t alignment,
+                                bool dense) {
     size = align_up(size, SW__PAGE);
     if (alignment < SW__PAGE)
         alignment = SW__PAGE;
@@ -534,14 +500,23 @@ struct sw__extent *sw__extents_alloc(struct sw__extents *extents, size_t size, s
         return NULL;
     sw__lock(&extents->lock);
     struct sw__extent *extent = NULL;
-    if (ensure_spares(extents, 2) && (extent = find_fit(extents, size, alignment)) != NULL) {
+    if (ensure_spares(extents, 2) && (extent = find_place(extents, size, &alignment)) != NULL) {
         /* Growing may have used a spare; without two there is still the plain failure. */
         extent = ensure_spares(extents, 2) ? carve(extents, extent, size, alignment) : NULL;
     }
     if (extent)
-        advise_live(extents, extent);
+        furnish(extents, extent, dense);
     sw__unlock(&extents->lock);
     return extent;
+}
+
+struct sw__extent *sw__extents_alloc(struct sw__extents *extents, size_t size, size_t alignment) {
+    return alloc(extents, size, alignment, true);
+}
+
+struct sw__extent *sw__extents_alloc_sparse(struct sw__extents *extents, size_t size,
+                                            size_t alignment) {
+    return alloc(extents, size, alignment, false);
 }
 
 /* The region's entries in the page map again, where a holder had marked the slices as its own. */
@@ -575,14 +550,13 @@ static bool extend(struct sw__extents *extents, struct sw__extent *extent, size_
     if (behind < missing) {
         bool at_frontier = region->last == extent || (behind && region->last == extent->after);
         if (!at_frontier || missing - behind > region->size - region->committed ||
-            !move_frontier(extents, region, missing))
+            !move_frontier(extents, region, missing - behind))
             return false;
     }
     struct sw__extent *tail = extent->after;
-    uproot(extents, tail);
+    uproot(tail);
     if (tail->node.size > missing)
-        plant(extents, cut(extents, tail, missing));
-    mark_touched(extents, region, sw__extent_start(tail), missing, true);
+        plant(cut(extents, tail, missing));
     join(extents, extent);
     extents->live += missing;
     return true;
@@ -599,7 +573,7 @@ bool sw__extents_resize(struct sw__extents *extents, struct sw__extent *extent, 
         else if (done)
             done = extend(extents, extent, size);
         if (done)
-            advise_live(extents, extent);
+            furnish(extents, extent, true);
     }
     sw__unlock(&extents->lock);
     return done;
@@ -626,72 +600,64 @@ void sw__extents_mark(struct sw__extents *extents, struct sw__extent *extent, vo
     sw__unlock(&extents->lock);
 }
 
-/* Purges a part of a free extent; false if the kernel would not. Advice goes too: the next holder
- * of these pages may be small. */
+/* Purges a part of a free extent; false if the kernel would not. */
 static bool purge(struct sw__extents *extents, struct sw__region *region, char *start,
                   size_t size) {
     if (!sw__os_purge(start, size))
         return false;
     mark_touched(extents, region, start, size, false);
-    if (extents->huge_pages == SW__HUGE_AUTO)
-        advise(region, start, start + size, false);
     return true;
 }
 
 /* Every dirty extent moves to the clean tree; one the kernel would not purge stays dirty. */
-static size_t purge_all(struct sw__extents *extents) {
+static size_t purge_side(struct sw__extents *extents, struct sw__side *side) {
     size_t released = 0;
     struct sw__treap_node *refused = NULL;
-    while (extents->dirty) {
-        struct sw__extent *extent = extent_of(extents->dirty);
+    while (side->dirty) {
+        struct sw__extent *extent = extent_of(side->dirty);
         char *start = sw__extent_start(extent);
         size_t size = sw__extent_size(extent);
         size_t resident = sw__os_resident(start, size);
-        uproot(extents, extent);
+        uproot(extent);
         if (purge(extents, extent->region, start, size)) {
-            plant(extents, extent);
+            plant(extent);
             released += resident;
         } else {
             sw__treap_insert(&refused, &extent->node);
         }
     }
-    extents->dirty = refused;
+    side->dirty = refused;
     return released;
 }
 
-/* Where the last `wanted` touched bytes of the extent begin, or its start if it has fewer. */
-static char *start_of_last_touched(const struct sw__extent *extent, size_t wanted) {
-    const struct sw__region *region = extent->region;
-    size_t first = page_index(region, sw__extent_start(extent));
-    size_t page = first + (sw__extent_size(extent) >> SW__PAGE_SHIFT);
-    for (size_t found = 0; page > first && found < wanted;) {
-        page--;
-        if (region->touched[page / 64] >> (page % 64) & 1)
-            found += SW__PAGE;
-    }
-    return region->start + (page << SW__PAGE_SHIFT);
-}
-
-void sw__extents_keep_budget(struct sw__extents *extents) {
-    size_t bytes = atomic_load_explicit(&extents->budget, memory_order_relaxed);
-    if (atomic_load_explicit(&extents->held, memory_order_relaxed) <= bytes)
-        return;
-    sw__lock(&extents->lock);
-    while (extents->held > bytes && extents->dirty) {
-        struct sw__extent *extent = extent_of(sw__treap_largest(extents->dirty));
+/* Purges what is above the budget from the ends of the largest free extents of a side. */
+static void purge_above(struct sw__extents *extents, struct sw__side *side, size_t budget) {
+    while (extents->held > budget && side->dirty) {
+        struct sw__extent *extent = extent_of(sw__treap_largest(side->dirty));
         char *end = end_of(extent);
-        char *start = start_of_last_touched(extent, extents->held - bytes);
-        uproot(extents, extent);
+        char *start = sw__pages_last_touched(&extent->region->pages, sw__extent_start(extent), end,
+                                             extents->held - budget);
+        uproot(extent);
         bool purged = purge(extents, extent->region, start, (size_t)(end - start));
-        plant(extents, extent);
+        plant(extent);
         if (!purged)
             break;
     }
+}
+
+void sw__extents_keep_budget(struct sw__extents *extents) {
+    size_t budget = atomic_load_explicit(&extents->budget, memory_order_relaxed);
+    size_t held = atomic_load_explicit(&extents->held, memory_order_relaxed);
+    if (held <= budget || held - budget <= budget / SW__TOLERATED)
+        return;
+    sw__lock(&extents->lock);
+    for (int side = SW__SIDES - 1; side >= 0; side--)
+        purge_above(extents, &extents->sides[side], budget);
     sw__unlock(&extents->lock);
 }
 
-static void release_free_regions(struct sw__extents *extents) {
-    for (struct sw__region **link = &extents->regions; *link;) {
+static void release_free_regions(struct sw__extents *extents, struct sw__side *side) {
+    for (struct sw__region **link = &side->regions; *link;) {
         struct sw__region *region = *link;
         bool all_free = is_free(region->last) && !region->last->before;
         if (!all_free) {
@@ -699,7 +665,7 @@ static void release_free_regions(struct sw__extents *extents) {
             continue;
         }
         *link = region->next;
-        uproot(extents, region->last);
+        uproot(region->last);
         keep_spare(extents, region->last);
         extents->reserved.current -= region->committed;
         mark_touched(extents, region, region->start, region->committed, false);
@@ -710,18 +676,22 @@ static void release_free_regions(struct sw__extents *extents) {
 }
 
 size_t sw__extents_trim(struct sw__extents *extents) {
+    size_t released = 0;
     sw__lock(&extents->lock);
-    size_t released = purge_all(extents);
-    release_free_regions(extents);
-    extents->moves = 0;
+    for (int side = 0; side < SW__SIDES; side++) {
+        released += purge_side(extents, &extents->sides[side]);
+        release_free_regions(extents, &extents->sides[side]);
+    }
     sw__unlock(&extents->lock);
     return released;
 }
 
 void sw__extents_visit(struct sw__extents *extents, sw__range_visitor *visitor, void *context) {
     sw__lock(&extents->lock);
-    for (struct sw__region *region = extents->regions; region; region = region->next)
-        visitor(context, region->start, region->committed);
+    for (int side = 0; side < SW__SIDES; side++)
+        for (struct sw__region *region = extents->sides[side].regions; region;
+             region = region->next)
+            visitor(context, region->start, region->committed);
     sw__unlock(&extents->lock);
 }
 
@@ -733,7 +703,7 @@ static size_t most_present(struct sw__treap_node *node, size_t most) {
     const struct sw__extent *extent = extent_of(node);
     char *start = sw__extent_start(extent);
     size_t size = sw__extent_size(extent);
-    if (touched_bytes(extent->region, start, size) > most) {
+    if (touched_bytes(extent) > most) {
         size_t present = sw__os_resident(start, size);
         most = present > most ? present : most;
     }
@@ -741,8 +711,10 @@ static size_t most_present(struct sw__treap_node *node, size_t most) {
 }
 
 size_t sw__extents_largest_free(struct sw__extents *extents) {
+    size_t most = 0;
     sw__lock(&extents->lock);
-    size_t most = most_present(extents->dirty, 0);
+    for (int side = 0; side < SW__SIDES; side++)
+        most = most_present(extents->sides[side].dirty, most);
     sw__unlock(&extents->lock);
     return most;
 }

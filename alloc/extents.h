@@ -6,16 +6,17 @@
  *   frontier  where a region's committed part ends; it moves up, and only trim takes a region away
  *   extent    a run of pages in a region's committed part, live or free. Two free extents never
  *             touch: what is freed coalesces with its neighbours at once
- *   touched   a page that was part of a live extent and has not been purged since: it may be
- *             physically there. A page that is not touched is not there, and reads as zero
- *   dirty     a free extent with touched pages; a clean one has none
+ *   dirty     a free extent with touched pages (see pages.h); a clean one has none
+ *   held      bytes of touched pages, of live extents and of free ones
  *
  * Invariants: the extents of a region cover [start, frontier) without gap or overlap. reserved is
  * the sum of all committed parts; live is the sum of live extents.
  *
  * Placement: the best fit among dirty extents, then among clean ones, then the frontier; a new
  * region last. Physical pages are reused before new ones are asked for, and the smallest hole that
- * fits is taken, the lowest of equal ones.
+ * fits is taken, the lowest of equal ones. There are two sides with regions of their own, so that a
+ * slab that stays pins no hole among tensors; and what is as large as a huge page begins on one, so
+ * that whole huge pages come, go and move with it. Where address space is short either rule gives.
  *
  * Budget: a strategy may say how many bytes are enough to hold. A live extent that would take more
  * gets its pages from free extents instead of new ones: the kernel moves them there (mremap), which
@@ -23,7 +24,7 @@
  * size cost address space and no memory.
  *
  * Huge pages (auto): a 2 MiB page is asked for only where one live extent covers all of it, so that
- * it never makes a heap larger; what is purged loses the advice again.
+ * it never makes a heap larger; the advice is taken back when a smaller extent comes to share it.
  *
  * Locked inside: any thread may call anything but init and destroy.
  */
@@ -47,20 +48,27 @@ struct sw__extent {
     void *holder; /* the strategy's, while live */
 };
 
+/* Extents up to SW__SMALL_EXTENT and larger ones live in regions of their own. */
+enum { SW__SIDE_SMALL, SW__SIDE_LARGE, SW__SIDES };
+#define SW__SMALL_EXTENT ((size_t)256 << 10)
+
+struct sw__side {
+    struct sw__treap_node *dirty, *clean; /* free extents */
+    struct sw__region *regions;           /* newest first */
+};
+
 struct sw__extents {
     struct sw__lock lock;
     struct sw__meta *meta; /* under the lock as well */
     size_t limit;          /* of reserved; 0: none */
     enum sw__huge_pages huge_pages;
-    struct sw__treap_node *dirty, *clean;
-    struct sw__region *regions; /* newest first */
+    struct sw__side sides[SW__SIDES];
     struct sw__region *spare_regions;
     struct sw__extent *spare_extents;
     struct sw_level reserved;
     _Atomic(size_t) live; /* both may be read without the lock */
     _Atomic(size_t) held;
     _Atomic(size_t) budget; /* of held; SIZE_MAX: none */
-    size_t moves;           /* pieces moved since the last trim: each may be a mapping more */
 };
 
 void sw__extents_init(struct sw__extents *extents, struct sw__meta *meta,
@@ -79,6 +87,10 @@ static inline size_t sw__extent_size(const struct sw__extent *extent) {
 /* A live extent of size bytes rounded up to pages. Alignment is a power of two. NULL when out of
  * memory, with nothing changed. */
 struct sw__extent *sw__extents_alloc(struct sw__extents *extents, size_t size, size_t alignment);
+/* The same for what is handed out as zero memory: many a program touches little of it, so huge
+ * pages are not asked for where none of it is there yet. */
+struct sw__extent *sw__extents_alloc_sparse(struct sw__extents *extents, size_t size,
+                                            size_t alignment);
 void sw__extents_free(struct sw__extents *extents, struct sw__extent *extent);
 /* Makes a live extent larger or smaller where it stands. False when there is no room. */
 bool sw__extents_resize(struct sw__extents *extents, struct sw__extent *extent, size_t size);
@@ -100,8 +112,11 @@ size_t sw__extents_trim(struct sw__extents *extents);
 static inline void sw__extents_set_budget(struct sw__extents *extents, size_t bytes) {
     atomic_store_explicit(&extents->budget, bytes, memory_order_relaxed);
 }
-/* Gives pages of free extents back, of the largest first, until no more than the budget is held or
- * nothing is left to give. Whole regions stay. */
+/* Above the budget pages move instead of coming new. They are given back when more than this share
+ * of it is too much: what is moved costs little, and what is given back may be missed. */
+#define SW__TOLERATED 128
+/* Gives pages of free extents back then, of the largest first, until no more than the budget is
+ * held or nothing is left to give. Whole regions stay. */
 void sw__extents_keep_budget(struct sw__extents *extents);
 
 void sw__extents_visit(struct sw__extents *extents, sw__range_visitor *visitor, void *context);

@@ -86,6 +86,21 @@ static inline struct sw__treap_node *sw__treap_at_least(struct sw__treap_node *r
     return best;
 }
 
+/* The largest node below that size, or of that size and below that address. */
+static inline struct sw__treap_node *sw__treap_below(struct sw__treap_node *root, size_t size,
+                                                     uintptr_t address) {
+    struct sw__treap_node *best = NULL;
+    while (root) {
+        if (root->size < size || (root->size == size && root->address < address)) {
+            best = root;
+            root = root->right;
+        } else {
+            root = root->left;
+        }
+    }
+    return best;
+}
+
 static inline struct sw__treap_node *sw__treap_largest(struct sw__treap_node *root) {
     while (root && root->right)
         root = root->right;

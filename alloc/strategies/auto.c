@@ -11,7 +11,7 @@
  */
 #include "blocks.h"
 
-#define KEPT_PERIODS 4
+#define KEPT_PERIODS 16
 #define PERIOD_TURNS 4
 
 struct auto_heap {
@@ -24,7 +24,7 @@ struct auto_heap {
 
 /* What may stay free beside what is live: rounding and holes of a few. */
 static size_t slack(size_t needed) {
-    return needed / 64 + ((size_t)1 << 20);
+    return (needed / 512) + ((size_t)256 << 10);
 }
 
 static size_t exact(size_t size) {

@@ -1,0 +1,206 @@
+/*
+ * pages.c - the physical side of a region: see pages.h.
+ */
+#include "pages.h"
+
+#include <string.h>
+
+enum { UNITS_IN_HUGE = SW__HUGE_PAGE / SW__UNIT, PAGES_IN_HUGE = SW__HUGE_PAGE / SW__PAGE };
+
+#define ALL (~UINT64_C(0))
+
+_Static_assert(UNITS_IN_HUGE == 8, "a huge page is eight words of touched bits");
+
+static size_t page_index(const struct sw__pages *pages, const char *address) {
+    return (size_t)(address - pages->start) >> SW__PAGE_SHIFT;
+}
+
+static size_t align_up(size_t value, size_t alignment) {
+    return (value + alignment - 1) & ~(alignment - 1);
+}
+
+/* ---- The tables ------------------------------------------------------------------------------ */
+
+static size_t words_for(size_t bits) {
+    return bits / 64 + 1;
+}
+
+size_t sw__pages_tables_size(size_t size) {
+    return sizeof(uint64_t) *
+           (size / SW__UNIT + words_for(size >> SW__HUGE_PAGE_SHIFT) + words_for(size / SW__UNIT));
+}
+
+void sw__pages_init(struct sw__pages *pages, void *tables, size_t size) {
+    pages->touched = tables;
+    pages->huge = pages->touched + size / SW__UNIT;
+    pages->seams = pages->huge + words_for(size >> SW__HUGE_PAGE_SHIFT);
+}
+
+void sw__pages_reset(struct sw__pages *pages, char *start, size_t size) {
+    pages->start = start;
+    memset(pages->huge, 0, words_for(size >> SW__HUGE_PAGE_SHIFT) * sizeof(uint64_t));
+    memset(pages->seams, 0, words_for(size / SW__UNIT) * sizeof(uint64_t));
+}
+
+static bool get(const uint64_t *bits, size_t index) {
+    return bits[index / 64] >> (index % 64) & 1;
+}
+
+/* Returns what it was. */
+static bool set(uint64_t *bits, size_t index, bool value) {
+    uint64_t mask = UINT64_C(1) << (index % 64);
+    bool was = bits[index / 64] & mask;
+    if (was != value)
+        bits[index / 64] ^= mask;
+    return was;
+}
+
+/* ---- Touched --------------------------------------------------------------------------------- */
+
+/* The bits of a word that belong to pages [first, last). */
+static uint64_t bits_in_word(size_t word, size_t first, size_t last) {
+    uint64_t bits = ALL;
+    if (first > word * 64)
+        bits &= ALL << (first - word * 64);
+    if (last < (word + 1) * 64)
+        bits &= ALL >> ((word + 1) * 64 - last);
+    return bits;
+}
+
+size_t sw__pages_touched(const struct sw__pages *pages, const char *start, size_t size) {
+    size_t first = page_index(pages, start), last = first + (size >> SW__PAGE_SHIFT);
+    size_t count = 0;
+    for (size_t word = first / 64; word * 64 < last; word++)
+        count +=
+            (size_t)__builtin_popcountll(pages->touched[word] & bits_in_word(word, first, last));
+    return count << SW__PAGE_SHIFT;
+}
+
+size_t sw__pages_mark(struct sw__pages *pages, const char *start, size_t size, bool touched) {
+    size_t first = page_index(pages, start), last = first + (size >> SW__PAGE_SHIFT);
+    size_t before = 0;
+    for (size_t word = first / 64; word * 64 < last; word++) {
+        uint64_t bits = bits_in_word(word, first, last), old = pages->touched[word];
+        before += (size_t)__builtin_popcountll(old & bits);
+        pages->touched[word] = touched ? old | bits : old & ~bits;
+    }
+    return before << SW__PAGE_SHIFT;
+}
+
+char *sw__pages_last_touched(const struct sw__pages *pages, char *start, char *end, size_t wanted) {
+    size_t first = page_index(pages, start), page = page_index(pages, end);
+    for (size_t found = 0; page > first && found < wanted;) {
+        page--;
+        if (get(pages->touched, page))
+            found += SW__PAGE;
+    }
+    size_t huge_page = page / PAGES_IN_HUGE;
+    if (get(pages->huge, huge_page) && huge_page * PAGES_IN_HUGE >= first)
+        page = huge_page * PAGES_IN_HUGE;
+    return pages->start + (page << SW__PAGE_SHIFT);
+}
+
+/* ---- Huge pages ------------------------------------------------------------------------------ */
+
+/* Advises huge pages [first, last) where they were not yet told so, run by run. */
+static void advise(struct sw__pages *pages, size_t first, size_t last, bool wanted) {
+    for (size_t i = first, run = first; i < last; run = ++i) {
+        while (i < last && set(pages->huge, i, wanted) != wanted)
+            i++;
+        if (i == run)
+            continue;
+        set(pages->seams, run * UNITS_IN_HUGE, true);
+        set(pages->seams, i * UNITS_IN_HUGE, true);
+        sw__os_advise_huge(pages->start + (run << SW__HUGE_PAGE_SHIFT),
+                           (i - run) << SW__HUGE_PAGE_SHIFT, wanted);
+    }
+}
+
+void sw__pages_want_huge(struct sw__pages *pages, const char *start, const char *end) {
+    size_t first = align_up((size_t)(start - pages->start), SW__HUGE_PAGE);
+    advise(pages, first >> SW__HUGE_PAGE_SHIFT, (size_t)(end - pages->start) >> SW__HUGE_PAGE_SHIFT,
+           true);
+}
+
+/* The part [start, end) of one huge page. */
+static void decline_if_missing(struct sw__pages *pages, const char *start, const char *end) {
+    size_t huge_page = (size_t)(start - pages->start) >> SW__HUGE_PAGE_SHIFT;
+    size_t size = (size_t)(end - start);
+    if (get(pages->huge, huge_page) && sw__pages_touched(pages, start, size) < size)
+        advise(pages, huge_page, huge_page + 1, false);
+}
+
+void sw__pages_decline_shared(struct sw__pages *pages, const char *start, const char *end) {
+    const size_t inside = SW__HUGE_PAGE - 1; /* regions are aligned to huge pages */
+    const char *up = start + (-(uintptr_t)start & inside);
+    const char *down = end - ((uintptr_t)end & inside);
+    if (up > start)
+        decline_if_missing(pages, start, up < end ? up : end);
+    if (down < end && down >= up)
+        decline_if_missing(pages, down, end);
+}
+
+/* ---- Moves ----------------------------------------------------------------------------------- */
+
+void sw__pages_note_seam(struct sw__pages *pages, const char *address) {
+    set(pages->seams, page_index(pages, address) / SW__UNIT_PAGES, true);
+}
+
+/* Are so many units all touched, or all untouched? */
+static bool units_are(const struct sw__pages *pages, size_t unit, size_t count, uint64_t word) {
+    while (count && pages->touched[unit + count - 1] == word)
+        count--;
+    return count == 0;
+}
+
+static bool has_seam_inside(const struct sw__pages *pages, size_t unit, size_t count) {
+    while (count > 1 && !get(pages->seams, unit + count - 1))
+        count--;
+    return count > 1;
+}
+
+static char *last_grain(const struct sw__pages *pages, char *start, char *end, size_t count,
+                        uint64_t word) {
+    size_t unit_shift = SW__PAGE_SHIFT + 6;
+    size_t first = align_up((size_t)(start - pages->start), count * SW__UNIT) >> unit_shift;
+    size_t unit = ((size_t)(end - pages->start) >> unit_shift) & ~(count - 1);
+    while (unit >= first + count) {
+        unit -= count;
+        if (units_are(pages, unit, count, word) &&
+            (word == 0 || !has_seam_inside(pages, unit, count)))
+            return pages->start + (unit << unit_shift);
+    }
+    return NULL;
+}
+
+char *sw__pages_last_full(const struct sw__pages *pages, char *start, char *end,
+                          enum sw__grain grain) {
+    return last_grain(pages, start, end, sw__grain_size(grain) / SW__UNIT, ALL);
+}
+
+char *sw__pages_last_empty(const struct sw__pages *pages, char *start, char *end,
+                           enum sw__grain grain) {
+    return last_grain(pages, start, end, sw__grain_size(grain) / SW__UNIT, 0);
+}
+
+/* What comes in is one mapping: seams round it, and none inside. */
+static void renew_seams(struct sw__pages *pages, const char *start, size_t size) {
+    size_t unit = page_index(pages, start) / SW__UNIT_PAGES, count = size / SW__UNIT;
+    for (size_t i = 0; i <= count; i++)
+        set(pages->seams, unit + i, i == 0 || i == count);
+}
+
+bool sw__pages_move(struct sw__pages *from, char *full, struct sw__pages *to, char *empty,
+                    enum sw__grain grain) {
+    size_t size = sw__grain_size(grain);
+    if (!sw__os_move(full, empty, size))
+        return false;
+    sw__pages_mark(from, full, size, false);
+    sw__pages_mark(to, empty, size, true);
+    renew_seams(to, empty, size);
+    /* The advice came along: it belongs to the mapping. */
+    if (grain == SW__GRAIN_HUGE)
+        set(to->huge, page_index(to, empty) / PAGES_IN_HUGE,
+            get(from->huge, page_index(from, full) / PAGES_IN_HUGE));
+    return true;
+}

@@ -1,0 +1,74 @@
+/*
+ * pages.h - the physical side of a region: which of its pages may be there, and how they come, go
+ * and move.
+ *
+ * Glossary
+ *   touched   a page that was part of a live extent and has not been purged or moved away since: it
+ *             may be physically there. A page that is not touched is not there, and reads as zero
+ *   unit      64 pages (256 KiB), a word of the bits: the smallest piece that moves
+ *   seam      a unit where a mapping of the kernel's may begin: what moves must not lie across one
+ *
+ * Moves are of whole units or whole huge pages, to places aligned alike. So however often pages
+ * move, no mapping ever gets smaller than a unit, and a huge page that moves stays huge.
+ *
+ * Nothing here locks, and nothing counts: the extents do both.
+ */
+#ifndef SW_PAGES_H
+#define SW_PAGES_H
+
+#include "os.h"
+
+#include <stdint.h>
+
+#define SW__UNIT_PAGES 64
+#define SW__UNIT       (SW__UNIT_PAGES * SW__PAGE)
+
+struct sw__pages {
+    char *start;       /* aligned to a huge page */
+    uint64_t *touched; /* a bit per page: a word is a unit */
+    uint64_t *huge;    /* a bit per huge page: advised */
+    uint64_t *seams;   /* a bit per unit */
+};
+
+/* Bytes of the tables for a region of that size, a multiple of SW__HUGE_PAGE. */
+size_t sw__pages_tables_size(size_t size);
+/* The tables begin there, all zero. */
+void sw__pages_init(struct sw__pages *pages, void *tables, size_t size);
+/* All as for a region in which nothing happened yet. */
+void sw__pages_reset(struct sw__pages *pages, char *start, size_t size);
+
+/* Bytes of touched pages in the range. */
+size_t sw__pages_touched(const struct sw__pages *pages, const char *start, size_t size);
+/* Marks the range as touched or as not. Returns how many bytes were touched before. */
+size_t sw__pages_mark(struct sw__pages *pages, const char *start, size_t size, bool touched);
+/* Where the last `wanted` touched bytes of the range begin, or its start if it has fewer: of a huge
+ * page that lies whole in the range, its beginning, since a part of one is not given back. */
+char *sw__pages_last_touched(const struct sw__pages *pages, char *start, char *end, size_t wanted);
+
+/* Asks for the huge pages that lie whole in the range. */
+void sw__pages_want_huge(struct sw__pages *pages, const char *start, const char *end);
+/* Declines those at its two edges that it covers in part, where its part is not all touched. */
+void sw__pages_decline_shared(struct sw__pages *pages, const char *start, const char *end);
+
+/* What moves at once: a unit or a huge page. */
+enum sw__grain { SW__GRAIN_UNIT, SW__GRAIN_HUGE };
+
+static inline size_t sw__grain_size(enum sw__grain grain) {
+    return grain == SW__GRAIN_HUGE ? SW__HUGE_PAGE : SW__UNIT;
+}
+
+/* The last grain that lies whole in [start, end) and is all touched and without a seam inside; or
+ * that is all untouched. NULL when there is none. */
+char *sw__pages_last_full(const struct sw__pages *pages, char *start, char *end,
+                          enum sw__grain grain);
+char *sw__pages_last_empty(const struct sw__pages *pages, char *start, char *end,
+                           enum sw__grain grain);
+/* Moves a full grain to the place of an empty one. False when the kernel would not: then all is as
+ * it was, but for the full one, which may read as zero. */
+bool sw__pages_move(struct sw__pages *from, char *full, struct sw__pages *to, char *empty,
+                    enum sw__grain grain);
+
+/* A mapping of its own may begin at the address. */
+void sw__pages_note_seam(struct sw__pages *pages, const char *address);
+
+#endif
