@@ -172,6 +172,15 @@ struct sw_tag_stats {
     size_t survivor_bytes;  /* requested bytes in them */
 };
 
+/* What was requested when a step ended. */
+struct sw_step_end {
+    uint64_t step; /* from 1 */
+    size_t requested;
+};
+
+/* So many step ends are kept: all at first, then every second, every fourth, ... */
+#define SW_STEP_ENDS 64
+
 struct sw_stats {
     /* Exact at every instant with tracking; without it, requested, active, blocks, survivors and
      * tags are 0 and allocated is the strategy's own count (0 where it keeps none). */
@@ -196,6 +205,8 @@ struct sw_stats {
     size_t allocs; /* calls served since creation; 0 without tracking */
     size_t frees;
     struct sw_tag_stats tags[SW_TAG_COUNT];
+    size_t step_end_count; /* how many of step_ends are filled in, oldest first; 0 untracked */
+    struct sw_step_end step_ends[SW_STEP_ENDS];
 };
 
 /* Fills *stats (sizeof(struct sw_stats) as the caller's compiler sees it, so that the struct may
@@ -214,6 +225,8 @@ struct sw_measures {
     size_t releasable;             /* free bytes in whole free pages: resident - active, or 0 */
     size_t pinned;                 /* free bytes on pages a live block holds: active - allocated */
     size_t retention;              /* resident above what is live: resident - requested, or 0 */
+    double drift;                  /* slope of requested at step end over steps (Theil-Sen: the
+                                      median slope of all pairs), bytes a step; NAN before two */
 };
 
 SW_API void sw_measure(const struct sw_stats *stats, struct sw_measures *measures);

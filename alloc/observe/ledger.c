@@ -56,6 +56,10 @@ struct sw__ledger {
     size_t allocs, frees;
     struct sw_level metadata;
     struct tag_counts tags[SW_TAG_COUNT];
+
+    struct sw_step_end step_ends[SW_STEP_ENDS]; /* of steps that are multiples of the stride */
+    size_t step_end_count;
+    uint64_t stride; /* a power of two */
 };
 
 /* ---- The tables ------------------------------------------------------------------------------ */
@@ -341,9 +345,28 @@ static void grow_old(struct sw__ledger *ledger) {
     }
 }
 
+/* Of the step ends kept every second stays. */
+static void double_stride(struct sw__ledger *ledger) {
+    size_t kept = 0;
+    ledger->stride *= 2;
+    for (size_t i = 0; i < ledger->step_end_count; i++)
+        if (ledger->step_ends[i].step % ledger->stride == 0)
+            ledger->step_ends[kept++] = ledger->step_ends[i];
+    ledger->step_end_count = kept;
+}
+
+static void keep_step_end(struct sw__ledger *ledger) {
+    if (ledger->step_end_count == SW_STEP_ENDS)
+        double_stride(ledger);
+    if (ledger->step % ledger->stride == 0)
+        ledger->step_ends[ledger->step_end_count++] =
+            (struct sw_step_end){ledger->step, ledger->requested.current};
+}
+
 void sw__ledger_step_end(struct sw__ledger *ledger) {
     sw__lock(&ledger->lock);
     grow_old(ledger);
+    keep_step_end(ledger);
     ledger->in_step = false;
     sw__unlock(&ledger->lock);
 }
@@ -362,6 +385,8 @@ void sw__ledger_stats(struct sw__ledger *ledger, struct sw_stats *stats) {
     stats->last_step_survivor_bytes = ledger->last_step_survivor_bytes;
     stats->allocs = ledger->allocs;
     stats->frees = ledger->frees;
+    stats->step_end_count = ledger->step_end_count;
+    memcpy(stats->step_ends, ledger->step_ends, sizeof stats->step_ends);
     for (int i = 0; i < SW_TAG_COUNT; i++) {
         const struct tag_counts *tag = &ledger->tags[i];
         stats->survivors += tag->survivors;
@@ -405,6 +430,7 @@ struct sw__ledger *sw__ledger_create(void) {
     if (ledger) {
         ledger->blocks.entry_size = sizeof(struct block_entry);
         ledger->pages.entry_size = sizeof(struct page_entry);
+        ledger->stride = 1;
         sw__level_add(&ledger->metadata, SW__PAGE);
     }
     return ledger;

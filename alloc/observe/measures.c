@@ -16,6 +16,34 @@ static double ratio(size_t a, size_t b) {
     return b ? share(a, b) : __builtin_nan("");
 }
 
+/* Shell sort: qsort() may call malloc, which may be ours. */
+static void sort(double *values, size_t count) {
+    for (size_t gap = count / 2; gap > 0; gap /= 2) {
+        for (size_t i = gap; i < count; i++) {
+            double value = values[i];
+            size_t at = i;
+            for (; at >= gap && values[at - gap] > value; at -= gap)
+                values[at] = values[at - gap];
+            values[at] = value;
+        }
+    }
+}
+
+/* P. K. Sen, "Estimates of the Regression Coefficient Based on Kendall's Tau", 1968: what grows
+ * once and stays, as the first step's optimizer state does, does not tilt it. */
+static double drift_over(const struct sw_step_end *ends, size_t count) {
+    double slopes[SW_STEP_ENDS * (SW_STEP_ENDS - 1) / 2];
+    size_t pairs = 0;
+    for (size_t i = 0; i < count; i++)
+        for (size_t j = i + 1; j < count; j++)
+            slopes[pairs++] = ((double)ends[j].requested - (double)ends[i].requested) /
+                              (double)(ends[j].step - ends[i].step);
+    if (pairs == 0)
+        return __builtin_nan("");
+    sort(slopes, pairs);
+    return (slopes[(pairs - 1) / 2] + slopes[pairs / 2]) / 2;
+}
+
 void sw_measure(const struct sw_stats *stats, struct sw_measures *measures) {
     size_t free_bytes = above(stats->resident.current, stats->allocated.current);
     size_t largest = stats->largest_free < free_bytes ? stats->largest_free : free_bytes;
@@ -31,5 +59,6 @@ void sw_measure(const struct sw_stats *stats, struct sw_measures *measures) {
         .releasable = above(stats->resident.current, stats->active.current),
         .pinned = above(stats->active.current, stats->allocated.current),
         .retention = above(stats->resident.current, stats->requested.current),
+        .drift = drift_over(stats->step_ends, stats->step_end_count),
     };
 }

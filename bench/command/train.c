@@ -146,11 +146,11 @@ static void print_tags(const struct sw_stats *stats, bool colour) {
 
 static void print_measures(const struct sw_stats *stats) {
     struct sw_measures measures;
-    char digits[4][32];
+    char digits[5][32];
     char bytes[4][32];
     sw_measure(stats, &measures);
     printf("overhead %s, internal fragmentation %s, external fragmentation %s, utilisation %s\n"
-           "of %s free: %s releasable, %s pinned; retention %s\n",
+           "of %s free: %s releasable, %s pinned; retention %s; drift %s bytes a step\n",
            format_digits(digits[0], sizeof digits[0], measures.overhead),
            format_digits(digits[1], sizeof digits[1], measures.internal_fragmentation),
            format_digits(digits[2], sizeof digits[2], measures.external_fragmentation),
@@ -158,7 +158,8 @@ static void print_measures(const struct sw_stats *stats) {
            format_bytes(bytes[0], sizeof bytes[0], (double)measures.free_bytes),
            format_bytes(bytes[1], sizeof bytes[1], (double)measures.releasable),
            format_bytes(bytes[2], sizeof bytes[2], (double)measures.pinned),
-           format_bytes(bytes[3], sizeof bytes[3], (double)measures.retention));
+           format_bytes(bytes[3], sizeof bytes[3], (double)measures.retention),
+           format_digits(digits[4], sizeof digits[4], measures.drift));
 }
 
 static void print_result(const struct train_arguments *arguments, const struct nn_result *result,
@@ -224,6 +225,7 @@ static void add_stats(cJSON *json, const struct sw_stats *stats) {
     add_bytes(json, "releasable", measures.releasable);
     add_bytes(json, "pinned", measures.pinned);
     add_bytes(json, "retention", measures.retention);
+    add_number(json, "drift", measures.drift);
     cJSON_AddItemToObject(json, "tags", tags_json(stats));
 }
 

@@ -105,6 +105,9 @@ static void measure_heap(struct watch *watch, const struct sw_stats *stats, doub
     values[MEASURE_external_fragmentation] = measures.external_fragmentation;
     values[MEASURE_utilisation] = measures.utilisation;
     values[MEASURE_utilisation_of_peaks] = measures.utilisation_of_peaks;
+    values[MEASURE_releasable] = (double)measures.releasable;
+    values[MEASURE_pinned] = (double)measures.pinned;
+    values[MEASURE_drift] = measures.drift;
 
     struct sw_stats at_peak = *stats;
     at_peak.requested.current = stats->requested.peak;
@@ -131,6 +134,8 @@ static void forget_untracked(struct watch *watch) {
                                            MEASURE_survivors,
                                            MEASURE_internal_fragmentation,
                                            MEASURE_external_fragmentation,
+                                           MEASURE_releasable,
+                                           MEASURE_pinned,
                                            MEASURE_retention_0ms,
                                            MEASURE_retention_1000ms,
                                            MEASURE_retention_after_trim};

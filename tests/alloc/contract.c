@@ -556,6 +556,23 @@ static void a_hole_counts_for_what_it_holds(void **state) {
     sw_heap_destroy(heap);
 }
 
+static void what_every_step_keeps_is_drift(void **state) {
+    enum { STEPS = 20, KEPT = 1000 };
+    void *kept[STEPS];
+    sw_heap *heap = make_heap(subject_of(state), NULL);
+    for (int i = 0; i < STEPS; i++) {
+        assert_int_equal(sw_step_begin(heap), 0);
+        void *passing = sw_alloc(heap, 50000, SW_TAG_TEMPORARY);
+        kept[i] = sw_alloc(heap, KEPT, SW_TAG_ACTIVATION);
+        sw_free(heap, passing);
+        assert_int_equal(sw_step_end(heap), 0);
+    }
+    assert_true(measures_of(heap).drift == KEPT);
+    for (int i = 0; i < STEPS; i++)
+        sw_free(heap, kept[i]);
+    sw_heap_destroy(heap);
+}
+
 static void untracked_heaps_count_only_what_the_strategy_knows(void **state) {
     sw_heap *heap = make_heap(subject_of(state), NULL);
     size_t before = stats_of(heap).allocated.current, usable = 0;
@@ -1339,6 +1356,7 @@ static const struct behaviour behaviours[] = {
     BEHAVIOUR_OF(resident_is_what_was_touched, is_own),
     BEHAVIOUR_OF(holes_between_blocks_are_external_fragmentation, tells_what_is_free),
     BEHAVIOUR_OF(a_hole_counts_for_what_it_holds, is_own_unchecked),
+    BEHAVIOUR_OF(what_every_step_keeps_is_drift, is_tracked),
     BEHAVIOUR_OF(untracked_heaps_count_only_what_the_strategy_knows, is_untracked),
     BEHAVIOUR(stats_fit_the_callers_struct),
     BEHAVIOUR_OF(visit_shows_every_live_block_once, is_tracked),

@@ -273,6 +273,25 @@ static void a_new_peak_is_worth_a_look(void **state) {
     assert_true(sw__ledger_remove(ledger, (const void *)0x1000, &look) && look);
 }
 
+/* However many steps there were, the ends that are kept are evenly apart, and no more than fit. */
+static void step_ends_are_kept_evenly(void **state) {
+    struct sw__ledger *ledger = *state;
+    for (uint64_t step = 1; step <= 1000; step++) {
+        sw__ledger_step_begin(ledger, step);
+        add(ledger, 0x10000 + step * 64, step, 64, SW_TAG_OTHER);
+        sw__ledger_step_end(ledger);
+        struct sw_stats stats = told_by(ledger);
+        assert_in_range(stats.step_end_count, step < 32 ? step : 32, SW_STEP_ENDS);
+        uint64_t stride = stats.step_ends[0].step;
+        for (size_t i = 0; i < stats.step_end_count; i++) {
+            uint64_t at = stats.step_ends[i].step;
+            assert_int_equal(at, (i + 1) * stride);
+            assert_int_equal(stats.step_ends[i].requested, at * (at + 1) / 2);
+        }
+        assert_true(stats.step_ends[stats.step_end_count - 1].step + stride > step);
+    }
+}
+
 #define LEDGER_TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
 int main(void) {
@@ -287,6 +306,7 @@ int main(void) {
         LEDGER_TEST(out_of_memory_changes_nothing),
         LEDGER_TEST(visit_shows_all_or_stops),
         LEDGER_TEST(a_new_peak_is_worth_a_look),
+        LEDGER_TEST(step_ends_are_kept_evenly),
     };
     return cmocka_run_group_tests_name("ledger", tests, NULL, NULL);
 }

@@ -124,6 +124,43 @@ static void overhead_needs_a_lower_bound(void **state) {
     assert_near(measures.internal_fragmentation, 1);
 }
 
+/* One step in five has a spike, and the first is far below the rest, as before optimizer state is
+ * there: the slope is that of the others. */
+static void drift_is_the_slope_that_most_steps_agree_on(void **state) {
+    (void)state;
+    struct sw_stats stats = {.step_end_count = 21};
+    struct sw_measures measures;
+    for (size_t i = 0; i < stats.step_end_count; i++)
+        stats.step_ends[i] =
+            (struct sw_step_end){10 + 4 * i, 50000 + 100 * 4 * i + (i % 5 == 3 ? 7777 : 0)};
+    stats.step_ends[0].requested = 10;
+    sw_measure(&stats, &measures);
+    assert_near(measures.drift, 100);
+    for (size_t i = 0; i < stats.step_end_count; i++)
+        stats.step_ends[i].requested = 10000 - 3 * stats.step_ends[i].step;
+    sw_measure(&stats, &measures);
+    assert_near(measures.drift, -3);
+}
+
+static void two_step_ends_make_a_drift_and_one_makes_none(void **state) {
+    (void)state;
+    struct sw_stats stats = {.step_end_count = 1, .step_ends = {{1, 500}, {3, 600}}};
+    struct sw_measures measures;
+    sw_measure(&stats, &measures);
+    assert_true(isnan(measures.drift));
+    stats.step_end_count = 2;
+    sw_measure(&stats, &measures);
+    assert_near(measures.drift, 50);
+    stats.step_ends[2] = (struct sw_step_end){5, 1200}; /* slopes 50, 175, 300 */
+    stats.step_ends[3] = (struct sw_step_end){7, 1200}; /* and 0, 116.6.., 150: six of them */
+    stats.step_end_count = 3;
+    sw_measure(&stats, &measures);
+    assert_near(measures.drift, 175);
+    stats.step_end_count = 4;
+    sw_measure(&stats, &measures);
+    assert_near(measures.drift, (350.0 / 3 + 150) / 2);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(formulas_agree_with_numbers_worked_out_by_hand),
@@ -132,6 +169,8 @@ int main(void) {
         cmocka_unit_test(untouched_blocks_make_nothing_negative),
         cmocka_unit_test(an_idle_heap_retains_what_is_resident),
         cmocka_unit_test(overhead_needs_a_lower_bound),
+        cmocka_unit_test(drift_is_the_slope_that_most_steps_agree_on),
+        cmocka_unit_test(two_step_ends_make_a_drift_and_one_makes_none),
     };
     return cmocka_run_group_tests_name("measures", tests, NULL, NULL);
 }
