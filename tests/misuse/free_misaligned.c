@@ -1,0 +1,8 @@
+/* free of a pointer into a small block: FREE_INSIDE */
+#include "misuse.h"
+
+int main(void) {
+    char *block = TAKE(SMALL);
+    GIVE_BACK(hidden(block + 1));
+    return 0;
+}
