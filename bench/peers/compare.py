@@ -9,6 +9,7 @@ import sys
 
 import allocators
 import limits
+import picture
 import rows
 import run
 import suites
@@ -28,7 +29,7 @@ examples:
   script/compare-peers --suite small --rounds 9 --csv bench/results/small.csv
   script/compare-peers --programs larson-2,xmalloc --allocators glibc,mimalloc,stepwell
   script/compare-peers --allocators glibc --strategies sizeclass,pool
-  script/compare-peers --from-csv bench/results/small.csv
+  script/compare-peers --from-csv bench/results/small.csv --picture small.svg
 
 Exit code 0; 1 when a run failed; 2 when an option or a name is wrong, or an allocator that was asked
 for is not on this machine.
@@ -63,6 +64,8 @@ def parse(words):
     parser.add_argument("--timeout", type=float, default=600, metavar="S",
                         help="ends a run after S seconds (default: 600)")
     parser.add_argument("--csv", metavar="FILE", help="write a row for each run")
+    parser.add_argument("--picture", metavar="FILE",
+                        help="draw time against memory as an SVG file")
     parser.add_argument("--from-csv", metavar="FILE", help="run nothing: the table of this file")
     parser.add_argument("--list", action="store_true", help="the programs and the allocators")
     parser.add_argument("--build", default=str(ROOT / "build"), metavar="DIR",
@@ -148,6 +151,14 @@ def show_list(options, suite):
         print(f"  {allocator.name:<{width}}  {allocator.about}{where}")
 
 
+def show(options, suite, done, names, comments):
+    """The table of the rows, and the picture where it is asked for."""
+    print(table.render(suite.programs, limits.apply(done), names), end="")
+    if options.picture:
+        picture.save(options.picture, suite, done, names, comments)
+        say(f"the picture is in {options.picture}")
+
+
 def show_saved(options):
     """The table of a CSV file."""
     comments, saved = rows.load(options.from_csv)
@@ -159,9 +170,7 @@ def show_saved(options):
     for comment in comments:
         print(comment)
     print()
-    print(table.render([p for p in suite.programs if p.name in wanted],
-                       limits.apply([row for row in saved if row["program"] in wanted]), names),
-          end="")
+    show(options, suite, [row for row in saved if row["program"] in wanted], names, comments)
     return 1 if any(row["failed"] for row in saved) else 0
 
 
@@ -195,7 +204,7 @@ def run_suite(options, words):
     finally:
         if options.csv and done:
             rows.save(options.csv, comments, done)
-    print(table.render(programs, limits.apply(done), [a.name for a in candidates]), end="")
+    show(options, suite, done, [allocator.name for allocator in candidates], comments)
     return 1 if len(done) < len(order) or any(row["failed"] for row in done) else 0
 
 

@@ -1,9 +1,9 @@
 """How far above the least possible an allocator stays: the formulas, once.
 
 LB is the largest growth of the bytes a program requests: no allocator can hold less. A program in C
-may know its own and tell it as `lb`; for others a run under the meter (bench/meter/) counts it. What
-grows beside the heap is taken off first: pages of files (code, above all) that are touched for the
-first time, and memory that libraries map for themselves, OpenBLAS its buffer for instance.
+may know its own and tell it as `lb`; for others a run under the meter (bench/meter/) counts it.
+What grows beside the heap is taken off first: pages of files (code, above all) that are touched for
+the first time, and memory that libraries map for themselves, OpenBLAS its buffer for instance.
 
     overhead          (peak resident growth - growth beside the heap) / LB
     retention_1000ms  resident growth a second after work ended - growth beside the heap

@@ -22,7 +22,7 @@ WARM_UP = 3
 
 
 class Meter:
-    """What libstepwell-meter.so counts, where it is preloaded (bench/meter/meter.c); else nothing."""
+    """What libstepwell-meter.so counts where it is preloaded (bench/meter/meter.c); else nothing."""
 
     def __init__(self):
         self.library = ctypes.CDLL(None)
