@@ -1,4 +1,5 @@
-"""What an unmodified PyTorch, NumPy and scikit-learn do in their steps: bench/workloads/."""
+"""What an unmodified PyTorch, NumPy and scikit-learn do in their steps: bench/workloads/. And what
+is left of such a step when only its tensors are: bench/programs/step_loop.c, over sizes."""
 import pathlib
 import sys
 
@@ -31,7 +32,20 @@ def program(workload, threads):
         modules=workload.modules, metered=True)
 
 
+def step_loop(kind, about, largest):
+    """largest is in MiB, of the twelve tensors; the program knows its own LB."""
+    return Program(
+        f"tensors-{kind}-{largest}", f"twelve tensors, the largest of {largest} MiB, {about}",
+        ("{bin}/step_loop", kind, "--largest", str(largest << 10)), quick=("--steps", "3"),
+        long=("--long-idle",),
+        columns=(WALL_STEP if kind == "threads" else CPU_STEP, OVERHEAD, *REST))
+
+
+KINDS = {"fixed": "the same in every step", "ragged": "of other sizes in every step",
+         "threads": "in each of two threads"}
+
 SUITE = Suite("torch", "training and inference with PyTorch, NumPy and scikit-learn", (
     *(program(workload, 1) for workload in WORKLOADS.values()),
     *(program(workload, 2) for workload in WORKLOADS.values() if workload.two_threads),
+    *(step_loop(kind, about, largest) for kind, about in KINDS.items() for largest in (48, 8, 2)),
 ))

@@ -1,0 +1,148 @@
+/*
+ * inside.h - what a program's steps take, measured from inside: in C what
+ * bench/workloads/measure.py is in Python, with the same figures under the same names.
+ *
+ * Nothing here allocates.
+ */
+#ifndef INSIDE_H
+#define INSIDE_H
+
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { WARM_UP = 3, MAX_STEPS = 1000 };
+
+struct figures {
+    int steps, threads, long_idle;
+    void (*step)(int number);       /* does the step of that number */
+    int64_t (*requested)(int peak); /* now, or at its highest: LB */
+    clockid_t clock;
+    double times[MAX_STEPS];
+};
+
+/* The sum of the named fields, bytes. */
+static inline int64_t of_process(const char *path, const char *const *names) {
+    char text[8192];
+    int file = open(path, O_RDONLY);
+    ssize_t length = read(file, text, sizeof text - 1);
+    close(file);
+    text[length > 0 ? length : 0] = 0;
+    int64_t kib = 0;
+    for (; *names; names++) {
+        const char *field = strstr(text, *names);
+        kib += field ? strtol(field + strlen(*names), NULL, 10) : 0;
+    }
+    return kib * 1024;
+}
+
+static inline int64_t status(const char *name) {
+    return of_process("/proc/self/status", (const char *const[]){name, NULL});
+}
+
+static inline int64_t file_pages(void) {
+    return of_process("/proc/self/status", (const char *const[]){"RssFile:", "RssShmem:", NULL});
+}
+
+static inline int64_t huge_pages(void) {
+    return of_process("/proc/self/smaps_rollup", (const char *const[]){"AnonHugePages:", NULL});
+}
+
+/* The kernel's high-water mark of resident memory begins anew. */
+static inline void forget_peak(void) {
+    int file = open("/proc/self/clear_refs", O_WRONLY);
+    if (file < 0 || write(file, "5", 1) != 1) {
+        fprintf(stderr, "/proc/self/clear_refs can't be written: no peak can be told\n");
+        exit(1);
+    }
+    close(file);
+}
+
+static inline double ms_of(struct timespec time) {
+    return (double)time.tv_sec * 1e3 + (double)time.tv_nsec / 1e6;
+}
+
+static inline double timed(const struct figures *figures, int number) {
+    struct timespec began, ended;
+    clock_gettime(figures->clock, &began);
+    figures->step(number);
+    clock_gettime(figures->clock, &ended);
+    return ms_of(ended) - ms_of(began);
+}
+
+static inline int is_less(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static inline int number_of(const struct figures *figures, double time) {
+    int number = 0;
+    while (figures->times[number] != time) {
+        number++;
+    }
+    return WARM_UP + number;
+}
+
+static inline double print_steps(struct figures *figures) {
+    static double sorted[MAX_STEPS];
+    struct rusage before, after;
+    double sum = 0;
+    int steps = figures->steps;
+    getrusage(RUSAGE_SELF, &before);
+    for (int i = 0; i < steps; i++) {
+        figures->times[i] = timed(figures, WARM_UP + i);
+    }
+    getrusage(RUSAGE_SELF, &after);
+    memcpy(sorted, figures->times, sizeof sorted);
+    qsort(sorted, (size_t)steps, sizeof *sorted, is_less);
+    for (int i = 0; i < steps; i++) {
+        sum += sorted[i];
+    }
+    double sys = (double)(after.ru_stime.tv_sec - before.ru_stime.tv_sec) * 1e3 +
+                 (double)(after.ru_stime.tv_usec - before.ru_stime.tv_usec) / 1e3;
+    long faults = after.ru_minflt - before.ru_minflt + after.ru_majflt - before.ru_majflt;
+    double median = sorted[(steps - 1) / 2];
+    printf("{\"steps\": %d, \"threads\": %d, \"step_ms\": %.4f, \"step_ms_min\": %.4f, "
+           "\"step_ms_mean\": %.4f, \"sys_ms_per_step\": %.4f, \"page_faults_per_step\": %.4f",
+           steps, figures->threads, median, sorted[0], sum / steps, sys / steps,
+           (double)faults / steps);
+    return median;
+}
+
+static inline void print_bytes(const char *name, int64_t bytes) {
+    printf(", \"%s\": %lld", name, (long long)bytes);
+}
+
+/* Runs the steps and prints the line. */
+static inline void print_figures(struct figures *figures) {
+    static char buffer[4096];
+    setvbuf(stdout, buffer, _IOFBF, sizeof buffer);
+    figures->clock = figures->threads == 1 ? CLOCK_PROCESS_CPUTIME_ID : CLOCK_MONOTONIC;
+    int64_t start = status("VmRSS:"), start_files = file_pages();
+    forget_peak();
+    for (int number = 0; number < WARM_UP; number++) {
+        figures->step(number);
+    }
+    double median = print_steps(figures);
+    print_bytes("resident_start", start);
+    print_bytes("resident_peak_growth", status("VmHWM:") - start);
+    print_bytes("file_growth", file_pages() - start_files);
+    print_bytes("huge_pages", huge_pages());
+    print_bytes("lb", figures->requested(1));
+    sleep(1);
+    print_bytes("resident_1000ms", status("VmRSS:") - start);
+    print_bytes("requested_1000ms", figures->requested(0));
+    printf(", \"first_step_ratio\": %.4f", timed(figures, number_of(figures, median)) / median);
+    if (figures->long_idle) {
+        sleep(10);
+        print_bytes("resident_10000ms", status("VmRSS:") - start);
+    }
+    printf("}\n");
+}
+
+#endif
