@@ -29,6 +29,7 @@ void __libc_free(void *block);
 
 size_t sw__libc_usable_size(void *block);
 int sw__libc_trim(size_t pad);
+int sw__libc_mallopt(int parameter, int value);
 struct mallinfo2 sw__libc_mallinfo2(void);
 int sw__libc_malloc_info(int options, FILE *stream);
 

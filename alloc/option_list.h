@@ -32,7 +32,7 @@
 #define SW_VARIABLES(X)                                                                            \
     X(STRATEGY, "auto", "a name that `stepwell list` shows", "the strategy behind malloc")         \
     X(CONF,     "",     "KEY:VALUE,KEY:VALUE...",            "the options of the heap behind malloc") \
-    X(STATS,    "0",    "0|1|FILE",                          "what the heap held and holds, as a table, when the program ends: 1 on stderr, else into FILE, where %p stands for the process id")
+    X(STATS,    "0",    "0|1|FILE, or the same with `,signal` behind it", "what the heap held and holds, as a table, when the program ends: 1 on stderr, else into FILE, where %p stands for the process id; with `,signal` also whenever SIGUSR2 comes, unless the program handles that signal itself (it costs a thread)")
 /* clang-format on */
 
 enum sw__huge_pages { SW__HUGE_AUTO, SW__HUGE_NEVER, SW__HUGE_ALWAYS };

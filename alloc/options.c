@@ -223,3 +223,22 @@ bool sw__options_parse(const char *conf, struct sw__config *config, char *why, s
     }
     return true;
 }
+
+/* "0", "1" or a file's name; perhaps with ",signal" behind it. */
+struct sw__stats_wish sw__parse_stats(const char *value) {
+    static const char suffix[] = ",signal";
+    struct sw__stats_wish wish = {0};
+    struct word where = word_of(value ? value : "");
+    size_t suffix_length = sizeof suffix - 1;
+    if (where.length >= suffix_length &&
+        memcmp(where.text + where.length - suffix_length, suffix, suffix_length) == 0) {
+        wish.on_signal = true;
+        where.length -= suffix_length;
+    }
+    wish.at_exit = where.length > 0 && !word_is(where, "0");
+    if (wish.at_exit && !word_is(where, "1")) {
+        wish.file = where.text;
+        wish.file_length = where.length;
+    }
+    return wish;
+}

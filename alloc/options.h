@@ -47,6 +47,17 @@ void sw__options_defaults(struct sw__config *config);
  * sentence. */
 bool sw__options_parse(const char *conf, struct sw__config *config, char *why, size_t why_size);
 
+/* What STEPWELL_STATS asks for. */
+struct sw__stats_wish {
+    bool at_exit;
+    bool on_signal;
+    const char *file; /* NULL: stderr; not terminated by a NUL */
+    size_t file_length;
+};
+
+/* Any value means something; NULL is none. What is pointed to is in value. */
+struct sw__stats_wish sw__parse_stats(const char *value);
+
 /* Writes the name among names (the last is NULL) that is nearest to the word into sentences like
  * "unknown WHAT 'WORD'; did you mean 'NEAREST'? There are: a, b, c". */
 void sw__explain_unknown(const char *what, const char *word, size_t word_length,

@@ -22,7 +22,7 @@ static const struct nn_recipe recipes[] = {
     },
     {
         .name = "mnist",
-        .summary = "MNIST, or any 28x28 images of ten classes, from IDX files in a directory",
+        .summary = "MNIST, or other 28x28 images of ten classes, from IDX files",
         .batch = 128,
         .epochs = 8,
         .layers = 3,
@@ -37,7 +37,7 @@ static const struct nn_recipe recipes[] = {
     },
     {
         .name = "mlp",
-        .summary = "large matrix products on synthetic data: parameters and Adam's states dominate",
+        .summary = "large matrix products, synthetic data: parameters dominate",
         .batch = 512,
         .epochs = 1,
         .layers = 3,
@@ -50,7 +50,7 @@ static const struct nn_recipe recipes[] = {
     },
     {
         .name = "wide",
-        .summary = "element-wise work on 32 MiB activations, synthetic data: memory dominates",
+        .summary = "element-wise work on activations of 32 MiB, synthetic data",
         .batch = 2048,
         .epochs = 1,
         .layers = 2,

@@ -24,6 +24,12 @@ int sw__libc_trim(size_t pad) {
     return trim(pad);
 }
 
+int sw__libc_mallopt(int parameter, int value) {
+    int (*set)(int, int);
+    *(void **)&set = behind_us("mallopt");
+    return set(parameter, value);
+}
+
 struct mallinfo2 sw__libc_mallinfo2(void) {
     struct mallinfo2 (*info)(void);
     *(void **)&info = behind_us("mallinfo2");

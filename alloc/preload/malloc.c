@@ -1,9 +1,12 @@
 /*
  * malloc.c - malloc and its family, over the process's heap. The names are libc's, and so are the
- * rules: C17 7.22.3, POSIX.1, and the manual of the GNU C library for the rest.
+ * rules: C17 7.22.3, C23 7.24.3, POSIX.1-2024, and the GNU C library's manual for the rest.
  *
- *   size 0      a block of its own, to be freed; realloc(p, 0) frees p and returns NULL
- *   errno       ENOMEM on failure; free() leaves it as it was (POSIX.1-2024)
+ *   size 0      a block of its own, to be freed; realloc(p, 0) frees p and returns NULL, as glibc's
+ *               does, and says EINVAL, as POSIX.1-2024 asks of that answer
+ *   too large   no block is larger than PTRDIFF_MAX
+ *   alignment   that is no power of two: EINVAL and NULL. memalign() rounds it up, as glibc's does
+ *   errno       ENOMEM on failure; free() leaves it as it was, posix_memalign() too
  *   foreign     a pointer that is not ours but libc's own is handed on to libc; any other is misuse
  */
 #include "libc_below.h"
@@ -26,12 +29,15 @@ static struct {
     size_t used;
 } early;
 
+/* Never freed and reused, so it is zero. */
 static void *alloc_early(size_t size) {
-    size_t rounded = (size + 15) & ~(size_t)15;
-    if (rounded > sizeof early.bytes - early.used)
+    if (size > sizeof early.bytes - early.used) {
+        errno = ENOMEM;
         return NULL;
-    early.used += rounded;
-    return early.bytes + early.used - rounded;
+    }
+    void *block = early.bytes + early.used;
+    early.used += (size + 15) & ~(size_t)15;
+    return block;
 }
 
 static bool is_early(const void *block) {
@@ -86,8 +92,9 @@ EXPORT void free(void *block) {
 /* ---- The rest of C's ------------------------------------------------------------------------- */
 
 EXPORT void *calloc(size_t count, size_t size) {
+    size_t bytes;
     if (UNLIKELY(sw__process_is_starting_here()))
-        return alloc_early(count * size); /* never freed and reused: it is zero */
+        return alloc_early(__builtin_mul_overflow(count, size, &bytes) ? SIZE_MAX : bytes);
     sw__process_ensure();
     return sw_alloc_zeroed(sw__process.heap, count, size, SW_TAG_OTHER);
 }
@@ -110,6 +117,7 @@ EXPORT void *realloc(void *block, size_t size) {
         return malloc(size);
     if (size == 0) {
         free(block);
+        errno = EINVAL;
         return NULL;
     }
     if (UNLIKELY(is_early(block)))
@@ -214,27 +222,76 @@ EXPORT int malloc_trim(size_t pad) {
     return sw_trim(sw__process.heap) > 0;
 }
 
-/* There is nothing here that its parameters could set. */
-EXPORT int mallopt(int parameter, int value) {
-    (void)parameter;
-    (void)value;
-    return 0;
+extern const struct sw__strategy sw__strategy_system;
+
+/* Where the strategy is libc itself, libc answers for itself. */
+static bool is_libc(void) {
+    sw__process_ensure();
+    return sw__process.strategy == &sw__strategy_system;
 }
 
-EXPORT struct mallinfo2 mallinfo2(void) {
+/* What there is to set is set by STEPWELL_CONF. So the parameters of mallopt(3) that glibc would
+ * take are taken, and change nothing: 1 is success. */
+EXPORT int mallopt(int parameter, int value) {
+    enum { MXFAST_MAX = 80 * sizeof(size_t) / 4, MMAP_THRESHOLD_MAX = 32 << 20 };
+    if (is_libc())
+        return sw__libc_mallopt(parameter, value);
+    switch (parameter) {
+    case M_MXFAST:
+        return value >= 0 && value <= MXFAST_MAX;
+    case M_MMAP_THRESHOLD:
+        return value <= MMAP_THRESHOLD_MAX;
+    case M_TRIM_THRESHOLD:
+    case M_TOP_PAD:
+    case M_MMAP_MAX:
+    case M_CHECK_ACTION:
+    case M_PERTURB:
+    case M_ARENA_TEST:
+    case M_ARENA_MAX:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+struct totals {
+    struct sw_level reserved;
+    size_t allocated, free, largest_free, releasable;
+};
+
+static struct totals take_totals(void) {
     struct sw_stats stats;
     struct sw_measures measures;
     sw__process_ensure();
     sw_heap_stats(sw__process.heap, &stats, sizeof stats);
     sw_measure(&stats, &measures);
+    size_t reserved = stats.reserved.current, allocated = stats.allocated.current;
+    return (struct totals){
+        .reserved = stats.reserved,
+        .allocated = allocated,
+        .free = reserved > allocated ? reserved - allocated : 0,
+        .largest_free = stats.largest_free,
+        .releasable = measures.free_bytes,
+    };
+}
+
+/* Free pieces are not counted by number: the largest is one, and all others together another. */
+static size_t free_pieces(const struct totals *totals) {
+    return (size_t)(totals->largest_free > 0) + (totals->free > totals->largest_free);
+}
+
+/* The fields that mallinfo(3) calls unused stay 0, and so do those of fast bins and of blocks with
+ * a mapping of their own, which are not told apart here: arena = uordblks + fordblks. */
+EXPORT struct mallinfo2 mallinfo2(void) {
+    if (is_libc())
+        return sw__libc_mallinfo2();
+    struct totals totals = take_totals();
     return (struct mallinfo2){
-        .arena = stats.reserved.current,
-        .usmblks = stats.allocated.peak,
-        .uordblks = stats.allocated.current,
-        .fordblks = stats.reserved.current > stats.allocated.current
-                        ? stats.reserved.current - stats.allocated.current
-                        : 0,
-        .keepcost = measures.free_bytes,
+        .arena = totals.allocated + totals.free,
+        .ordblks = free_pieces(&totals),
+        .uordblks = totals.allocated,
+        .fordblks = totals.free,
+        .keepcost = totals.releasable,
     };
 }
 
@@ -245,7 +302,11 @@ static int as_int(size_t value) {
 EXPORT struct mallinfo mallinfo(void) {
     struct mallinfo2 info = mallinfo2();
     return (struct mallinfo){.arena = as_int(info.arena),
-                             .usmblks = as_int(info.usmblks),
+                             .ordblks = as_int(info.ordblks),
+                             .smblks = as_int(info.smblks),
+                             .hblks = as_int(info.hblks),
+                             .hblkhd = as_int(info.hblkhd),
+                             .fsmblks = as_int(info.fsmblks),
                              .uordblks = as_int(info.uordblks),
                              .fordblks = as_int(info.fordblks),
                              .keepcost = as_int(info.keepcost)};
@@ -256,26 +317,35 @@ EXPORT void malloc_stats(void) {
     sw__report(STDERR_FILENO);
 }
 
-/* The frame of glibc's document, version 1, with one heap and no bins. */
+/* What glibc's document, version 1, says of a heap and again of all heaps; there is one here, and
+ * no block with a mapping of its own. */
+static void print_totals(FILE *stream, const struct totals *totals, const char *mapped) {
+    fprintf(stream,
+            "<total type=\"fast\" count=\"0\" size=\"0\"/>\n"
+            "<total type=\"rest\" count=\"%zu\" size=\"%zu\"/>\n%s"
+            "<system type=\"current\" size=\"%zu\"/>\n<system type=\"max\" size=\"%zu\"/>\n"
+            "<aspace type=\"total\" size=\"%zu\"/>\n<aspace type=\"mprotect\" size=\"%zu\"/>\n",
+            free_pieces(totals), totals->free, mapped, totals->reserved.current,
+            totals->reserved.peak, totals->reserved.current, totals->reserved.current);
+}
+
 EXPORT int malloc_info(int options, FILE *stream) {
     if (options != 0) {
         errno = EINVAL;
         return -1;
     }
-    struct mallinfo2 info = mallinfo2();
-    fprintf(stream,
-            "<malloc version=\"1\">\n<heap nr=\"0\">\n<sizes>\n</sizes>\n"
-            "<total type=\"fast\" count=\"0\" size=\"0\"/>\n"
-            "<total type=\"rest\" count=\"0\" size=\"%zu\"/>\n"
-            "<system type=\"current\" size=\"%zu\"/>\n<system type=\"max\" size=\"%zu\"/>\n"
-            "<aspace type=\"total\" size=\"%zu\"/>\n<aspace type=\"mprotect\" size=\"%zu\"/>\n"
-            "</heap>\n<total type=\"fast\" count=\"0\" size=\"0\"/>\n"
-            "<total type=\"rest\" count=\"0\" size=\"%zu\"/>\n"
-            "<total type=\"mmap\" count=\"0\" size=\"0\"/>\n"
-            "<system type=\"current\" size=\"%zu\"/>\n<system type=\"max\" size=\"%zu\"/>\n"
-            "<aspace type=\"total\" size=\"%zu\"/>\n<aspace type=\"mprotect\" size=\"%zu\"/>\n"
-            "</malloc>\n",
-            info.fordblks, info.arena, info.arena, info.arena, info.arena, info.fordblks,
-            info.arena, info.arena, info.arena, info.arena);
+    if (is_libc())
+        return sw__libc_malloc_info(options, stream);
+    struct totals totals = take_totals();
+    size_t largest = totals.largest_free;
+    fprintf(stream, "<malloc version=\"1\">\n<heap nr=\"0\">\n<sizes>\n");
+    if (largest)
+        fprintf(stream, "  <size from=\"%zu\" to=\"%zu\" total=\"%zu\" count=\"1\"/>\n", largest,
+                largest, largest);
+    fprintf(stream, "</sizes>\n");
+    print_totals(stream, &totals, "");
+    fprintf(stream, "</heap>\n");
+    print_totals(stream, &totals, "<total type=\"mmap\" count=\"0\" size=\"0\"/>\n");
+    fprintf(stream, "</malloc>\n");
     return 0;
 }

@@ -3,8 +3,10 @@
  * compiler or library is needed: they end in malloc's and free's fast paths.
  *
  * Out of memory, the rules of [new.delete]: the new handler is called until there is memory or none
- * is set, then std::bad_alloc is thrown, or NULL returned by the nothrow forms. Both are
- * libstdc++'s (or libc++'s), looked up when needed, as the library may be loaded long after us.
+ * is set, then std::bad_alloc is thrown. The nothrow forms do the same and return NULL for any
+ * exception, the handler's own too: catching takes C++, so they go by way of the runtime's nothrow
+ * forms, which call the throwing ones, ours. The runtime is libstdc++ (or libc++), looked up when
+ * needed, as it may be loaded long after us.
  */
 #include "process.h"
 
@@ -14,9 +16,9 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-/* A symbol of the C++ runtime, which may be loaded where only its users see it. */
+/* A symbol of the C++ runtime behind us, which may be loaded where only its users see it. */
 static void *runtime_symbol(const char *name) {
-    void *symbol = dlsym(RTLD_DEFAULT, name);
+    void *symbol = dlsym(RTLD_NEXT, name);
     static const char *const libraries[] = {"libstdc++.so.6", "libc++.so.1"};
     for (int i = 0; !symbol && i < 2; i++) {
         void *library = dlopen(libraries[i], RTLD_NOW | RTLD_NOLOAD);
@@ -49,35 +51,54 @@ static void *try(size_t size, size_t alignment) {
     return alignment ? aligned_alloc(alignment, size) : malloc(size);
 }
 
-static __attribute__((noinline)) void *new_slow(size_t size, size_t alignment, bool throws) {
+/* An alignment that is no power of two is no shortage of memory: no handler can help. */
+static __attribute__((noinline)) void *new_slow(size_t size, size_t alignment) {
     void *block = NULL;
-    while (call_new_handler() && !(block = try(size, alignment)))
+    bool may_come = (alignment & (alignment - 1)) == 0;
+    while (may_come && call_new_handler() && !(block = try(size, alignment)))
         ;
-    if (!block && throws)
+    if (!block)
         throw_bad_alloc();
     return block;
 }
 
-static inline void *allocate(size_t size, size_t alignment, bool throws) {
-    void *block = try(size, alignment);
-    return __builtin_expect(block != NULL, 1) ? block : new_slow(size, alignment, throws);
+/* NULL as well where there is no runtime: then there is no handler. */
+static __attribute__((noinline)) void *nothrow_slow(const char *form, size_t size, size_t alignment,
+                                                    const void *tag) {
+    void *symbol = runtime_symbol(form);
+    if (!symbol)
+        return NULL;
+    if (alignment) {
+        void *(*aligned)(size_t, size_t, const void *);
+        *(void **)&aligned = symbol;
+        return aligned(size, alignment, tag);
+    }
+    void *(*plain)(size_t, const void *);
+    *(void **)&plain = symbol;
+    return plain(size, tag);
 }
 
 /* new: plain and array; throwing and nothrow; aligned or not. n is size_t, as on every LP64 system.
  */
-#define NEW(name, suffix, parameters, alignment, throws)                                           \
+#define NEW(name, suffix, parameters, alignment, slow)                                             \
     EXPORT void *_Zn##name##m##suffix parameters;                                                  \
     EXPORT void *_Zn##name##m##suffix parameters {                                                 \
-        return allocate(size, alignment, throws);                                                  \
+        void *block = try(size, alignment);                                                        \
+        return __builtin_expect(block != NULL, 1) ? block : (slow);                                \
     }
 
+#define THROWING(name, suffix, parameters, alignment)                                              \
+    NEW(name, suffix, parameters, alignment, new_slow(size, alignment))
+#define NOTHROW(name, suffix, parameters, alignment)                                               \
+    NEW(name, suffix, parameters, alignment,                                                       \
+        nothrow_slow("_Zn" #name "m" #suffix, size, alignment, tag))
+
 #define NEWS(name)                                                                                 \
-    NEW(name, , (size_t size), 0, true)                                                            \
-    NEW(name, RKSt9nothrow_t, (size_t size, const void *tag __attribute__((unused))), 0, false)    \
-    NEW(name, St11align_val_t, (size_t size, size_t alignment), alignment, true)                   \
-    NEW(name, St11align_val_tRKSt9nothrow_t,                                                       \
-        (size_t size, size_t alignment, const void *tag __attribute__((unused))), alignment,       \
-        false)
+    THROWING(name, , (size_t size), 0)                                                             \
+    NOTHROW(name, RKSt9nothrow_t, (size_t size, const void *tag), 0)                               \
+    THROWING(name, St11align_val_t, (size_t size, size_t alignment), alignment)                    \
+    NOTHROW(name, St11align_val_tRKSt9nothrow_t, (size_t size, size_t alignment, const void *tag), \
+            alignment)
 
 NEWS(w)
 NEWS(a)

@@ -1,93 +1,214 @@
 /*
- * report.c - what the heap behind malloc holds, as a table: malloc_stats(), and STEPWELL_STATS at
- * exit.
+ * report.c - what the heap behind malloc holds, as a table: for malloc_stats(), and for
+ * STEPWELL_STATS when the program ends and on SIGUSR2.
  *
- * STEPWELL_STATS=1 writes to stderr, any other value names a file, in which %p stands for the
- * process id. Nothing here allocates: the process may be at its end, or out of memory.
+ * A table is written whole, by one write(), so that those of several processes do not mix; and
+ * never to stdout. Nothing here allocates, but for what a thread costs where the signal is asked
+ * for: the process may be at its end, or out of memory.
  */
+#define _GNU_SOURCE /* program_invocation_short_name */
+#include "options.h"
 #include "process.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+
+static struct timespec started; /* the program, near enough */
+
+/* ---- The table ------------------------------------------------------------------------------- */
+
+struct text {
+    char bytes[2048];
+    size_t length;
+};
+
+__attribute__((format(printf, 2, 3))) static void add(struct text *text, const char *format, ...) {
+    size_t room = sizeof text->bytes - text->length;
+    va_list arguments;
+    va_start(arguments, format);
+    int length = vsnprintf(text->bytes + text->length, room, format, arguments);
+    va_end(arguments);
+    text->length += (size_t)length < room ? (size_t)length : room - 1;
+}
 
 static double mib(size_t bytes) {
     return (double)bytes / (1 << 20);
 }
 
-static void row(int file, const char *name, struct sw_level level) {
-    char line[96];
-    int length = snprintf(line, sizeof line, "stepwell: %-10s %12.2f %12.2f\n", name,
-                          mib(level.current), mib(level.peak));
-    ssize_t written = write(file, line, (size_t)length);
-    (void)written;
+static void add_level(struct text *text, const char *name, struct sw_level level) {
+    add(text, "stepwell: %-10s %12.2f %12.2f\n", name, mib(level.current), mib(level.peak));
+}
+
+static double seconds(struct timeval time) {
+    return (double)time.tv_sec + (double)time.tv_usec / 1e6;
+}
+
+static double seconds_since_start(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - started.tv_sec) + (double)(now.tv_nsec - started.tv_nsec) / 1e9;
+}
+
+static void add_process(struct text *text) {
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    add(text, "stepwell: %s (pid %d), strategy %s\n", program_invocation_short_name, (int)getpid(),
+        sw_heap_strategy(sw__process.heap));
+    add(text, "stepwell: %.2f s, of CPU %.2f user, %.2f system; page faults %ld, from disk %ld\n",
+        seconds_since_start(), seconds(usage.ru_utime), seconds(usage.ru_stime), usage.ru_minflt,
+        usage.ru_majflt);
 }
 
 void sw__report(int file) {
     struct sw_stats stats;
-    char line[128];
+    struct text text = {.length = 0};
     sw_heap_stats(sw__process.heap, &stats, sizeof stats);
-    int length =
-        snprintf(line, sizeof line, "stepwell: pid %d, strategy %s\nstepwell: %-10s %12s %12s\n",
-                 (int)getpid(), sw_heap_strategy(sw__process.heap), "MiB", "current", "peak");
-    ssize_t written = write(file, line, (size_t)length);
-    (void)written;
+    add_process(&text);
+    add(&text, "stepwell: %-10s %12s %12s\n", "MiB", "current", "peak");
     if (sw__heap_is_tracked(sw__process.heap)) {
-        row(file, "requested", stats.requested);
-        row(file, "active", stats.active);
+        add_level(&text, "requested", stats.requested);
+        add_level(&text, "active", stats.active);
     }
-    row(file, "allocated", stats.allocated);
-    row(file, "resident", stats.resident);
-    row(file, "reserved", stats.reserved);
-    row(file, "metadata", stats.metadata);
+    add_level(&text, "allocated", stats.allocated);
+    add_level(&text, "resident", stats.resident);
+    add_level(&text, "reserved", stats.reserved);
+    add_level(&text, "metadata", stats.metadata);
+    ssize_t written = write(file, text.bytes, text.length);
+    (void)written;
+}
+
+/* ---- Where it goes --------------------------------------------------------------------------- */
+
+/* What STEPWELL_STATS says, and a second stderr, out of the way: many a program closes its own
+ * before we come to speak, or all files that it does not know. */
+static struct {
+    struct sw__stats_wish wish;
+    int own_stderr;
+    struct stat identity;
+} output = {.own_stderr = STDERR_FILENO};
+
+static void keep_stderr(void) {
+    enum { OUT_OF_THE_WAY = 200 };
+    int copy = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, OUT_OF_THE_WAY);
+    if (copy >= 0 && fstat(copy, &output.identity) == 0)
+        output.own_stderr = copy;
+}
+
+/* A number that was closed may be another file by now. */
+static int stderr_now(void) {
+    struct stat now;
+    bool is_still_it = output.own_stderr != STDERR_FILENO && fstat(output.own_stderr, &now) == 0 &&
+                       now.st_dev == output.identity.st_dev && now.st_ino == output.identity.st_ino;
+    return is_still_it ? output.own_stderr : STDERR_FILENO;
 }
 
 /* The file's name with %p filled in. */
-static int open_report(const char *pattern) {
-    char path[512];
-    const char *mark = strstr(pattern, "%p");
+static int open_report(const char *pattern, size_t length) {
+    char path[1024];
+    const char *mark = memmem(pattern, length, "%p", 2);
+    size_t before = mark ? (size_t)(mark - pattern) : length;
     if (mark)
-        snprintf(path, sizeof path, "%.*s%d%s", (int)(mark - pattern), pattern, (int)getpid(),
-                 mark + 2);
+        snprintf(path, sizeof path, "%.*s%d%.*s", (int)before, pattern, (int)getpid(),
+                 (int)(length - before - 2), mark + 2);
     else
-        snprintf(path, sizeof path, "%s", pattern);
+        snprintf(path, sizeof path, "%.*s", (int)length, pattern);
     return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 }
 
-/* What STEPWELL_STATS asks for; NULL when nothing. */
-static const char *wanted_report(void) {
-    const char *wanted = getenv("STEPWELL_STATS");
-    return wanted && *wanted && strcmp(wanted, "0") != 0 ? wanted : NULL;
-}
-
-/* A second stderr, out of the way: many a program closes its own before we come to speak. */
-static int own_stderr = STDERR_FILENO;
-
-__attribute__((constructor)) static void keep_stderr(void) {
-    enum { OUT_OF_THE_WAY = 200 };
-    const char *wanted = wanted_report();
-    if (wanted && strcmp(wanted, "1") == 0) {
-        int copy = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, OUT_OF_THE_WAY);
-        own_stderr = copy >= 0 ? copy : STDERR_FILENO;
-    }
-}
-
-__attribute__((destructor)) static void report_at_exit(void) {
-    const char *wanted = wanted_report();
-    if (!wanted || !sw__process.heap)
-        return;
-    bool to_stderr = strcmp(wanted, "1") == 0;
-    int file = to_stderr ? own_stderr : open_report(wanted);
+static void report_where_asked(void) {
+    const struct sw__stats_wish *wish = &output.wish;
+    int file = wish->file ? open_report(wish->file, wish->file_length) : stderr_now();
     if (file < 0) {
         static const char sentence[] =
             "stepwell: the file named in STEPWELL_STATS can't be written\n";
-        ssize_t written = write(STDERR_FILENO, sentence, sizeof sentence - 1);
+        ssize_t written = write(stderr_now(), sentence, sizeof sentence - 1);
         (void)written;
         return;
     }
     sw__report(file);
-    if (!to_stderr)
+    if (wish->file)
         close(file);
+}
+
+/* ---- On SIGUSR2 ------------------------------------------------------------------------------ */
+
+/* The signal may interrupt whoever holds a lock of the heap, so a thread writes the table: it
+ * exists only where the signal was asked for. A child that was forked makes its own. */
+static sem_t asked;
+
+static void ask(int signal) {
+    (void)signal;
+    int kept = errno;
+    sem_post(&asked);
+    errno = kept;
+}
+
+static _Noreturn void *report_when_asked(void *unused) {
+    (void)unused;
+    for (;;) {
+        while (sem_wait(&asked) != 0)
+            ;
+        report_where_asked();
+    }
+}
+
+/* With every signal blocked: those of the program are for the program's threads. */
+static void start_reporter(void) {
+    pthread_t thread;
+    sigset_t all, before;
+    sem_init(&asked, 0, 0);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (pthread_create(&thread, NULL, report_when_asked, NULL) == 0)
+        pthread_detach(thread);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static bool is_ours(void) {
+    struct sigaction now;
+    return sigaction(SIGUSR2, NULL, &now) == 0 && now.sa_handler == ask;
+}
+
+static void start_reporter_in_child(void) {
+    if (is_ours())
+        start_reporter();
+}
+
+/* Only where nobody has said what the signal is to do. A program that handles it does so later than
+ * this, and takes it from us. */
+static void listen_to_signal(void) {
+    struct sigaction now;
+    struct sigaction ours = {.sa_handler = ask, .sa_flags = SA_RESTART};
+    if (sigaction(SIGUSR2, NULL, &now) != 0 || now.sa_handler != SIG_DFL)
+        return;
+    start_reporter();
+    pthread_atfork(NULL, NULL, start_reporter_in_child);
+    sigaction(SIGUSR2, &ours, NULL);
+}
+
+/* ---- Start and end --------------------------------------------------------------------------- */
+
+__attribute__((constructor)) static void note_what_is_asked(void) {
+    clock_gettime(CLOCK_MONOTONIC, &started);
+    output.wish = sw__parse_stats(getenv(sw__variables[SW__STATS].name));
+    if (output.wish.at_exit || output.wish.on_signal)
+        keep_stderr();
+    if (output.wish.on_signal)
+        listen_to_signal();
+}
+
+__attribute__((destructor)) static void report_at_exit(void) {
+    if (output.wish.at_exit && sw__process.heap)
+        report_where_asked();
 }

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "output.h"
 #include "runner.h"
 #include "worker.h"
 
@@ -272,6 +273,9 @@ static int compare(struct comparison *comparison) {
     }
     if (comparison->count == 0) {
         complain("no strategy is to be had here: `stepwell doctor` says why");
+        return EXIT_FAILED;
+    }
+    if (!output_check(comparison->output.json) || !output_check(comparison->output.csv)) {
         return EXIT_FAILED;
     }
     if (!allocate_runs(comparison)) {

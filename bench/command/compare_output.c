@@ -141,6 +141,9 @@ static void print_agreement(const struct comparison *comparison, bool colour) {
     bool losses = losses_agree(comparison->rows, comparison->count);
     bool weights = weights_agree(comparison->rows, comparison->count);
     const struct run *run = first_run(&comparison->rows[0]);
+    if (comparison->count * comparison->runs == 1) {
+        return; /* there is nothing that it could agree with */
+    }
     if (losses && weights) {
         printf("The losses agree to the last bit in all %zu runs, and so do the final weights "
                "(%016llx).\n",

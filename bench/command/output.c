@@ -77,6 +77,20 @@ bool output_close(struct output_file *output) {
     return good;
 }
 
+bool output_check(const char *path) {
+    struct output_file output;
+    if (!path || strcmp(path, "-") == 0 || !can_be_replaced(path)) {
+        return true;
+    }
+    bool good = output_open(&output, path);
+    if (good) {
+        fclose(output.file);
+        unlink(output.temporary);
+        free(output.temporary);
+    }
+    return good;
+}
+
 bool write_json(const char *path, const cJSON *json) {
     struct output_file output;
     char *text = cJSON_Print(json);

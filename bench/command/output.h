@@ -24,6 +24,10 @@ struct output_file {
 bool output_open(struct output_file *output, const char *path);
 bool output_close(struct output_file *output);
 
+/* Before long work: can a result be written there later? If not, says so on stderr. NULL and "-"
+ * always can. Leaves nothing behind. */
+bool output_check(const char *path);
+
 /* Writes the JSON text and a newline. False when it failed, said on stderr. */
 bool write_json(const char *path, const cJSON *json);
 

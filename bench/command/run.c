@@ -27,6 +27,7 @@ static const char doc[] =
     "  stepwell run --stats -- python3 train.py\n"
     "  stepwell run --strategy pool --conf limit:4G -- ./server --port 8080\n"
     "  stepwell run --stats=stats.%p -- make -j4\n"
+    "  stepwell run --stats=1,signal -- ./server & kill -USR2 $!\n"
     "\n"
     "The same without this command, in a Dockerfile for example:\n"
     "  ENV LD_PRELOAD=/usr/local/lib/libstepwell-preload.so\n"
@@ -42,8 +43,7 @@ static const struct argp_option options[] = {
     {"strategy", OPTION_STRATEGY, "S", 0, "The strategy behind malloc (default auto)", 1},
     {"conf", OPTION_CONF, "KEY:VALUE,...", 0, "Options of the heap; they stand below", 1},
     {"stats", OPTION_STATS, "FILE", OPTION_ARG_OPTIONAL,
-     "When a process ends, write what its heap held, to stderr or to FILE (%p in its name is the "
-     "process id)",
+     "When a process ends, write what its heap held, to stderr or to FILE: STEPWELL_STATS, below",
      1},
     {"quiet", 'q', NULL, 0, "Don't say where Stepwell did not get in", 2},
     {0}};
@@ -127,7 +127,7 @@ static void set_variable(enum sw__variable_index index, const char *value) {
 static void set_stats(const char *stats) {
     char path[PATH_MAX];
     char directory[PATH_MAX];
-    bool is_relative = stats && strcmp(stats, "0") != 0 && strcmp(stats, "1") != 0 && *stats != '/';
+    bool is_relative = sw__parse_stats(stats).file && *stats != '/';
     if (is_relative && getcwd(directory, sizeof directory) &&
         snprintf(path, sizeof path, "%s/%s", directory, stats) < PATH_MAX) {
         stats = path;

@@ -259,6 +259,9 @@ int command_train(int argc, char **argv) {
     char error[512];
     parse_arguments(&argp, argc, argv, &arguments);
 
+    if (!output_check(arguments.output.json)) {
+        return EXIT_FAILED;
+    }
     rehearse(&arguments.training);
     struct watch watch = {.heap = create_heap(arguments.strategy, arguments.training.conf)};
     progress_start(&watch.progress, arguments.output.quiet);

@@ -135,6 +135,30 @@ static void every_line_of_the_list_is_well_formed(void **state) {
     }
 }
 
+static void what_stats_asks_for(void **state) {
+    (void)state;
+    static const struct {
+        const char *value;
+        bool at_exit, on_signal;
+        const char *file;
+    } wishes[] = {
+        {NULL, false, false, ""},          {"", false, false, ""},
+        {"0", false, false, ""},           {"1", true, false, ""},
+        {"a.%p", true, false, "a.%p"},     {"11", true, false, "11"},
+        {"signal", true, false, "signal"}, {"0,signal", false, true, ""},
+        {",signal", false, true, ""},      {"1,signal", true, true, ""},
+        {"a,b,signal", true, true, "a,b"},
+    };
+    for (size_t i = 0; i < LENGTH_OF(wishes); i++) {
+        struct sw__stats_wish wish = sw__parse_stats(wishes[i].value);
+        assert_int_equal(wish.at_exit, wishes[i].at_exit);
+        assert_int_equal(wish.on_signal, wishes[i].on_signal);
+        assert_int_equal(wish.file_length, strlen(wishes[i].file));
+        if (wish.file)
+            assert_memory_equal(wish.file, wishes[i].file, wish.file_length);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_said_means_the_defaults),
@@ -143,6 +167,7 @@ int main(void) {
         cmocka_unit_test(wrong_ones_are_explained),
         cmocka_unit_test(any_text_is_survived),
         cmocka_unit_test(the_nearest_name_is_found),
+        cmocka_unit_test(what_stats_asks_for),
         cmocka_unit_test(every_line_of_the_list_is_well_formed),
     };
     return cmocka_run_group_tests_name("options", tests, NULL, NULL);

@@ -1,12 +1,9 @@
 /*
  * family.c - malloc and its family as a program meets them under LD_PRELOAD.
- *
- * Run plainly, the program starts itself once more per strategy with the library preloaded; that
- * second self makes the checks and its exit code is the verdict. So every check runs against the
- * names a program really calls, under every strategy of the list.
+ * See second_self.h.
  */
 #define _GNU_SOURCE
-#include "stepwell.h"
+#include "second_self.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -28,6 +25,8 @@
 /* Not to be seen through by the compiler, which knows malloc's rules and folds calls away. */
 static void *volatile kept;
 static volatile size_t huge = SIZE_MAX;
+static void *(*volatile move)(void *, size_t) = realloc;
+static void *(*volatile move_array)(void *, size_t, size_t) = reallocarray;
 
 static void malloc_is_ours(void **state) {
     (void)state;
@@ -63,6 +62,38 @@ static void sizes_and_contents_are_kept(void **state) {
         memset(zero, 0xff, 3 * (size + 1));
         free(zero);
     }
+}
+
+/* glibc's limit: one more than the largest difference of two pointers. */
+static void no_block_is_larger_than_ptrdiff_max(void **state) {
+    (void)state;
+    volatile size_t size = (size_t)PTRDIFF_MAX + 1;
+    char *volatile block = malloc(100);
+    memset(block, 0x5a, 100);
+#define IS_ENOMEM(call)                                                                            \
+    do {                                                                                           \
+        errno = 0;                                                                                 \
+        kept = (call);                                                                             \
+        assert_null(kept);                                                                         \
+        assert_int_equal(errno, ENOMEM);                                                           \
+    } while (0)
+    IS_ENOMEM(malloc(size));
+    IS_ENOMEM(calloc(1, size));
+    IS_ENOMEM(calloc(size, 2)); /* 0 where it wraps */
+    IS_ENOMEM(realloc(NULL, size));
+    IS_ENOMEM(move(block, size));
+    IS_ENOMEM(move_array(block, size / 2, 2));
+    IS_ENOMEM(move_array(block, size, 2));
+    IS_ENOMEM(aligned_alloc(64, size));
+    IS_ENOMEM(aligned_alloc(size / 2, 1));
+    IS_ENOMEM(memalign(64, size));
+    IS_ENOMEM(valloc(size));
+    IS_ENOMEM(pvalloc(size));
+    IS_ENOMEM(pvalloc(huge));
+#undef IS_ENOMEM
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(block[i], 0x5a); /* failures left it alone */
+    free(block);
 }
 
 static void what_cannot_be_is_enomem(void **state) {
@@ -102,6 +133,22 @@ static void alignments_are_kept_and_wrong_ones_refused(void **state) {
     assert_int_equal(posix_memalign(&untouched, 64, huge), ENOMEM);
     assert_ptr_equal(untouched, &untouched);
     assert_int_equal(errno, 7);
+    volatile size_t wrong[] = {0, 3, 24, 48, 4097, SIZE_MAX};
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        errno = 0;
+        kept = aligned_alloc(wrong[i], 96);
+        assert_null(kept);
+        assert_int_equal(errno, EINVAL);
+    }
+    for (size_t alignment = 1; alignment < sizeof(void *); alignment *= 2) {
+        kept = aligned_alloc(alignment, 10); /* weak, but an alignment */
+        assert_non_null(kept);
+        free(kept);
+    }
+    errno = 0;
+    kept = memalign(huge, 10);
+    assert_null(kept);
+    assert_int_equal(errno, EINVAL);
     void *page = valloc(10);
     assert_int_equal((uintptr_t)page % 4096, 0);
     free(page);
@@ -119,7 +166,20 @@ static void zero_and_null_follow_the_rules(void **state) {
     (void)state;
     void *block = malloc(0);
     assert_non_null(block);
+    void *other = malloc(0);
+    assert_ptr_not_equal(block, other);
+    free(other);
+    errno = 0;
     assert_null(realloc(block, 0)); /* freed */
+    assert_int_equal(errno, EINVAL);
+    assert_null(reallocarray(malloc(10), 0, 8));
+    void *volatile zeros[] = {calloc(0, 8),   calloc(8, 0), realloc(NULL, 0), aligned_alloc(64, 0),
+                              memalign(8, 0), valloc(0),    pvalloc(0),       NULL};
+    assert_int_equal(posix_memalign((void **)&zeros[7], 64, 0), 0);
+    for (int i = 0; i < 8; i++) {
+        assert_non_null(zeros[i]);
+        free(zeros[i]);
+    }
     block = realloc(NULL, 10);
     assert_non_null(block);
     errno = 77;
@@ -129,31 +189,182 @@ static void zero_and_null_follow_the_rules(void **state) {
     assert_int_equal(malloc_usable_size(NULL), 0);
 }
 
+/* free() may wait for a lock, and for nothing else may errno show it. */
+static void *free_and_look_at_errno(void *argument) {
+    enum { BLOCKS = 512 };
+    void *blocks[BLOCKS];
+    for (int round = 0; round < 200; round++) {
+        for (int i = 0; i < BLOCKS; i++)
+            blocks[i] = malloc(i % 4 ? 5000 : 70000);
+        errno = 77;
+        for (int i = 0; i < BLOCKS; i++)
+            free(blocks[i]);
+        if (errno != 77)
+            *(int *)argument = errno;
+    }
+    return NULL;
+}
+
+static void free_keeps_errno_where_threads_meet(void **state) {
+    (void)state;
+    pthread_t threads[4];
+    int seen = 0;
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, free_and_look_at_errno, &seen), 0);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(seen, 0);
+}
+
+static void all_of_a_usable_size_is_usable(void **state) {
+    (void)state;
+    for (size_t size = 1; size < 300000; size = size * 9 / 8 + 1) {
+        char *block = malloc(size);
+        size_t usable = malloc_usable_size(block);
+        assert_true(usable >= size);
+        memset(block, 0x33, usable);
+        assert_int_equal(malloc_usable_size(block), usable);
+        char *grown = realloc(block, usable + 1);
+        for (size_t i = 0; i < size; i++)
+            assert_int_equal(grown[i], 0x33);
+        free(grown);
+    }
+}
+
+static size_t resident(void) {
+    char text[64] = {0};
+    FILE *file = fopen("/proc/self/statm", "r");
+    assert_non_null(fgets(text, sizeof text, file));
+    fclose(file);
+    return (size_t)strtoul(strchr(text, ' '), NULL, 10) * 4096;
+}
+
 static void trim_releases_and_says_so(void **state) {
     (void)state;
-    enum { SIZE = 48 << 20 };
-    for (int i = 0; i < 3; i++) {
-        kept = malloc(SIZE);
-        assert_non_null(kept);
-        memset(kept, 1, SIZE);
-        free(kept);
-    }
+    enum { BLOCKS = 4000, SIZE = 16 << 10 };
+    static void *blocks[BLOCKS];
+    for (int i = 0; i < BLOCKS; i++)
+        blocks[i] = memset(malloc(SIZE), 1, SIZE);
+    size_t full = resident();
+    for (int i = 0; i < BLOCKS - 1; i++) /* the last one stays, at the end of them all */
+        free(blocks[i]);
+    size_t before = resident();
+    int said = malloc_trim(0);
+    size_t after = resident();
+    assert_true(said == 0 || said == 1);
+    assert_true(full - after > (size_t)BLOCKS * SIZE / 2);
+    assert_int_equal(said, before > after + (1 << 20));
     malloc_trim(0);
     assert_int_equal(malloc_trim(0), 0); /* nothing was left */
+    free(blocks[BLOCKS - 1]);
+}
+
+static void parameters_are_taken_and_ignored(void **state) {
+    (void)state;
+    static const struct {
+        int parameter, value;
+    } known[] = {
+        {M_TRIM_THRESHOLD, 1 << 20},
+        {M_TOP_PAD, 1 << 17},
+        {M_MMAP_THRESHOLD, 1 << 20},
+        {M_MMAP_MAX, 1000},
+        {M_PERTURB, 0},
+        {M_ARENA_TEST, 4},
+        {M_ARENA_MAX, 4},
+        {M_MXFAST, 64},
+        {M_CHECK_ACTION, 3},
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        assert_int_equal(mallopt(known[i].parameter, known[i].value), 1);
+    assert_int_equal(mallopt(M_MXFAST, 1 << 20), 0);
+    if (strcmp(getenv("STEPWELL_STRATEGY"), "system") != 0) /* glibc's own says 1 to anything */
+        assert_int_equal(mallopt(12345, 1), 0);
+}
+
+static void info_follows_what_is_live(void **state) {
+    (void)state;
+    enum { BLOCKS = 1000, SIZE = 20 << 10 };
+    static void *blocks[BLOCKS];
+    malloc_trim(0);
+    struct mallinfo2 before = mallinfo2();
+    for (int i = 0; i < BLOCKS; i++)
+        blocks[i] = malloc(SIZE);
+    struct mallinfo2 full = mallinfo2();
+    for (int i = 0; i < BLOCKS; i++)
+        free(blocks[i]);
+    struct mallinfo2 after = mallinfo2();
+    size_t volume = (size_t)BLOCKS * SIZE;
+    size_t cached = volume / 16; /* which in the numbers of libc and jemalloc is live */
+    assert_true(full.uordblks + cached >= before.uordblks + volume);
+    assert_true(full.uordblks <= before.uordblks + volume * 9 / 8 + (1 << 20));
+    assert_true(after.uordblks <= full.uordblks - volume + cached);
+    assert_true(full.arena + full.hblkhd >= volume);
+    struct mallinfo2 all[] = {before, full, after};
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(all[i].arena, all[i].uordblks + all[i].fordblks);
+        assert_true(all[i].fordblks == 0 || all[i].ordblks > 0);
+        assert_true(all[i].keepcost <= all[i].fordblks);
+        assert_int_equal(all[i].usmblks, 0);
+    }
+    struct mallinfo (*old_form)(void); /* which the header warns of */
+    *(void **)&old_form = dlsym(RTLD_DEFAULT, "mallinfo");
+    struct mallinfo small = old_form();
+    assert_int_equal(small.arena, small.uordblks + small.fordblks);
+}
+
+/* Every tag that opens is closed, in order; returns how many there were. */
+static int count_tags(const char *xml) {
+    const char *open[16] = {0};
+    int depth = 0, count = 0;
+    for (const char *at = xml; (at = strchr(at, '<')) != NULL; at++, count++) {
+        const char *end = strchr(at, '>');
+        assert_non_null(end);
+        assert_true(memchr(at + 1, '<', (size_t)(end - at - 1)) == NULL);
+        if (at[1] == '/') {
+            size_t length = (size_t)(end - at - 2);
+            assert_true(depth-- > 0);
+            assert_memory_equal(at + 2, open[depth], length);
+        } else if (end[-1] != '/') {
+            assert_true(depth < 16);
+            open[depth++] = at + 1;
+        }
+    }
+    assert_int_equal(depth, 0);
+    return count;
+}
+
+/* The number of the last element that begins so. */
+static size_t last_size(const char *xml, const char *element) {
+    const char *last = NULL;
+    for (const char *at = xml; (at = strstr(at, element)) != NULL; at++)
+        last = at;
+    const char *size = last ? strstr(last, "size=\"") : NULL;
+    assert_non_null(size);
+    return size ? strtoul(size + strlen("size=\""), NULL, 10) : 0;
 }
 
 static void info_is_well_formed(void **state) {
     (void)state;
-    struct mallinfo2 info = mallinfo2();
-    assert_true(info.uordblks > 0);
     char *xml = NULL;
     size_t length = 0;
     FILE *stream = open_memstream(&xml, &length);
+    void *block = malloc(3 << 20);
     assert_int_equal(malloc_info(0, stream), 0);
+    errno = 0;
     assert_int_equal(malloc_info(1, stream), -1);
+    assert_int_equal(errno, EINVAL);
     fclose(stream);
-    assert_memory_equal(xml, "<malloc version=\"1\">", 20);
-    assert_non_null(strstr(xml, "</malloc>"));
+    assert_memory_equal(xml, "<malloc version=\"1\">\n<heap nr=\"0\">\n<sizes>\n", 43);
+    assert_true(count_tags(xml) >= 20);
+    size_t current = last_size(xml, "<system type=\"current\"");
+    assert_true(current > 0);
+    assert_true(last_size(xml, "<system type=\"max\"") >= current);
+    assert_true(last_size(xml, "<total type=\"rest\"") <= current);
+    last_size(xml, "<total type=\"fast\"");
+    last_size(xml, "<total type=\"mmap\"");
+    assert_true(last_size(xml, "<aspace type=\"total\"") >= current);
+    last_size(xml, "<aspace type=\"mprotect\"");
+    free(block);
     free(xml);
 }
 
@@ -229,10 +440,15 @@ static int check(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(malloc_is_ours),
         cmocka_unit_test(sizes_and_contents_are_kept),
+        cmocka_unit_test(no_block_is_larger_than_ptrdiff_max),
         cmocka_unit_test(what_cannot_be_is_enomem),
         cmocka_unit_test(alignments_are_kept_and_wrong_ones_refused),
         cmocka_unit_test(zero_and_null_follow_the_rules),
+        cmocka_unit_test(free_keeps_errno_where_threads_meet),
+        cmocka_unit_test(all_of_a_usable_size_is_usable),
         cmocka_unit_test(trim_releases_and_says_so),
+        cmocka_unit_test(parameters_are_taken_and_ignored),
+        cmocka_unit_test(info_follows_what_is_live),
         cmocka_unit_test(info_is_well_formed),
         cmocka_unit_test(threads_free_each_others_blocks),
         cmocka_unit_test(children_of_a_busy_process_can_allocate),
@@ -240,37 +456,6 @@ static int check(void) {
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
-/* ---- The first self: one second self per strategy ---------------------------------------------
- */
-
-static void run_under(void **state) {
-    const char *strategy = *state;
-    const char *libraries = getenv("STEPWELL_BUILD_DIR");
-    assert_non_null(libraries);
-    pid_t child = fork();
-    if (child == 0) {
-        char preload[4096];
-        snprintf(preload, sizeof preload,
-                 "%s/lib/libstepwell-preload.so:%s/lib/libstepwell-jemalloc.so", libraries,
-                 libraries);
-        setenv("LD_PRELOAD", preload, 1);
-        setenv("STEPWELL_STRATEGY", strategy, 1);
-        execl("/proc/self/exe", "family", "--check", (char *)NULL);
-        _exit(127);
-    }
-    int status;
-    waitpid(child, &status, 0);
-    assert_int_equal(status, 0);
-}
-
 int main(int argc, char **argv) {
-    if (argc > 1 && strcmp(argv[1], "--check") == 0)
-        return check();
-    struct CMUnitTest tests[32];
-    size_t count = 0;
-    for (; count < 32 && sw_strategy_info(count); count++) {
-        char *name = strdup(sw_strategy_info(count)->name);
-        tests[count] = (struct CMUnitTest){name, run_under, NULL, NULL, name};
-    }
-    return _cmocka_run_group_tests("preload.family", tests, count, NULL, NULL);
+    return run_second_selves("preload.family", argc, argv, check);
 }

@@ -4,8 +4,10 @@ STEPWELL_CONF, STEPWELL_STATS. The argument is the library."""
 
 import os
 import re
+import signal
 import subprocess
 import sys
+import tempfile
 import unittest
 
 LIBRARY = sys.argv.pop()
@@ -17,6 +19,24 @@ def run(*command, **environment):
     variables.update({f"STEPWELL_{name}": value for name, value in environment.items()})
     return subprocess.run(command or ["echo", "said"], capture_output=True, text=True, timeout=120,
                           env={**variables, "LD_PRELOAD": LIBRARY})
+
+
+def start(program, **environment):
+    """The same of a Python program, that goes on; it has said "ready"."""
+    variables = {k: v for k, v in os.environ.items() if not k.startswith("STEPWELL_")}
+    variables.update({f"STEPWELL_{name}": value for name, value in environment.items()})
+    process = subprocess.Popen([sys.executable, "-u", "-c", program], text=True, stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               env={**variables, "LD_PRELOAD": LIBRARY})
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+TABLE = re.compile(r"""stepwell: python[\d.]* \(pid (\d+)\), strategy (\w+)
+stepwell: \d+\.\d\d s, of CPU \d+\.\d\d user, \d+\.\d\d system; page faults [1-9]\d*, from disk \d+
+stepwell: MiB             current         peak
+((?:stepwell: \w+ +\d+\.\d\d +\d+\.\d\d\n)+)""")
+WAITS = "print('ready'); import sys; sys.stdin.read()"
 
 
 def strategy_in(report):
@@ -46,7 +66,7 @@ class Configuration(unittest.TestCase):
 
     def test_a_wrong_strategy_is_one_line_and_leaves_the_conf(self):
         self.expect_said(run(STRATEGY="pol", CONF="limit:64M"), "did you mean 'pool'?")
-        result = run("python3", "-c", "try: bytearray(1 << 28)\nexcept MemoryError: print('limited')",
+        result = run(sys.executable, "-c", "try: bytearray(1 << 28)\nexcept MemoryError: print('limited')",
                      STRATEGY="pol", CONF="limit:64M")
         self.assertIn("limited", result.stdout)
 
@@ -58,6 +78,119 @@ class Configuration(unittest.TestCase):
 
     def test_the_jemalloc_strategy_says_what_to_preload(self):
         self.expect_said(run(STRATEGY="jemalloc"), "libstepwell-jemalloc.so")
+
+
+class Table(unittest.TestCase):
+    def rows(self, text):
+        """Exactly one table, and what it says: current and peak by name, in MiB."""
+        match = TABLE.fullmatch(text)
+        self.assertTrue(match, text)
+        return {line.split()[1]: [float(number) for number in line.split()[2:]]
+                for line in match.group(3).splitlines()}
+
+    def test_what_it_says(self):
+        program = "a = bytearray(100 << 20); b = bytearray(30 << 20); del a; print('said')"
+        result = run(sys.executable, "-c", program, STATS="1", CONF="tracking:1")
+        self.assertEqual(result.stdout, "said\n")
+        rows = self.rows(result.stderr)
+        self.assertEqual(list(rows), "requested active allocated resident reserved metadata".split())
+        self.assertGreater(rows["requested"][1], 130)
+        self.assertLess(rows["requested"][1], 150)
+        for name in "requested", "allocated", "reserved":
+            self.assertLess(rows[name][0], rows[name][1] + 0.01)
+        self.assertLessEqual(rows["requested"][1], rows["allocated"][1])
+
+    def test_every_strategy_has_one(self):
+        for strategy in "system", "pool", "sizeclass", "arena", "auto":
+            result = run(sys.executable, "-c", "pass", STATS="1", STRATEGY=strategy)
+            self.assertIn("allocated", self.rows(result.stderr))
+            self.assertEqual(strategy_in(result.stderr), strategy)
+
+    def test_a_file_per_process(self):
+        with tempfile.TemporaryDirectory() as folder:
+            program = "import os; p = os.fork(); p and os.waitpid(p, 0)"
+            result = run(sys.executable, "-c", program, STATS=f"{folder}/table.%p.txt")
+            self.assertEqual((result.stdout, result.stderr), ("", ""))
+            names = os.listdir(folder)
+            self.assertEqual(len(names), 2, names)
+            for name in names:
+                with open(os.path.join(folder, name)) as file:
+                    text = file.read()
+                self.rows(text)
+                self.assertEqual(name, f"table.{TABLE.match(text).group(1)}.txt")
+
+    def test_a_file_that_cannot_be_written(self):
+        result = run(sys.executable, "-c", "print('said')", STATS="/no/such/file")
+        self.assertEqual((result.stdout, result.stderr),
+                         ("said\n", "stepwell: the file named in STEPWELL_STATS can't be written\n"))
+
+    def test_a_program_that_closes_stderr(self):
+        self.rows(run(sys.executable, "-c", "import os; os.close(2)", STATS="1").stderr)
+
+    def test_nothing_is_written_into_a_file_that_took_the_place_of_stderr(self):
+        with tempfile.NamedTemporaryFile() as file:
+            program = ("import os; os.closerange(2, 1024); "
+                       f"[os.open({file.name!r}, os.O_WRONLY) for _ in range(300)]; os.close(2)")
+            result = run(sys.executable, "-c", program, STATS="1")
+            self.assertEqual(result.returncode, 0)
+            self.assertEqual(file.read(), b"")
+
+
+class Signal(unittest.TestCase):
+    def read_table(self, process):
+        lines = [process.stderr.readline() for _ in range(7)]
+        self.assertTrue(TABLE.fullmatch("".join(lines)), lines)
+        return int(TABLE.match("".join(lines)).group(1))
+
+    def end(self, process, code=0):
+        """No table at the end: none was asked for."""
+        self.assertEqual(process.communicate(timeout=60)[1], "")
+        self.assertEqual(process.returncode, code)
+
+    def test_a_table_whenever_it_comes(self):
+        process = start(WAITS, STATS="0,signal")
+        for _ in range(3):
+            process.send_signal(signal.SIGUSR2)
+            self.assertEqual(self.read_table(process), process.pid)
+        self.end(process)
+
+    def test_while_the_heap_is_busy(self):
+        busy = "print('ready')\nimport time; end = time.time() + 2\nwhile time.time() < end: [bytearray(n * 99) for n in range(999)]"
+        process = start(busy, STATS="0,signal")
+        for _ in range(50):
+            process.send_signal(signal.SIGUSR2)
+            self.assertEqual(self.read_table(process), process.pid)
+        self.end(process)
+
+    def test_in_a_child(self):
+        process = start("import os; p = os.fork(); p or print('ready'); "
+                        "p and os.waitpid(p, 0) or p or os.read(0, 9)", STATS="0,signal")
+        with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
+            child = int(file.read())
+        os.kill(child, signal.SIGUSR2)
+        self.assertEqual(self.read_table(process), child)
+        self.end(process)
+
+    def test_not_asked_for_it_is_the_programs(self):
+        process = start(WAITS, STATS="0")
+        process.send_signal(signal.SIGUSR2)
+        self.end(process, -signal.SIGUSR2)
+
+    def test_a_program_that_handles_it_has_it(self):
+        for handler in ("signal.signal(signal.SIGUSR2, lambda *_: sys.exit(3)); print('ready'); "
+                        "time.sleep(60)",
+                        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2}); "
+                        "print('ready'); signal.sigwait({signal.SIGUSR2}); sys.exit(3)",
+                        "signal.signal(signal.SIGUSR2, signal.SIG_IGN); print('ready'); "
+                        "sys.stdin.readline(); sys.exit(3)"):
+            process = start("import signal, sys, time; " + handler, STATS="0,signal")
+            process.send_signal(signal.SIGUSR2)
+            self.end(process, 3)
+
+    def test_one_that_ignores_it_from_the_start_goes_on_doing_so(self):
+        result = run("sh", "-c", "trap '' USR2; exec sh -c 'kill -USR2 $$; echo said'",
+                     STATS="0,signal")
+        self.assertEqual((result.stdout, result.stderr), ("said\n", ""))
 
 
 if __name__ == "__main__":

@@ -263,6 +263,8 @@ class Quick(Test):
 
     def test_results_that_cannot_be_written_are_a_failure(self):
         self.assertIn("/none", self.expect(run("list", "--json=/none/out.json"), 1).stderr)
+        for arguments in [["compare", "--csv=/none/out"], ["train", "--json=/none/out"]]:
+            self.expect_one_line(run(*arguments), 1, "/none/out")  # before the work, not after it
         with open("/dev/full", "w") as full:
             result = subprocess.run([STEPWELL, "list"], stdout=full, stderr=subprocess.PIPE)
         self.assertEqual(result.returncode, 1)

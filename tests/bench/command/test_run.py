@@ -8,6 +8,7 @@ import signal
 import stat
 import struct
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -186,12 +187,21 @@ int main(void) { return malloc(10) == NULL; }
 """
 
 
+BY_VALUE = """
+#include <stdio.h>
+#include <stdlib.h>
+void *(*volatile allocate)(size_t) = malloc;
+int main(void) { return !allocate(10) || puts("ran") < 0; }
+"""
+
+
 class Witness(Test):
     def test_nothing_is_said_where_all_is_well(self):
         script = self.write("script", "#!/bin/sh\necho ran\n")
+        by_value = self.build("by_value", BY_VALUE, "-fno-builtin", "-no-pie")
         bare = self.write("bare", "echo ran\n")
-        for command in (["sh", "-c", "echo ran | cat"], ["python3", "-c", "print('ran')"],
-                        [script], [bare], ["env", "A=1", "sh", "-c", "sleep 0.3; echo ran"]):
+        for command in (["sh", "-c", "echo ran | cat"], [sys.executable, "-c", "print('ran')"],
+                        [script], [bare], [by_value], ["env", "A=1", "sh", "-c", "sleep 0.3; echo ran"]):
             with self.subTest(command):
                 self.expect(run("--", *command), 0, "ran\n")
 
