@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/sysinfo.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -44,8 +46,10 @@ bool sw__os_page_size_fits(void) {
     return sysconf(_SC_PAGESIZE) == (long)SW__PAGE;
 }
 
+/* Without MAP_NORESERVE: then the kernel refuses to commit more than the machine has, as programs
+ * that probe for memory count on. */
 static void *map(size_t size) {
-    void *start = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *start = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return start == MAP_FAILED ? NULL : start;
 }
 
@@ -184,4 +188,15 @@ static size_t status_value(const char *key) {
 
 size_t sw__os_process_anonymous(void) {
     return status_value("RssAnon:");
+}
+
+size_t sw__os_most_memory(void) {
+    struct sysinfo machine;
+    struct rlimit limit;
+    size_t most = SIZE_MAX;
+    if (sysinfo(&machine) == 0)
+        most = (size_t)machine.totalram * machine.mem_unit;
+    if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur < most)
+        most = limit.rlim_cur;
+    return most;
 }

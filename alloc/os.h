@@ -52,6 +52,9 @@ size_t sw__os_resident(const void *start, size_t size);
 /* Bytes of anonymous memory of this process that are physically present (RssAnon). */
 size_t sw__os_process_anonymous(void);
 
+/* The most that a process could ever have: the machine's memory, or RLIMIT_AS. */
+size_t sw__os_most_memory(void);
+
 /* Test seam: the nth request from now (reserve, commit, purge, set_access, and both halves of a
  * move) fails once; or the nth and all after it. 0 ends it. */
 void sw__os_fail_nth(long n);

@@ -30,6 +30,23 @@ static void an_impossible_reservation_is_refused(void **state) {
     assert_null(sw__os_reserve(SIZE_MAX & ~(PAGE - 1), 2 * MIB));
 }
 
+/* By a kernel that is not told to believe everything (vm.overcommit_memory = 1). */
+static void a_commit_of_more_than_the_machine_has_is_refused(void **state) {
+    (void)state;
+    const size_t size = (size_t)64 << 40;
+    char policy = '1';
+    FILE *file = fopen("/proc/sys/vm/overcommit_memory", "re");
+    if (file && fread(&policy, 1, 1, file) == 1)
+        fclose(file);
+    if (policy == '1')
+        skip();
+    char *start = sw__os_reserve(size, PAGE);
+    if (start) {
+        assert_false(sw__os_commit(start, size));
+        sw__os_release(start, size);
+    }
+}
+
 static void reserving_and_releasing_leaves_nothing(void **state) {
     (void)state;
     struct mappings before = process_mappings();
@@ -247,6 +264,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reserved_memory_is_aligned),
         cmocka_unit_test(an_impossible_reservation_is_refused),
+        cmocka_unit_test(a_commit_of_more_than_the_machine_has_is_refused),
         cmocka_unit_test(reserving_and_releasing_leaves_nothing),
         cmocka_unit_test(resident_follows_touch_and_purge),
         cmocka_unit_test(moved_pages_take_their_contents_with_them),
