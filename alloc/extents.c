@@ -695,6 +695,22 @@ void sw__extents_visit(struct sw__extents *extents, sw__range_visitor *visitor, 
     sw__unlock(&extents->lock);
 }
 
+static void visit_live(const struct sw__region *region, sw__range_visitor *visitor, void *context) {
+    for (struct sw__extent *extent = region->last; extent; extent = extent->before)
+        if (extent->state == SW__EXTENT_LIVE)
+            visitor(context, sw__extent_start(extent), sw__extent_size(extent));
+}
+
+void sw__extents_visit_live(struct sw__extents *extents, sw__range_visitor *visitor,
+                            void *context) {
+    sw__lock(&extents->lock);
+    for (int side = 0; side < SW__SIDES; side++)
+        for (struct sw__region *region = extents->sides[side].regions; region;
+             region = region->next)
+            visit_live(region, visitor, context);
+    sw__unlock(&extents->lock);
+}
+
 /* The most that is physically present of one free extent, if it is above `most`. The kernel is
  * asked only of those that may have it. */
 static size_t most_present(struct sw__treap_node *node, size_t most) {

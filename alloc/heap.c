@@ -11,6 +11,7 @@
 #include "lock.h"
 #include "meta.h"
 #include "observe/ledger.h"
+#include "observe/oom_report.h"
 #include "options.h"
 #include "os.h"
 #include "slabs.h"
@@ -42,6 +43,8 @@ struct sw_heap {
     struct sw_level allocated; /* the strategy's own count, without tracking */
     size_t allocated_at_reserved_peak;
     size_t unaccounted_before; /* for strategies that don't tell their ranges */
+
+    struct sw__oom_report oom_report;
 
     struct sw_heap *next; /* in all_heaps */
 };
@@ -412,6 +415,8 @@ static sw_heap *create(const struct sw__strategy *strategy, const struct sw__con
         sw__os_release(heap, SW__PAGE);
         return NULL;
     }
+    heap->oom_report.is_wanted = config->oom_report;
+    heap->oom_report.limit = config->limit;
     if (!strategy->visit_ranges)
         heap->unaccounted_before = unaccounted();
     enlist(heap);
@@ -479,6 +484,11 @@ struct sw__checked *sw__heap_checked(const sw_heap *heap) {
 
 static const char out_of_memory[] = "out of memory";
 
+static __attribute__((noinline, cold)) void *refuse(struct sw_heap *heap, size_t size) {
+    sw__oom_note(&heap->oom_report, heap, size);
+    return fail(ENOMEM, out_of_memory);
+}
+
 /* Writes a new block down; where the ledger has no room for it, the block goes back. */
 static void *enter(struct sw_heap *heap, void *block, size_t size, enum sw_tag tag) {
     struct sw_block entry = {.address = block,
@@ -488,7 +498,7 @@ static void *enter(struct sw_heap *heap, void *block, size_t size, enum sw_tag t
     if (sw__ledger_add(heap->ledger, &entry))
         return block;
     heap->strategy->free(heap->state, block);
-    return fail(ENOMEM, out_of_memory);
+    return refuse(heap, size);
 }
 
 static void *allocate_zeroed(struct sw_heap *heap, size_t size, enum sw_tag tag) {
@@ -509,7 +519,7 @@ static inline void *allocate(struct sw_heap *heap, size_t size, size_t alignment
     void *block = zeroed ? allocate_zeroed(heap, size, tag)
                          : heap->strategy->alloc(heap->state, size, alignment, tag);
     if (__builtin_expect(!block, 0))
-        return fail(ENOMEM, out_of_memory);
+        return refuse(heap, size);
     return heap->ledger ? enter(heap, block, size, tag) : block;
 }
 
@@ -575,7 +585,7 @@ void *sw_realloc(sw_heap *heap, void *block, size_t size) {
     if (size <= PTRDIFF_MAX)
         resized = heap->ledger ? resize_tracked(heap, block, size)
                                : resize(heap, block, size, SW_TAG_OTHER);
-    return resized ? resized : fail(ENOMEM, out_of_memory);
+    return resized ? resized : refuse(heap, size);
 }
 
 _Noreturn static void misuse_of_free(struct sw_heap *heap, const void *block) {
@@ -653,6 +663,12 @@ size_t sw_trim(sw_heap *heap) {
     strategy->trim(heap->state);
     size_t after = strategy->visit_ranges ? resident_in_ranges(heap) : unaccounted();
     return before > after ? before - after : 0;
+}
+
+void sw__heap_look(sw_heap *heap, struct sw_stats *stats) {
+    look(heap, stats);
+    if (heap->strategy->visit_ranges)
+        stats->largest_free = heap->strategy->largest_free(heap->state);
 }
 
 int sw_heap_stats(sw_heap *heap, struct sw_stats *stats, size_t stats_size) {

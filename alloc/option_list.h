@@ -26,7 +26,8 @@
     X(checked,    FLAG,   "0",     "0",       "0|1",               "",      "watches for misuse, over any strategy: accesses past either end of a block or after it was freed, frees and reallocs of what is no live block; takes a few times the time and 100 bytes a block") \
     X(quarantine, BYTES,  "32M",   "32M",     "0..",               "bytes", "with checked, keeps so much of what was freed from use, to see accesses to it") \
     X(huge_pages, CHOICE, "auto",  "auto",    "auto|never|always", "",      "asks for transparent huge pages: auto where one live block covers the whole huge page, always for all the heap maps") \
-    X(limit,      BYTES,  "0",     "0",       "0..",               "bytes", "reserves no more than this from the system; beyond it allocation fails as when memory is out; 0 is no limit (strategies pool, sizeclass, arena, auto)")
+    X(limit,      BYTES,  "0",     "0",       "0..",               "bytes", "reserves no more than this from the system; beyond it allocation fails as when memory is out; 0 is no limit (strategies pool, sizeclass, arena, auto)") \
+    X(oom_report, FLAG,   "0",     "1",       "0|1",               "",      "writes a paragraph to stderr, once, when memory is out: what was asked for, what is live, by size and tag, and what is free")
 
 /* What the preload library reads from the environment. */
 #define SW_VARIABLES(X)                                                                            \

@@ -588,6 +588,14 @@ size_t sw__slabs_allocated(struct sw__slabs *slabs) {
     return allocated;
 }
 
+void sw__slabs_visit_sizes(struct sw__slabs *slabs, sw__size_visitor *visitor, void *context) {
+    sw__lock(&slabs->lock);
+    for (struct sw__slab *slab = slabs->all; slab; slab = slab->older)
+        if (slab->extent)
+            visitor(context, slab->block_size, (size_t)used_of(slab) * slab->block_size);
+    sw__unlock(&slabs->lock);
+}
+
 size_t sw__slabs_bytes(struct sw__slabs *slabs) {
     size_t bytes = 0;
     sw__lock(&slabs->lock);

@@ -152,6 +152,8 @@ void sw__slabs_adopt_after_fork(void);
 
 /* Usable bytes of live blocks. */
 size_t sw__slabs_allocated(struct sw__slabs *slabs);
+/* The same, slab by slab. */
+void sw__slabs_visit_sizes(struct sw__slabs *slabs, sw__size_visitor *visitor, void *context);
 /* The size of the largest free block that has been cut. */
 size_t sw__slabs_largest_free(struct sw__slabs *slabs);
 /* Bytes of the extents that are slabs. */

@@ -36,6 +36,9 @@ struct sw__strategy_stats {
  */
 typedef void sw__range_visitor(void *context, const void *start, size_t size);
 
+/* Shown so many bytes in live blocks of that usable size. */
+typedef void sw__size_visitor(void *context, size_t block_size, size_t bytes);
+
 struct sw__strategy {
     const char *name;
     const char *summary; /* one line, no full stop */
@@ -70,6 +73,9 @@ struct sw__strategy {
     /* Optional: NULL means the ranges are not to be known (libc's), and resident is measured as the
      * growth of the process. */
     void (*visit_ranges)(void *state, sw__range_visitor *visitor, void *context);
+    /* All that is live, by size; where sizes are not known one by one, by their upper bound.
+     * Allocates nothing. Optional: NULL means it is not known. */
+    void (*visit_sizes)(void *state, sw__size_visitor *visitor, void *context);
     /* Round a fork: takes every lock of the state, and gives them all up again in parent and child.
      * Optional: NULL means it has none, or sees to it by itself. */
     void (*lock_all)(void *state);
@@ -84,6 +90,8 @@ struct sw__strategy {
  */
 const struct sw__strategy *sw__heap_strategy(const sw_heap *heap);
 void *sw__heap_state(const sw_heap *heap);
+/* As sw_heap_stats(), and allocates nothing: of a strategy that is libc's, largest_free is 0. */
+void sw__heap_look(sw_heap *heap, struct sw_stats *stats);
 bool sw__heap_is_tracked(const sw_heap *heap);
 /* The layer of a checked heap, else NULL. */
 struct sw__checked *sw__heap_checked(const sw_heap *heap);

@@ -9,13 +9,13 @@
 #define _GNU_SOURCE /* program_invocation_short_name */
 #include "options.h"
 #include "process.h"
+#include "text.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,26 +28,9 @@ static struct timespec started; /* the program, near enough */
 
 /* ---- The table ------------------------------------------------------------------------------- */
 
-struct text {
-    char bytes[2048];
-    size_t length;
-};
-
-__attribute__((format(printf, 2, 3))) static void add(struct text *text, const char *format, ...) {
-    size_t room = sizeof text->bytes - text->length;
-    va_list arguments;
-    va_start(arguments, format);
-    int length = vsnprintf(text->bytes + text->length, room, format, arguments);
-    va_end(arguments);
-    text->length += (size_t)length < room ? (size_t)length : room - 1;
-}
-
-static double mib(size_t bytes) {
-    return (double)bytes / (1 << 20);
-}
-
-static void add_level(struct text *text, const char *name, struct sw_level level) {
-    add(text, "stepwell: %-10s %12.2f %12.2f\n", name, mib(level.current), mib(level.peak));
+static void add_level(struct sw__text *text, const char *name, struct sw_level level) {
+    sw__text_add(text, "stepwell: %-10s %12.2f %12.2f\n", name, sw__mib(level.current),
+                 sw__mib(level.peak));
 }
 
 static double seconds(struct timeval time) {
@@ -60,22 +43,23 @@ static double seconds_since_start(void) {
     return (double)(now.tv_sec - started.tv_sec) + (double)(now.tv_nsec - started.tv_nsec) / 1e9;
 }
 
-static void add_process(struct text *text) {
+static void add_process(struct sw__text *text) {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    add(text, "stepwell: %s (pid %d), strategy %s\n", program_invocation_short_name, (int)getpid(),
-        sw_heap_strategy(sw__process.heap));
-    add(text, "stepwell: %.2f s, of CPU %.2f user, %.2f system; page faults %ld, from disk %ld\n",
+    sw__text_add(text, "stepwell: %s (pid %d), strategy %s\n", program_invocation_short_name,
+                 (int)getpid(), sw_heap_strategy(sw__process.heap));
+    sw__text_add(
+        text, "stepwell: %.2f s, of CPU %.2f user, %.2f system; page faults %ld, from disk %ld\n",
         seconds_since_start(), seconds(usage.ru_utime), seconds(usage.ru_stime), usage.ru_minflt,
         usage.ru_majflt);
 }
 
 void sw__report(int file) {
     struct sw_stats stats;
-    struct text text = {.length = 0};
+    struct sw__text text = {.length = 0};
     sw_heap_stats(sw__process.heap, &stats, sizeof stats);
     add_process(&text);
-    add(&text, "stepwell: %-10s %12s %12s\n", "MiB", "current", "peak");
+    sw__text_add(&text, "stepwell: %-10s %12s %12s\n", "MiB", "current", "peak");
     if (sw__heap_is_tracked(sw__process.heap)) {
         add_level(&text, "requested", stats.requested);
         add_level(&text, "active", stats.active);
@@ -84,8 +68,7 @@ void sw__report(int file) {
     add_level(&text, "resident", stats.resident);
     add_level(&text, "reserved", stats.reserved);
     add_level(&text, "metadata", stats.metadata);
-    ssize_t written = write(file, text.bytes, text.length);
-    (void)written;
+    sw__text_write(&text, file);
 }
 
 /* ---- Where it goes --------------------------------------------------------------------------- */

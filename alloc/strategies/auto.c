@@ -129,6 +129,7 @@ const struct sw__strategy sw__strategy_auto = {
     .stats = sw__blocks_stats,
     .largest_free = sw__blocks_largest_free,
     .visit_ranges = sw__blocks_visit_ranges,
+    .visit_sizes = sw__blocks_visit_sizes,
     .lock_all = lock_all,
     .unlock_all = unlock_all,
     .in_page_map = true,

@@ -385,6 +385,27 @@ static void visit_ranges(void *state, sw__range_visitor *visitor, void *context)
     sw__extents_visit(&pool->extents, visitor, context);
 }
 
+struct sizes {
+    sw__size_visitor *visitor;
+    void *context;
+};
+
+static void show_large(void *context, const void *start, size_t size) {
+    const struct sizes *sizes = context;
+    bool is_segment = (uintptr_t)sw__page_map_get(start) & 1;
+    if (!is_segment)
+        sizes->visitor(sizes->context, size, size);
+}
+
+/* Of small blocks only the sum is kept. */
+static void visit_sizes(void *state, sw__size_visitor *visitor, void *context) {
+    struct pool *pool = state;
+    sw__lock(&pool->lock);
+    visitor(context, SMALL_MAX, pool->live_small);
+    sw__unlock(&pool->lock);
+    sw__extents_visit_live(&pool->extents, show_large, &(struct sizes){visitor, context});
+}
+
 static void lock_all(void *state) {
     struct pool *pool = state;
     sw__lock(&pool->lock);
@@ -411,6 +432,7 @@ const struct sw__strategy sw__strategy_pool = {
     .stats = stats,
     .largest_free = largest_free,
     .visit_ranges = visit_ranges,
+    .visit_sizes = visit_sizes,
     .lock_all = lock_all,
     .unlock_all = unlock_all,
     .in_page_map = true,

@@ -27,6 +27,7 @@ const struct sw__strategy sw__strategy_sizeclass = {
     .stats = sw__blocks_stats,
     .largest_free = sw__blocks_largest_free,
     .visit_ranges = sw__blocks_visit_ranges,
+    .visit_sizes = sw__blocks_visit_sizes,
     .lock_all = sw__blocks_lock_all,
     .unlock_all = sw__blocks_unlock_all,
     .in_page_map = true,
