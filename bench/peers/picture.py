@@ -44,7 +44,7 @@ class Panel:
         self.is_overhead = memory.key == "overhead"
         whole = {name: (numbers[time.key][0], numbers[memory.key][0])
                  for name, numbers in summary.items()
-                 if time.key in numbers and memory.key in numbers}
+                 if all(numbers.get(column.key, (0,))[0] > 0 for column in (time, memory))}
         fastest = min((t for t, _ in whole.values()), default=1)
         least = 1 if self.is_overhead else min((m for _, m in whole.values()), default=1)
         self.points = {name: (t / fastest, m / least) for name, (t, m) in whole.items()}

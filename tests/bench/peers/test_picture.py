@@ -22,8 +22,9 @@ SUITE = program.Suite("s", "a suite", (LARGE, SMALL))
 
 
 def row(name, allocator, time=0, peak=0, failed="", number=1):
+    numbers = {"step_ms": time, "resident_peak_growth": peak * MIB, "resident_peak": peak * MIB}
     return {"program": name, "allocator": allocator, "round": number, "failed": failed,
-            "step_ms": time, "resident_peak_growth": peak * MIB, "resident_peak": peak * MIB}
+            **({} if failed else numbers)}
 
 
 def metered(lb):
@@ -120,6 +121,11 @@ class Picture(unittest.TestCase):
     def test_a_program_without_points_has_no_panel(self):
         found = self.panels(self.draw(row("large", "glibc", 1, 100), row("small", "glibc", 1, 1)))
         self.assertEqual(set(found), {"small"})
+
+    def test_a_time_of_nothing_is_no_point(self):
+        found = self.panels(self.draw(row("small", "glibc", 0, 50),
+                                      row("small", "stepwell", 1, 50)))["small"]
+        self.assertEqual(set(found), {"stepwell"})
 
     def test_nothing_to_draw_is_said(self):
         with self.assertRaisesRegex(ValueError, "nothing to draw"):
