@@ -97,15 +97,17 @@ bool sw__blocks_resize(void *state, void *block, size_t size) {
     struct sw__slab *slab = small_block(blocks, block);
     if (slab)
         return size <= slab->block_size && size > slab->block_size / 2;
+    struct sw__extent *extent = sw__extents_block_to(&blocks->extents, block, SW__MISUSE_REALLOC);
     return size > SW__SMALL_MAX && size <= PTRDIFF_MAX / 2 &&
-           sw__extents_resize(&blocks->extents, sw__extents_block(&blocks->extents, block),
-                              blocks->round_large(size));
+           sw__extents_resize(&blocks->extents, extent, blocks->round_large(size));
 }
 
 size_t sw__blocks_usable_size(void *state, const void *block) {
     struct sw__blocks *blocks = state;
     struct sw__slab *slab = small_block(blocks, block);
-    return slab ? slab->block_size : sw__extent_size(sw__extents_block(&blocks->extents, block));
+    if (slab)
+        return slab->block_size;
+    return sw__extent_size(sw__extents_block_to(&blocks->extents, block, SW__MISUSE_USABLE_SIZE));
 }
 
 /* ---- The rest -------------------------------------------------------------------------------- */

@@ -587,11 +587,16 @@ struct sw__extent *sw__extents_find(struct sw__extents *extents, const void *add
     return *page_entry(region, address);
 }
 
-struct sw__extent *sw__extents_block(struct sw__extents *extents, const void *block) {
+struct sw__extent *sw__extents_block_to(struct sw__extents *extents, const void *block,
+                                        enum sw__misuse otherwise) {
     struct sw__extent *extent = sw__extents_find(extents, block);
     if (!extent)
-        sw__misuse_free();
+        sw__misuse(otherwise, NULL);
     return extent;
+}
+
+struct sw__extent *sw__extents_block(struct sw__extents *extents, const void *block) {
+    return sw__extents_block_to(extents, block, SW__MISUSE_FREE);
 }
 
 void sw__extents_mark(struct sw__extents *extents, struct sw__extent *extent, void *holder) {

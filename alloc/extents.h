@@ -97,8 +97,10 @@ bool sw__extents_resize(struct sw__extents *extents, struct sw__extent *extent, 
 
 /* The live extent that begins at the address, NULL if there is none. */
 struct sw__extent *sw__extents_find(struct sw__extents *extents, const void *address);
-/* The same; a pointer that is none is misuse. */
+/* The same; a pointer that is none is misuse: of free, or of what it was brought to. */
 struct sw__extent *sw__extents_block(struct sw__extents *extents, const void *block);
+struct sw__extent *sw__extents_block_to(struct sw__extents *extents, const void *block,
+                                        enum sw__misuse otherwise);
 
 /* In the page map, the slices of a live extent (aligned to SW__SLICE, a multiple of it) name holder
  * instead of the region, until it is freed. */

@@ -17,7 +17,9 @@
     X(USABLE_SIZE, "usable size of a pointer that is not a live block of this heap")               \
     X(OVERRUN, "access past the end of a block")                                                   \
     X(UNDERRUN, "access before the start of a block")                                              \
-    X(USE_AFTER_FREE, "access to a block after it was freed")
+    X(USE_AFTER_FREE, "access to a block after it was freed")                                      \
+    X(FREE_LIST,                                                                                   \
+      "a free list is corrupt: a block was freed twice, or written to after it was freed")
 
 enum sw__misuse {
 #define SW_MISUSE_ENUM(name, sentence) SW__MISUSE_##name,

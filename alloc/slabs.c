@@ -167,6 +167,31 @@ static bool carve(struct sw__slab *slab) {
     return true;
 }
 
+/* ---- Misuse: what a slab's own counts and links tell, looked at where the path is slow anyway --
+ */
+
+/* In a child of a process with threads: one of them may have stood between a list and its count. */
+static bool torn_by_fork;
+
+static bool is_block_of(const struct sw__slab *slab, const void *pointer) {
+    size_t at = (size_t)((const char *)pointer - sw__extent_start(slab->extent));
+    return at < (size_t)slab->capacity * slab->block_size && (uint32_t)at % slab->block_size == 0;
+}
+
+/* Of a slab without a free block: all that are cut are handed out. */
+static void check_used_up(const struct sw__slab *slab) {
+    uint32_t carved = atomic_load_explicit(&slab->carved, memory_order_relaxed);
+    if (used_of(slab) != carved && !torn_by_fork)
+        sw__misuse(SW__MISUSE_FREE_LIST, NULL);
+}
+
+/* After a free: more frees than blocks handed out bring `used` below zero, to NEVER, which is a
+ * current slab's alarm. */
+static void check_free(const struct sw__slab *slab) {
+    if (used_of(slab) == NEVER || !is_block_of(slab, slab->free))
+        sw__misuse_free();
+}
+
 /* ---- Bins ------------------------------------------------------------------------------------ */
 
 static void list(struct sw__bin *bin, struct sw__slab *slab) {
@@ -215,6 +240,7 @@ static void heed_alarm(struct sw__slab *slab) {
 
 void sw__slabs_free_alarm(struct sw__slab *slab) {
     struct sw__cache *cache = slab->cache;
+    check_free(slab);
     sw__lock(&cache->lock);
     heed_alarm(slab);
     sw__unlock(&cache->lock);
@@ -250,8 +276,10 @@ static void take_remote(struct sw__slab *slab) {
         atomic_exchange_explicit(&slab->remote, NULL, memory_order_acq_rel);
     struct sw__free_block *last = first;
     uint32_t count = 1;
-    for (; last->next; last = last->next)
-        count++;
+    while (is_block_of(slab, last) && last->next && count++ < used_of(slab))
+        last = last->next;
+    if (!is_block_of(slab, last) || last->next || count > used_of(slab))
+        sw__misuse(SW__MISUSE_FREE_LIST, NULL);
     last->next = slab->free;
     slab->free = first;
     set_used(slab, used_of(slab) - count);
@@ -349,6 +377,8 @@ static void *alloc_from_next(struct sw__cache *cache, unsigned class) {
     struct sw__bin *bin = &cache->bins[class];
     struct sw__slab *slab = bin->current;
     empty_inbox(cache);
+    if (!slab->free && slab != &sw__no_slab)
+        check_used_up(slab);
     if (slab == &sw__no_slab || (!slab->free && !carve(slab))) {
         if (slab != &sw__no_slab) {
             set_alarm_of_full(slab);
@@ -540,6 +570,7 @@ void sw__slabs_adopt_after_fork(void) {
     struct sw__thread_caches *mine = sw__my_caches == &none_any_more ? NULL : sw__my_caches;
     if (threads.first == mine && (!mine || !mine->next))
         return; /* there was no other thread */
+    torn_by_fork = true;
     for (unsigned slot = 0; slot < SW__SLOTS; slot++)
         if (threads.slots[slot])
             mend_after_fork(threads.slots[slot], mine ? mine->by_slot[slot] : NULL);

@@ -51,7 +51,8 @@ struct arena {
 };
 
 struct header {
-    size_t size; /* usable bytes behind the header; 0 once freed */
+    uint32_t size; /* usable bytes behind the header; 0 once freed */
+    uint32_t mark; /* follows from where it is, so that a pointer into a block is told */
     struct chunk *chunk;
 };
 
@@ -114,10 +115,27 @@ static void recycle(struct arena *arena, struct chunk *chunk) {
     arena->empty = chunk;
 }
 
-/* The page map names a chunk's slices by its extent with the lowest bit set. */
-static bool is_in_chunk(const struct arena *arena, const void *block) {
+/* The page map names a chunk's slices by its extent with the lowest bit set. NULL when the block is
+ * in no chunk of this arena. */
+static const struct sw__extent *extent_around(const struct arena *arena, const void *block) {
     uintptr_t holder = (uintptr_t)sw__page_map_get(block);
-    return (holder & 1) && ((struct sw__extent *)(holder - 1))->holder == arena;
+    const struct sw__extent *extent = (struct sw__extent *)(holder & ~(uintptr_t)1);
+    return (holder & 1) && extent->holder == arena ? extent : NULL;
+}
+
+static uint32_t mark_of(const void *block) {
+    return (uint32_t)((uintptr_t)block >> 4) ^ UINT32_C(0x5ca1ab1e);
+}
+
+/* The header of a live block in a chunk; any other pointer into one is misuse. */
+static struct header *live_header(const struct sw__extent *extent, const void *block,
+                                  enum sw__misuse otherwise) {
+    struct header *header = header_of(block);
+    if (((uintptr_t)block & (SW_MIN_ALIGNMENT - 1)) != 0 ||
+        (char *)header < sw__extent_start(extent) || header->mark != mark_of(block) ||
+        header->size == 0)
+        sw__misuse(otherwise, NULL);
+    return header;
 }
 
 /* ---- Blocks ---------------------------------------------------------------------------------- */
@@ -152,7 +170,7 @@ static void *bump(struct arena *arena, struct side *side, size_t size, size_t al
         at = place(chunk, alignment);
     }
     void *block = chunk_start(chunk) + at;
-    *header_of(block) = (struct header){size, chunk};
+    *header_of(block) = (struct header){(uint32_t)size, mark_of(block), chunk};
     chunk->used = at + size;
     chunk->live++;
     arena->live_bytes += size;
@@ -163,12 +181,10 @@ static bool is_newest(const struct chunk *chunk, const void *block, size_t size)
     return (const char *)block + size == chunk_start(chunk) + chunk->used;
 }
 
-static void free_in_chunk(struct arena *arena, void *block) {
-    struct header *header = header_of(block);
+static void free_in_chunk(struct arena *arena, const struct sw__extent *extent, void *block) {
     sw__lock(&arena->lock);
+    struct header *header = live_header(extent, block, SW__MISUSE_FREE);
     struct chunk *chunk = header->chunk;
-    if (header->size == 0)
-        sw__misuse_free();
     arena->live_bytes -= header->size;
     if (is_newest(chunk, block, header->size))
         chunk->used = (size_t)((char *)header - chunk_start(chunk));
@@ -178,15 +194,16 @@ static void free_in_chunk(struct arena *arena, void *block) {
     sw__unlock(&arena->lock);
 }
 
-static bool resize_in_chunk(struct arena *arena, void *block, size_t size) {
-    struct header *header = header_of(block);
+static bool resize_in_chunk(struct arena *arena, const struct sw__extent *extent, void *block,
+                            size_t size) {
     sw__lock(&arena->lock);
+    struct header *header = live_header(extent, block, SW__MISUSE_REALLOC);
     struct chunk *chunk = header->chunk;
     size_t at = (size_t)((char *)block - chunk_start(chunk));
     bool fits = size <= header->size;
     if (is_newest(chunk, block, header->size) && at + size <= CHUNK_SIZE) {
         arena->live_bytes += size - header->size;
-        header->size = size;
+        header->size = (uint32_t)size;
         chunk->used = at + size;
         fits = true;
     }
@@ -225,24 +242,28 @@ static void *alloc(void *state, size_t size, size_t alignment, enum sw_tag tag) 
 
 static void give_back(void *state, void *block) {
     struct arena *arena = state;
-    if (is_in_chunk(arena, block))
-        free_in_chunk(arena, block);
+    const struct sw__extent *chunk = extent_around(arena, block);
+    if (chunk)
+        free_in_chunk(arena, chunk, block);
     else
         sw__extents_free(&arena->extents, sw__extents_block(&arena->extents, block));
 }
 
 static size_t usable_size(void *state, const void *block) {
     struct arena *arena = state;
-    return is_in_chunk(arena, block) ? header_of(block)->size
-                                     : sw__extent_size(sw__extents_block(&arena->extents, block));
+    const struct sw__extent *chunk = extent_around(arena, block);
+    if (chunk)
+        return live_header(chunk, block, SW__MISUSE_USABLE_SIZE)->size;
+    return sw__extent_size(sw__extents_block_to(&arena->extents, block, SW__MISUSE_USABLE_SIZE));
 }
 
 static bool resize(void *state, void *block, size_t size) {
     struct arena *arena = state;
-    if (is_in_chunk(arena, block))
-        return !is_large(size, 1) && resize_in_chunk(arena, block, round_up(size));
-    return is_large(size, 1) &&
-           sw__extents_resize(&arena->extents, sw__extents_block(&arena->extents, block), size);
+    const struct sw__extent *chunk = extent_around(arena, block);
+    if (chunk)
+        return !is_large(size, 1) && resize_in_chunk(arena, chunk, block, round_up(size));
+    struct sw__extent *extent = sw__extents_block_to(&arena->extents, block, SW__MISUSE_REALLOC);
+    return is_large(size, 1) && sw__extents_resize(&arena->extents, extent, size);
 }
 
 static void step_begin(void *state) {

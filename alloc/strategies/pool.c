@@ -216,16 +216,18 @@ static struct header *join_free_neighbours(struct pool *pool, struct header *blo
     return block;
 }
 
-/* True if the header is what a live block's must be: neighbours agree with it. */
-static bool is_sound(struct header *block) {
-    return is_live(block) && after(block)->before == size_of(block);
+/* The header is what a live block's must be, and neighbours agree with it; else it is misuse. */
+static void check_sound(const void *payload, enum sw__misuse otherwise) {
+    struct header *block = block_at(payload);
+    if (((uintptr_t)payload & (GRANULE - 1)) != 0 || !is_live(block) ||
+        after(block)->before != size_of(block))
+        sw__misuse(otherwise, NULL);
 }
 
 static void free_small(struct pool *pool, void *payload) {
     struct header *block = block_at(payload);
     sw__lock(&pool->lock);
-    if (((uintptr_t)payload & (GRANULE - 1)) != 0 || !is_sound(block))
-        sw__misuse_free();
+    check_sound(payload, SW__MISUSE_FREE);
     pool->live_small -= size_of(block);
     block = join_free_neighbours(pool, block);
     plant(pool, block);
@@ -239,6 +241,7 @@ static bool resize_small(struct pool *pool, void *payload, size_t size) {
     struct header *block = block_at(payload);
     size_t wanted = block_size_for(size);
     sw__lock(&pool->lock);
+    check_sound(payload, SW__MISUSE_REALLOC);
     size_t old = size_of(block);
     struct header *next = after(block);
     size_t room = old + (is_live(next) ? 0 : size_of(next));
@@ -306,17 +309,19 @@ static void give_back(void *state, void *block) {
 
 static size_t usable_size(void *state, const void *block) {
     struct pool *pool = state;
-    if (segment_of(pool, block))
+    if (segment_of(pool, block)) {
+        check_sound(block, SW__MISUSE_USABLE_SIZE);
         return size_of(block_at(block)) - HEADER;
-    return sw__extent_size(sw__extents_block(&pool->extents, block));
+    }
+    return sw__extent_size(sw__extents_block_to(&pool->extents, block, SW__MISUSE_USABLE_SIZE));
 }
 
 static bool resize(void *state, void *block, size_t size) {
     struct pool *pool = state;
     if (segment_of(pool, block))
         return size <= SMALL_MAX && resize_small(pool, block, size);
-    return size > SMALL_MAX &&
-           sw__extents_resize(&pool->extents, sw__extents_block(&pool->extents, block), size);
+    struct sw__extent *extent = sw__extents_block_to(&pool->extents, block, SW__MISUSE_REALLOC);
+    return size > SMALL_MAX && sw__extents_resize(&pool->extents, extent, size);
 }
 
 /* Gives back the pages that lie whole inside free small blocks; their headers and tree nodes stay.
