@@ -215,7 +215,8 @@ SW_API int sw_heap_stats(sw_heap *heap, struct sw_stats *stats, size_t stats_siz
 
 /* The measures: every formula is here once, and every table calls it. NAN where not defined. */
 struct sw_measures {
-    double internal_fragmentation; /* 1 - requested/allocated; 0 when nothing is live */
+    double internal_fragmentation; /* 1 - requested/allocated; 0 when nothing is live, NAN when what
+                                      was requested is unknown */
     double external_fragmentation; /* (free - largest free)/free, free = resident - allocated; 0
                                       when free is 0 */
     double utilisation;            /* allocated/reserved at the instant of peak reserved */

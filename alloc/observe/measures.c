@@ -44,13 +44,20 @@ static double drift_over(const struct sw_step_end *ends, size_t count) {
     return (slopes[(pairs - 1) / 2] + slopes[pairs / 2]) / 2;
 }
 
+/* 0 when nothing is live. Untracked heaps know what is allocated of it and not what was requested.
+ */
+static double internal_fragmentation(const struct sw_stats *stats) {
+    if (stats->allocated.current == 0)
+        return 0;
+    return stats->requested.peak ? 1 - share(stats->requested.current, stats->allocated.current)
+                                 : __builtin_nan("");
+}
+
 void sw_measure(const struct sw_stats *stats, struct sw_measures *measures) {
     size_t free_bytes = above(stats->resident.current, stats->allocated.current);
     size_t largest = stats->largest_free < free_bytes ? stats->largest_free : free_bytes;
     *measures = (struct sw_measures){
-        .internal_fragmentation =
-            stats->allocated.current ? 1 - share(stats->requested.current, stats->allocated.current)
-                                     : 0,
+        .internal_fragmentation = internal_fragmentation(stats),
         .external_fragmentation = free_bytes ? share(free_bytes - largest, free_bytes) : 0,
         .utilisation = ratio(stats->allocated_at_reserved_peak, stats->reserved.peak),
         .utilisation_of_peaks = ratio(stats->allocated.peak, stats->reserved.peak),

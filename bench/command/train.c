@@ -144,6 +144,11 @@ static void print_tags(const struct sw_stats *stats, bool colour) {
     table_free(&table);
 }
 
+/* A heap without its ledger does not know these: n/a rather than what follows from nothing. */
+static double if_tracked(const struct sw_stats *stats, double value) {
+    return stats->requested.peak ? value : NAN;
+}
+
 static void print_measures(const struct sw_stats *stats) {
     struct sw_measures measures;
     char digits[5][32];
@@ -156,9 +161,9 @@ static void print_measures(const struct sw_stats *stats) {
            format_digits(digits[2], sizeof digits[2], measures.external_fragmentation),
            format_digits(digits[3], sizeof digits[3], measures.utilisation),
            format_bytes(bytes[0], sizeof bytes[0], (double)measures.free_bytes),
-           format_bytes(bytes[1], sizeof bytes[1], (double)measures.releasable),
-           format_bytes(bytes[2], sizeof bytes[2], (double)measures.pinned),
-           format_bytes(bytes[3], sizeof bytes[3], (double)measures.retention),
+           format_bytes(bytes[1], sizeof bytes[1], if_tracked(stats, (double)measures.releasable)),
+           format_bytes(bytes[2], sizeof bytes[2], if_tracked(stats, (double)measures.pinned)),
+           format_bytes(bytes[3], sizeof bytes[3], if_tracked(stats, (double)measures.retention)),
            format_digits(digits[4], sizeof digits[4], measures.drift));
 }
 
@@ -222,9 +227,9 @@ static void add_stats(cJSON *json, const struct sw_stats *stats) {
     add_number(json, "utilisation", measures.utilisation);
     add_number(json, "utilisation_of_peaks", measures.utilisation_of_peaks);
     add_bytes(json, "free", measures.free_bytes);
-    add_bytes(json, "releasable", measures.releasable);
-    add_bytes(json, "pinned", measures.pinned);
-    add_bytes(json, "retention", measures.retention);
+    add_number(json, "releasable", if_tracked(stats, (double)measures.releasable));
+    add_number(json, "pinned", if_tracked(stats, (double)measures.pinned));
+    add_number(json, "retention", if_tracked(stats, (double)measures.retention));
     add_number(json, "drift", measures.drift);
     cJSON_AddItemToObject(json, "tags", tags_json(stats));
 }
