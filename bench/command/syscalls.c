@@ -1,9 +1,4 @@
-/*
- * syscalls.c - see syscalls.h.
- *
- * The mark is madvise(NULL, 0, ADVICE) with an advice that no kernel knows: it passes the filter,
- * does nothing and returns EINVAL, and no program makes it by accident.
- */
+/* syscalls.c - see syscalls.h. */
 #include "syscalls.h"
 
 #include <errno.h>
@@ -26,8 +21,6 @@
 #elif defined(__aarch64__)
 #define OUR_ARCH AUDIT_ARCH_AARCH64
 #endif
-
-enum { MARK_START = 0x53570001, MARK_STOP = 0x53570002 };
 
 void mark_counting(bool start) {
     syscall(SYS_madvise, NULL, 0, start ? MARK_START : MARK_STOP);

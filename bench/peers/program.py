@@ -42,6 +42,7 @@ class Program:
     columns: tuple = (CPU, RESIDENT, FAULTS)  # the first is the time, the second the memory
     environment: dict = dataclasses.field(default_factory=dict)
     metered: bool = False  # also run once in each round under the meter (limits.py)
+    counted: bool = False  # its memory system calls are, in a run of their own: it sets marks
     modules: tuple = ()  # Python modules it needs, each with its package: ("torch", "python3-torch")
 
 

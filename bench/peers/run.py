@@ -56,13 +56,13 @@ def finish(process, timeout):
         raise
 
 
-def measure(program, allocator, places, further, timeout):
-    """One run: a dictionary of numbers. Raises Failed."""
+def launch(program, allocator, places, further, timeout, mode=()):
+    """One run: what it printed last, and what was seen from outside. Raises Failed."""
     settings = {**allocators.settings(allocator), **program.environment}
     words = [*program.command, *further(program)]
     with tempfile.TemporaryFile() as report:
         process = subprocess.Popen(
-            [os.path.join(places["bin"], "measure"), str(report.fileno()),
+            [os.path.join(places["bin"], "measure"), *mode, str(report.fileno()),
              *(f"{key}={value}" for key, value in settings.items()), "--",
              *expand(words, places)],
             env=allocators.without_settings(os.environ), pass_fds=[report.fileno()], text=True,
@@ -75,6 +75,19 @@ def measure(program, allocator, places, further, timeout):
             raise Failed(f"the allocator was not preloaded: {errors.strip().splitlines()[0]}")
         report.seek(0)
         return {**json.load(report), **last_object(output)}
+
+
+def measure(*how):
+    """The numbers of a run."""
+    return launch(*how)
+
+
+def count(*how):
+    """Memory system calls per step, from a run that is slowed down by the counting."""
+    numbers = launch(*how, ("--calls",))
+    if "memory_calls" not in numbers or not numbers.get("steps"):
+        raise Failed("its memory system calls were not counted: it set no marks")
+    return {"memory_calls_per_step": numbers["memory_calls"] / numbers["steps"]}
 
 
 class Progress:
@@ -110,9 +123,11 @@ class Progress:
 
 
 def draw_order(programs, candidates, meter, rounds, seed):
-    """Every program under every allocator, once in each round: (round, program, allocator)."""
+    """Every program under every allocator, once in each round: (round, program, allocator). Before
+    the first is round 0, in which nothing is timed and memory system calls are counted."""
     generator = random.Random(seed)
-    order = []
+    order = [(0, program, allocator) for program in programs if program.counted
+             for allocator in candidates]
     for number in range(1, rounds + 1):
         pairs = [(number, program, allocator) for program in programs for allocator in candidates]
         pairs += [(number, program, meter) for program in programs if program.metered]
@@ -128,7 +143,8 @@ def run_all(order, places, further, timeout, progress):
         start = time.monotonic()
         row = {"program": program.name, "allocator": allocator.name, "round": number, "failed": ""}
         try:
-            row.update(measure(program, allocator, places, further, timeout))
+            look = measure if number else count
+            row.update(look(program, allocator, places, further, timeout))
         except Failed as reason:
             row["failed"] = str(reason)
             progress.say(f"{program.name} under {allocator.name} failed: {reason}\n")

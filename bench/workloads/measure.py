@@ -19,6 +19,7 @@ import statistics
 import time
 
 WARM_UP = 3
+MARK_START, MARK_STOP = 0x53570001, 0x53570002  # bench/command/syscalls.h
 
 
 class Meter:
@@ -76,6 +77,11 @@ def forget_peak():
         clear.write("5")
 
 
+def mark_counting(mark):
+    """For whoever counts this process's memory system calls; harmless where nobody does."""
+    ctypes.CDLL(None).madvise(None, ctypes.c_size_t(0), mark)
+
+
 def timed(clock, step, number):
     began = clock()
     step(number)
@@ -85,7 +91,9 @@ def timed(clock, step, number):
 def run_steps(step, steps, clock):
     """Milliseconds of each step, and what the kernel says they took."""
     before = resource.getrusage(resource.RUSAGE_SELF)
+    mark_counting(MARK_START)
     times = [timed(clock, step, WARM_UP + i) for i in range(steps)]
+    mark_counting(MARK_STOP)
     after = resource.getrusage(resource.RUSAGE_SELF)
     faults = (after.ru_minflt - before.ru_minflt) + (after.ru_majflt - before.ru_majflt)
     return times, {

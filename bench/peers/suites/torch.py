@@ -13,6 +13,7 @@ WALL_STEP = Column("step_ms", "wall/step", "ms")
 OVERHEAD = Column("overhead", "overhead")
 REST = (
     Column("page_faults_per_step", "faults/step", ratios=False),
+    Column("memory_calls_per_step", "calls/step", ratios=False),
     Column("sys_ms_per_step", "sys/step", "ms", ratios=False),
     Column("retention_1000ms", "kept idle", "MiB", ratios=False),
     Column("first_step_ratio", "step after", ratios=False),
@@ -29,7 +30,7 @@ def program(workload, threads):
         workload.about + ("" if threads == 1 else f"; {threads} threads"),
         ("{python}", "{source}/bench/workloads", workload.name, "--threads", str(threads)),
         quick=("--steps", "3"), long=("--long-idle",), columns=(time, memory, *REST),
-        modules=workload.modules, metered=True)
+        modules=workload.modules, metered=True, counted=True)
 
 
 def step_loop(kind, about, largest):
@@ -37,7 +38,7 @@ def step_loop(kind, about, largest):
     return Program(
         f"tensors-{kind}-{largest}", f"twelve tensors, the largest of {largest} MiB, {about}",
         ("{bin}/step_loop", kind, "--largest", str(largest << 10)), quick=("--steps", "3"),
-        long=("--long-idle",),
+        long=("--long-idle",), counted=True,
         columns=(WALL_STEP if kind == "threads" else CPU_STEP, OVERHEAD, *REST))
 
 

@@ -150,6 +150,54 @@ class Order(Case):
         self.assertNotEqual([p[1:] for p in rounds[0]], [p[1:] for p in rounds[1]])
 
 
+class Counting(Case):
+    MARKED = """
+import ctypes, mmap
+mark = lambda advice: ctypes.CDLL(None).madvise(None, ctypes.c_size_t(0), advice)
+maps = [mmap.mmap(-1, 4096) for _ in range(100)]
+mark(0x53570001)
+for _ in range(60): mmap.mmap(-1, 4096).close()
+mark(0x53570002)
+for one in maps: one.close()
+print('{"steps": 4, "step_ms": 3}')
+"""
+    COLUMNS = (Column("step_ms", "step", "ms"), Column("memory_calls_per_step", "calls/step"))
+
+    def test_memory_system_calls_are_counted_between_the_marks_in_a_run_of_their_own(self):
+        self.with_programs(python("maps", self.MARKED, counted=True, columns=self.COLUMNS))
+        code, out, err = self.compare("--allocators", "glibc,stepwell", "--rounds", "2", "--csv",
+                                      self.file)
+        self.assertEqual(code, 0, err)
+        found = rows.load(self.file)[1]
+        counted = [row for row in found if row["round"] == 0]
+        self.assertEqual(sorted(row["allocator"] for row in counted), ["glibc", "stepwell"])
+        for row in counted:
+            # 60 mappings made and undone in 4 steps, and a few calls of the interpreter's own.
+            self.assertGreaterEqual(row["memory_calls_per_step"], 30)
+            self.assertLess(row["memory_calls_per_step"], 35)
+            self.assertNotIn("step_ms", row)
+        for row in found:
+            if row["round"] > 0:
+                self.assertEqual(row["step_ms"], 3)
+                self.assertNotIn("memory_calls_per_step", row)
+        self.assertRegex(out, r"glibc +3 .* 3\d")
+
+    def test_a_program_that_sets_no_marks_is_told(self):
+        self.with_programs(python("maps", "print('{\"steps\": 4}')", counted=True,
+                                  columns=self.COLUMNS))
+        code, _, err = self.compare("--allocators", "glibc", "--rounds", "1")
+        self.assertEqual(code, 1)
+        self.assertIn("set no marks", err)
+
+    def test_a_counted_program_that_fails_is_told(self):
+        self.with_programs(Program("absent", "", ("/no/such/program",), counted=True),
+                           python("fails", "import sys; sys.exit('no water')", counted=True))
+        code, _, err = self.compare("--allocators", "glibc", "--rounds", "1")
+        self.assertEqual(code, 1)
+        self.assertEqual(err.count("absent under glibc failed: exit code 127"), 2)
+        self.assertEqual(err.count("fails under glibc failed: exit code 1; no water"), 2)
+
+
 class Wrong(Case):
     def test_a_program_that_fails_is_told_and_the_others_count(self):
         self.with_programs(Program("nothing", "", ("/bin/true",)),
