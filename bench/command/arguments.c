@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "command.h"
+#include "complete.h"
+#include "manual.h"
 #include "nearest.h"
 #include "stepwell.h"
 
@@ -153,10 +155,8 @@ bool wants_table(const struct output_options *output) {
 /* ---- Before argp ----------------------------------------------------------------------------- */
 
 /* Options that argp adds by itself. */
-static const struct argp_option own_options[] = {{"help", '?', NULL, 0, NULL, 0},
-                                                 {"usage", 0x2000, NULL, 0, NULL, 0},
-                                                 {"version", 'V', NULL, 0, NULL, 0},
-                                                 {0}};
+static const struct argp_option own_options[] = {
+    {"help", '?', NULL, 0, NULL, 0}, {"usage", 0x2000, NULL, 0, NULL, 0}, {0}};
 
 struct known_options {
     const struct argp_option *options[MOST_NAMES];
@@ -187,6 +187,22 @@ static void collect_options(struct known_options *known, const struct argp *argp
     for (const struct argp_child *child = argp->children; child && child->argp; child++) {
         collect_options(known, child->argp);
     }
+}
+
+size_t list_options(const struct argp *argp, const struct argp_option **options, size_t most) {
+    struct known_options known = {0};
+    size_t count = 0;
+    collect_options(&known, argp);
+    for (size_t i = 0; i < known.count && count < most; i++) {
+        if (!(known.options[i]->flags & OPTION_HIDDEN)) {
+            options[count++] = known.options[i];
+        }
+    }
+    return count;
+}
+
+bool wants_command(const struct argp *argp) {
+    return argp->args_doc && strcmp(argp->args_doc, COMMAND_IS_WANTED) == 0;
 }
 
 /* The option that "--name" or "--name=value" means: a whole name, or the only one that begins so.
@@ -298,9 +314,22 @@ static int prepare(const struct known_options *known, int argc, char **argv, cha
     return count;
 }
 
+/* argv[0] is "stepwell NAME". */
+static void describe_if_asked(const struct argp *argp, int argc, char **argv) {
+    const char *what = argc > 1 ? argv[1] : "";
+    if (strcmp(what, "--describe=man") == 0) {
+        write_manual_of_command(stdout, strchr(argv[0], ' ') + 1, argp);
+    } else if (strcmp(what, "--describe=complete") == 0 && argc > 2) {
+        complete_options(argp, argc - 2, argv + 2);
+    } else {
+        return;
+    }
+    exit(fflush(stdout) == 0 ? EXIT_OK : EXIT_FAILED);
+}
+
 void parse_arguments(const struct argp *argp, int argc, char **argv, void *input) {
-    struct known_options known = {
-        .command_is_wanted = argp->args_doc && strcmp(argp->args_doc, COMMAND_IS_WANTED) == 0};
+    describe_if_asked(argp, argc, argv);
+    struct known_options known = {.command_is_wanted = wants_command(argp)};
     collect_options(&known, argp);
     collect_table(&known, own_options);
     static char **prepared; /* stays: options point to what it holds until the program ends */

@@ -39,7 +39,16 @@ bool wants_table(const struct output_options *output);
  * `--json=FILE`) and no command is wanted, which it could begin; errors exit with EXIT_MISUSED.
  * What is no option at all is refused, unless the parser takes it.
  */
+/* With --describe=man or --describe=complete first, it describes the parser instead, for manual.h
+ * and complete.h, and ends the program. */
 void parse_arguments(const struct argp *argp, int argc, char **argv, void *input);
+
+enum { OPTIONS_MOST = 64 };
+
+/* The options of a parser and of its children, but hidden ones. Returns their number. */
+size_t list_options(const struct argp *argp, const struct argp_option **options, size_t most);
+/* Are its arguments a command to run? */
+bool wants_command(const struct argp *argp);
 
 /* One line "stepwell COMMAND: ..." on stderr, and the exit. */
 _Noreturn void misused(const char *format, ...) __attribute__((format(printf, 1, 2)));

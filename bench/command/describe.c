@@ -8,6 +8,7 @@
 
 #include "arguments.h"
 #include "command.h"
+#include "manual.h"
 #include "options.h" /* the library's */
 
 /* ---- Plain text ------------------------------------------------------------------------------ */
@@ -89,10 +90,11 @@ void describe_options_in_markdown(FILE *file) {
 /* ---- For scripts ----------------------------------------------------------------------------- */
 
 int command_describe(int argc, char **argv) {
-    static const char *const whats[] = {"options", "options-in-markdown", NULL};
-    static void (*const describers[])(FILE *) = {describe_options, describe_options_in_markdown};
+    static const char *const whats[] = {"options-in-markdown", "stepwell.1", "stepwell.7", NULL};
+    static void (*const describers[])(FILE *) = {
+        describe_options_in_markdown, write_manual_of_program, write_manual_of_environment};
     if (argc != 2) {
-        misused("__describe takes one of options, options-in-markdown");
+        misused("__describe takes one of options-in-markdown, stepwell.1, stepwell.7");
     }
     describers[parse_name("description", argv[1], whats)](stdout);
     return EXIT_OK;

@@ -7,6 +7,7 @@
 
 #include "arguments.h"
 #include "command.h"
+#include "complete.h"
 #include "describe.h"
 #include "stepwell.h"
 
@@ -28,6 +29,10 @@ static const char *const command_names[] = {
 #undef COMMAND_NAME
         "help",
     NULL};
+
+static char describe_completion[] = "--describe=complete";
+
+enum { MOST_WORDS = 100 };
 
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };
 
@@ -78,6 +83,24 @@ static int help(int argc, char **argv) {
     return run_command(find_command(argv[1]), 2, arguments);
 }
 
+/* For the shells: see complete.h. Of an unknown command there is nothing to say. */
+static int complete(int count, char **words) {
+    bool is_first = count < 2 || (count == 2 && strcmp(words[0], "help") == 0);
+    if (is_first) {
+        complete_command();
+        return EXIT_OK;
+    }
+    for (size_t i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(commands[i].name, words[0]) == 0) {
+            char *arguments[MOST_WORDS + 3] = {words[0], describe_completion};
+            int kept = count - 1 < MOST_WORDS ? count - 1 : MOST_WORDS;
+            memcpy(arguments + 2, words + count - kept, (size_t)kept * sizeof *words);
+            return run_command(&commands[i], kept + 2, arguments);
+        }
+    }
+    return EXIT_OK;
+}
+
 /* A disk that is full or a pipe that is closed must not pass for success. */
 static int finish(int code) {
     if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_OK) {
@@ -111,6 +134,9 @@ int main(int argc, char **argv) {
     }
     if (strcmp(argv[1], "__describe") == 0) {
         return finish(command_describe(argc - 1, argv + 1));
+    }
+    if (strcmp(argv[1], "__complete") == 0) {
+        return finish(complete(argc - 2, argv + 2));
     }
     return finish(run_command(find_command(argv[1]), argc - 1, argv + 1));
 }

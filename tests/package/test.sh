@@ -12,6 +12,8 @@ work=$all/$1
 strategies=$(sed -n 's/.*\(BUILT_IN\|SEPARATE\)(\([a-z]*\)[,)].*/\2/p' \
     "$STEPWELL_SOURCE_DIR/alloc/strategies.h" | paste -sd ' ')
 
+commands=$(sed -n 's/^    X(\([a-z]*\), .*/\1/p' "$STEPWELL_SOURCE_DIR/bench/command/command.h")
+
 fail() {
     echo "$*" >&2
     exit 1
@@ -50,13 +52,22 @@ case_install() {
         lib/libstepwell.so.0
         lib/libstepwell.so.0.1.0
         lib/pkgconfig/stepwell.pc
+        share/bash-completion/completions/stepwell
+        share/fish/vendor_completions.d/stepwell.fish
+        share/man/man1/stepwell.1
+        share/man/man7/stepwell.7
+        share/zsh/site-functions/_stepwell
     )
+    local command
+    for command in $commands; do wanted+=("share/man/man1/stepwell-$command.1"); done
     diff <(printf '%s\n' "${wanted[@]}" | LC_ALL=C sort) \
         <(cd "$prefix" && find . -not -type d -printf '%P\n' | LC_ALL=C sort) ||
         fail "not what an installation consists of (<), but something else (>)"
     ! grep -rlF -e "$prefix" -e "$STEPWELL_BUILD_DIR" "$prefix/lib/pkgconfig" "$prefix/lib/cmake" ||
         fail "the files above cannot be moved: they name where they were made"
     "$prefix/bin/stepwell" list >list.txt || fail "the installed command does not run"
+    "$prefix/bin/stepwell" run --stats ls / >/dev/null 2>table.txt || fail "it runs no command"
+    grep -q 'strategy auto' table.txt || fail "stepwell run does not find the installed library"
     local strategy
     for strategy in $strategies; do
         grep -qw -e "$strategy" list.txt || fail "the installed command does not list $strategy"

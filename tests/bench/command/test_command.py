@@ -106,6 +106,7 @@ class Quick(Test):
             (["train", "--stepz", "3"], "'--stepz'", "'--steps'", "--batch"),
             (["compare", "--strategy=pool"], "'--strategy'", "'--strategies'", "--runs"),
             (["list", "--color=allways"], "'allways'", "'always'", "never"),
+            (["list", "--version"], "'--version'", "--json"),
             (["doctor", "-x"], "'-x'", "--quiet"),
         ]
         for arguments, *parts in cases:
