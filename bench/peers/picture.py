@@ -181,7 +181,7 @@ def draw_heading(suite, comments):
     source = " · ".join(comments)
     return [text(MARGIN, 26, f"Time against memory: {suite.about}", 18, "start", "bold"),
             text(MARGIN, 46, "Lower left is better: the green corner is as fast as the fastest and "
-                 "as lean as can be, within 5 %. Logarithmic; medians over the rounds.", 12, "start"),
+                 "as lean as can be, within 5 %. Logarithmic; medians of all rounds.", 12, "start"),
             text(MARGIN, 112, source, 10, "start", fill="#555555")]
 
 

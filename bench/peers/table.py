@@ -98,9 +98,16 @@ def in_order(names, allocators):
     return [n for n in allocators if n in names] + [n for n in names if n not in allocators]
 
 
+def shown_columns(columns, summary):
+    """Time and memory, and of the others those that were looked at: not all are in every run."""
+    return [column for index, column in enumerate(columns)
+            if index < 2 or any(column.key in numbers for numbers in summary.values())]
+
+
 def program_lines(program, summary, order):
-    lines = [headings(program.columns)]
-    lines += [line_of(summary, allocator, program.columns) for allocator in order]
+    columns = shown_columns(program.columns, summary)
+    lines = [headings(columns)]
+    lines += [line_of(summary, allocator, columns) for allocator in order]
     return [f"{program.name}: {program.about}", *lay_out(lines), ""]
 
 

@@ -16,6 +16,7 @@ REST = (
     Column("memory_calls_per_step", "calls/step", ratios=False),
     Column("sys_ms_per_step", "sys/step", "ms", ratios=False),
     Column("retention_1000ms", "kept idle", "MiB", ratios=False),
+    Column("retention_10000ms", "10 s later", "MiB", ratios=False),
     Column("first_step_ratio", "step after", ratios=False),
     Column("resident_start", "at start", "MiB", ratios=False),
     Column("huge_pages", "huge", "MiB", ratios=False),

@@ -304,6 +304,15 @@ class Table(Case):
         text = "\n".join(self.lines(self.rows_of(glibc=100, tbb=50, stepwell=52)))
         self.assertNotIn("above", text)
 
+    def test_what_no_run_looked_at_has_no_column(self):
+        columns = (CPU, RESIDENT, Column("ripples", "ripples"), Column("waves", "waves"))
+        found = [{"program": "p", "allocator": a, "round": 1, "failed": "", "waves": 3}
+                 for a in ("glibc", "tbb")]
+        text = table.render([Program("p", "", (), columns=columns)], found, ["glibc", "tbb"])
+        self.assertIn("waves", text)
+        self.assertNotIn("ripples", text)
+        self.assertIn("peak RSS", text)
+
     def test_failed_runs_do_not_count(self):
         found = self.rows_of(glibc=100, stepwell=50)
         found[0] = {"program": "speaks", "allocator": "glibc", "round": 1, "failed": "exit code 1"}

@@ -1,4 +1,4 @@
-"""script/compare-peers with the suite torch, from the command to the CSV, the table and the picture.
+"""script/compare-peers with the suite torch: from the command to CSV, table and picture.
 
 usage: test_torch_suite.py PROGRAM,...
 """
