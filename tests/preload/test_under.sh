@@ -32,6 +32,8 @@ for i in range(30):
     if "LD_PRELOAD" in os.environ:
         kept.append(bytearray(1 << 19))
 '
+expect 1 'plain, with exit code 3' -- sh -c 'exit 3'
+expect 0 'ok  auto' --list <(printf 'a list\n\nexit 3\n')
 expect 77 'left out' -- sh -c 'exit 77'
 expect 77 'left out' --list <(printf 'a list\n\nno-such-program\n')
 exit $failed

@@ -10,9 +10,9 @@ usage: under.py [OPTION...] -- COMMAND...     one program
   --timeout S        longest a run may take (default 120)
 
 Under us a program must write the same to stdout, exit with the same code, and have nothing of ours
-on stderr. Each run starts in an empty directory, of the same path each time. A program that is not
-installed, or that exits with 77 when run plainly, is left out; 77 is then our exit code too. The
-build directory is STEPWELL_BUILD_DIR's.
+on stderr. The one program must succeed; those of a list need not. Each run starts in an empty
+directory, of the same path each time. A program that is not installed, or that exits with 77 when
+run plainly, is left out; 77 is then our exit code too. The build directory is STEPWELL_BUILD_DIR's.
 """
 import argparse
 import json
@@ -29,6 +29,7 @@ SKIPPED, NOT_FOUND = 77, 127
 BUILD = os.environ.get("STEPWELL_BUILD_DIR", "build")
 LIBRARIES = [os.path.join(os.path.abspath(BUILD), "lib", name)
              for name in ("libstepwell-preload.so", "libstepwell-jemalloc.so")]
+OUR_VARIABLES = "LD_PRELOAD", "STEPWELL_STRATEGY", "STEPWELL_CONF", "STEPWELL_STATS"
 OURS_ON_STDERR = (b"stepwell:", b"ERROR: ld.so")
 SAMPLE_EVERY = 0.02  # seconds
 MIB = 1 << 20
@@ -40,7 +41,7 @@ class Way:
     def __init__(self, name, strategy=None, conf=None):
         self.name = name
         self.environment = {key: value for key, value in os.environ.items()
-                            if not key.startswith(("STEPWELL_", "LD_PRELOAD"))}
+                            if key not in OUR_VARIABLES}
         if strategy:
             self.environment["STEPWELL_STRATEGY"] = strategy
             self.environment["LD_PRELOAD"] = ":".join(LIBRARIES)
@@ -209,8 +210,8 @@ def compare(title, command, ways, directory, limits):
         print(f"left out: {title}")
         show_end(plain.out + plain.err, 3)
         return None
-    if plain.timed_out:
-        print(f"BAD plain, it does not end in {limits.timeout} s: {title}")
+    if plain.timed_out or (plain.code and not limits.list):
+        print(f"BAD plain, with exit code {plain.code} after {plain.seconds:.1f} s: {title}")
         show_end(plain.out + plain.err)
         return False
     good = True
