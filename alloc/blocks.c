@@ -81,12 +81,16 @@ static struct sw__slab *small_block(const struct sw__blocks *blocks, const void 
     return slab && slab->cache->slabs == &blocks->slabs ? slab : NULL;
 }
 
-void sw__blocks_free(void *state, void *block) {
-    struct sw__blocks *blocks = state;
+bool sw__blocks_free_small(struct sw__blocks *blocks, void *block) {
     struct sw__slab *slab = small_block(blocks, block);
     if (__builtin_expect(slab != NULL, 1))
         sw__slabs_free(&blocks->slabs, slab, block);
-    else
+    return slab != NULL;
+}
+
+void sw__blocks_free(void *state, void *block) {
+    struct sw__blocks *blocks = state;
+    if (!sw__blocks_free_small(blocks, block))
         sw__extents_free(&blocks->extents, sw__extents_block(&blocks->extents, block));
 }
 

@@ -130,6 +130,12 @@ size_t sw__extents_largest_free(struct sw__extents *extents);
 static inline size_t sw__extents_live(const struct sw__extents *extents) {
     return atomic_load_explicit(&extents->live, memory_order_relaxed);
 }
+/* Bytes held above what is live. */
+static inline size_t sw__extents_kept(const struct sw__extents *extents) {
+    size_t held = atomic_load_explicit(&extents->held, memory_order_relaxed);
+    size_t live = sw__extents_live(extents);
+    return held > live ? held - live : 0;
+}
 /* Fills in reserved and metadata. */
 void sw__extents_stats(struct sw__extents *extents, struct sw__strategy_stats *stats);
 

@@ -8,6 +8,7 @@
 #include "stepwell.h"
 
 #include "checked.h"
+#include "keeper.h"
 #include "lock.h"
 #include "meta.h"
 #include "observe/ledger.h"
@@ -275,6 +276,7 @@ static void look(struct sw_heap *heap, struct sw_stats *stats) {
 /* ---- Fork: a child must find every lock free ------------------------------------------------- */
 
 static void before_fork(void) {
+    sw__keeper_before_fork(); /* whose thread may be waiting for any of the locks below */
     sw__lock(&all_heaps.lock);
     sw__slabs_lock_threads(); /* an exiting thread holds it while it takes a heap's */
     for (struct sw_heap *heap = all_heaps.first; heap; heap = heap->next) {
@@ -298,13 +300,19 @@ static void after_fork(void) {
     sw__unlock(&all_heaps.lock);
 }
 
+static void after_fork_in_parent(void) {
+    after_fork();
+    sw__keeper_after_fork();
+}
+
 static void after_fork_in_child(void) {
     sw__slabs_adopt_after_fork();
     after_fork();
+    sw__keeper_after_fork_in_child();
 }
 
 static void mind_forks(void) {
-    pthread_atfork(before_fork, after_fork, after_fork_in_child);
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 }
 
 /* As early as can be, for what is registered first is called last before a fork, and first after

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -42,6 +43,12 @@ static inline void sw__lock(struct sw__lock *lock) {
     if (!atomic_compare_exchange_strong_explicit(&lock->state, &expected, 1, memory_order_acquire,
                                                  memory_order_relaxed))
         sw__lock_wait(lock);
+}
+
+static inline bool sw__try_lock(struct sw__lock *lock) {
+    int expected = 0;
+    return atomic_compare_exchange_strong_explicit(&lock->state, &expected, 1, memory_order_acquire,
+                                                   memory_order_relaxed);
 }
 
 static inline void sw__unlock(struct sw__lock *lock) {

@@ -170,18 +170,22 @@ size_t sw__os_resident(const void *start, size_t size) {
     return resident;
 }
 
-/* The number behind a key of /proc/self/status, in bytes; 0 when it is not there. Uses no stdio: it
- * may run where malloc must not. */
+/* Uses no stdio: it may run where malloc must not. */
+bool sw__os_read_file(const char *path, char *text, size_t size) {
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return false;
+    ssize_t length = read(file, text, size - 1);
+    close(file);
+    text[length > 0 ? length : 0] = '\0';
+    return length > 0;
+}
+
+/* The number behind a key of /proc/self/status, in bytes; 0 when it is not there. */
 static size_t status_value(const char *key) {
     char text[4096];
-    int file = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
-    if (file < 0)
+    if (!sw__os_read_file("/proc/self/status", text, sizeof text))
         return 0;
-    ssize_t length = read(file, text, sizeof text - 1);
-    close(file);
-    if (length <= 0)
-        return 0;
-    text[length] = '\0';
     const char *found = strstr(text, key);
     return found ? (size_t)strtoull(found + strlen(key), NULL, 10) << 10 : 0;
 }

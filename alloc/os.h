@@ -55,6 +55,9 @@ size_t sw__os_process_anonymous(void);
 /* The most that a process could ever have: the machine's memory, or RLIMIT_AS. */
 size_t sw__os_most_memory(void);
 
+/* The beginning of a small file, with a NUL behind it. False when it can't be read. */
+bool sw__os_read_file(const char *path, char *text, size_t size);
+
 /* Test seam: the nth request from now (reserve, commit, purge, set_access, and both halves of a
  * move) fails once; or the nth and all after it. 0 ends it. */
 void sw__os_fail_nth(long n);

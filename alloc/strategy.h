@@ -82,6 +82,9 @@ struct sw__strategy {
     void (*unlock_all)(void *state);
     /* Its blocks are found in page_map.h: a pointer that is not there is none of its. */
     bool in_page_map;
+    /* Its state begins with a struct sw__blocks, and up to SW__SMALL_MAX its blocks are those of
+     * the slabs: the preload library goes straight to them. */
+    bool small_in_slabs;
     /* Destroying the state does not end its blocks: heap.c frees each by itself first. */
     bool blocks_outlive_state;
 };

@@ -6,10 +6,13 @@
  * as many bytes of large blocks as PERIOD_TURNS times the most that lived at once in the period
  * before: long enough to hold a step. The heap keeps as many physical pages as the deepest of the
  * last KEPT_PERIODS periods needed, and gives back what is above it, the largest free extents
- * first. So a spike is forgotten after a few steps, and steady work neither faults nor calls the
- * system.
+ * first. So a spike is forgotten after some steps, and steady work neither faults nor calls the
+ * system. A clock only tells that work has stopped (keeper.h): then nothing is kept. Nor is
+ * anything near the limit of a container (pressure.h).
  */
 #include "blocks.h"
+#include "keeper.h"
+#include "pressure.h"
 
 #define KEPT_PERIODS 16
 #define PERIOD_TURNS 4
@@ -20,19 +23,20 @@ struct auto_heap {
     size_t deepest[KEPT_PERIODS]; /* the most that lived at once, this period first */
     size_t turned_over;           /* bytes of large blocks allocated in this period */
     bool steps_are_marked;
+    size_t retain, soft_limit; /* as configured; 0: none */
+    struct sw__pressure pressure;
+    struct sw__keeper_client keeper;
 };
+
+static size_t smaller(size_t a, size_t b) {
+    return a < b ? a : b;
+}
+
+/* ---- The budget ------------------------------------------------------------------------------ */
 
 /* What may stay free beside what is live: rounding and holes of a few. */
 static size_t slack(size_t needed) {
-    return (needed / 512) + ((size_t)256 << 10);
-}
-
-static size_t exact(size_t size) {
-    return size;
-}
-
-static void *create(const struct sw__config *config) {
-    return sw__blocks_create(sizeof(struct auto_heap), config, exact);
+    return needed / 512 + ((size_t)256 << 10);
 }
 
 static size_t needed_of_late(const struct auto_heap *heap) {
@@ -50,10 +54,18 @@ static void end_period(struct auto_heap *heap) {
     heap->turned_over = 0;
 }
 
-/* What is enough to hold: what was needed of late, and a little for rounding. */
-static void set_budget(struct auto_heap *heap) {
+/* What is enough to hold: what was needed of late, and a little for rounding; but no more than the
+ * configuration allows. */
+static void set_budget(struct auto_heap *heap, size_t live) {
     size_t needed = needed_of_late(heap);
-    sw__extents_set_budget(&heap->blocks.extents, needed + slack(needed));
+    size_t budget = needed + slack(needed);
+    if (heap->retain)
+        budget = smaller(budget, live + heap->retain);
+    if (heap->soft_limit)
+        budget = smaller(budget, heap->soft_limit);
+    if (heap->pressure.is_tight)
+        budget = live;
+    sw__extents_set_budget(&heap->blocks.extents, budget);
 }
 
 /* Notes that a large block is about to be allocated: the budget is to have room for it. */
@@ -65,8 +77,72 @@ static void expect_large(struct auto_heap *heap, size_t size) {
     heap->turned_over += size;
     if (!heap->steps_are_marked && heap->turned_over / PERIOD_TURNS > heap->deepest[0])
         end_period(heap);
-    set_budget(heap);
+    bool was_tight = heap->pressure.is_tight;
+    bool is_tight = sw__pressure_is_tight(&heap->pressure, size);
+    set_budget(heap, live);
     sw__unlock(&heap->lock);
+    if (is_tight && !was_tight)
+        sw__blocks_trim(heap);
+    atomic_fetch_add_explicit(&heap->keeper.work, 1, memory_order_relaxed);
+}
+
+/* The work has stopped: nothing is kept. What recent work needed is still known, so that its
+ * return finds the budget it had. */
+static void give_back(void *state) {
+    struct auto_heap *heap = state;
+    sw__extents_set_budget(&heap->blocks.extents, 0);
+    sw__extents_keep_budget(&heap->blocks.extents);
+}
+
+/* Others may have taken what the group's limit leaves. */
+static void look(void *state) {
+    struct auto_heap *heap = state;
+    sw__lock(&heap->lock);
+    bool is_tight = sw__pressure_look(&heap->pressure);
+    if (is_tight)
+        set_budget(heap, sw__extents_live(&heap->blocks.extents));
+    sw__unlock(&heap->lock);
+    if (is_tight)
+        sw__extents_keep_budget(&heap->blocks.extents);
+}
+
+/* A large block was freed. */
+static void consider_giving_back(struct auto_heap *heap) {
+    struct sw__extents *extents = &heap->blocks.extents;
+    if (heap->retain || heap->soft_limit) {
+        sw__lock(&heap->lock);
+        set_budget(heap, sw__extents_live(extents));
+        sw__unlock(&heap->lock);
+        sw__extents_keep_budget(extents);
+    }
+    if (sw__extents_kept(extents) >= SW__WORTH_KEEPING)
+        sw__keeper_wake(&heap->keeper);
+}
+
+/* ---- The slots ------------------------------------------------------------------------------- */
+
+static size_t exact(size_t size) {
+    return size;
+}
+
+static void *create(const struct sw__config *config) {
+    struct auto_heap *heap = sw__blocks_create(sizeof *heap, config, exact);
+    if (!heap)
+        return NULL;
+    heap->retain = config->retain;
+    heap->soft_limit = config->soft_limit;
+    heap->keeper.look = look;
+    heap->keeper.give_back = give_back;
+    heap->keeper.state = heap;
+    heap->keeper.only_in_children = !config->background_thread;
+    sw__keeper_add(&heap->keeper);
+    return heap;
+}
+
+static void destroy(void *state) {
+    struct auto_heap *heap = state;
+    sw__keeper_remove(&heap->keeper);
+    sw__blocks_destroy(heap);
 }
 
 static void *alloc(void *state, size_t size, size_t alignment, enum sw_tag tag) {
@@ -80,9 +156,21 @@ static void *alloc(void *state, size_t size, size_t alignment, enum sw_tag tag) 
 }
 
 static void *alloc_zeroed(void *state, size_t size, enum sw_tag tag) {
-    if (size > SW__SMALL_MAX)
-        expect_large(state, size);
-    return sw__blocks_alloc_zeroed(state, size, tag);
+    if (size <= SW__SMALL_MAX)
+        return sw__blocks_alloc_zeroed(state, size, tag);
+    struct auto_heap *heap = state;
+    expect_large(heap, size);
+    void *block = sw__blocks_alloc_zeroed(state, size, tag);
+    sw__extents_keep_budget(&heap->blocks.extents);
+    return block;
+}
+
+static void give_block_back(void *state, void *block) {
+    struct auto_heap *heap = state;
+    if (!sw__blocks_free_small(&heap->blocks, block)) {
+        sw__extents_free(&heap->blocks.extents, sw__extents_block(&heap->blocks.extents, block));
+        consider_giving_back(heap);
+    }
 }
 
 static void step_begin(void *state) {
@@ -96,7 +184,7 @@ static void step_end(void *state) {
     struct auto_heap *heap = state;
     sw__lock(&heap->lock);
     end_period(heap);
-    set_budget(heap);
+    set_budget(heap, sw__extents_live(&heap->blocks.extents));
     sw__unlock(&heap->lock);
     sw__extents_keep_budget(&heap->blocks.extents);
 }
@@ -117,10 +205,10 @@ const struct sw__strategy sw__strategy_auto = {
     .name = "auto",
     .summary = "small sizes as sizeclass, tensors as pool, keeps what recent steps needed",
     .create = create,
-    .destroy = sw__blocks_destroy,
+    .destroy = destroy,
     .alloc = alloc,
     .alloc_zeroed = alloc_zeroed,
-    .free = sw__blocks_free,
+    .free = give_block_back,
     .resize = sw__blocks_resize,
     .usable_size = sw__blocks_usable_size,
     .step_begin = step_begin,
@@ -133,4 +221,5 @@ const struct sw__strategy sw__strategy_auto = {
     .lock_all = lock_all,
     .unlock_all = unlock_all,
     .in_page_map = true,
+    .small_in_slabs = true,
 };

@@ -31,4 +31,5 @@ const struct sw__strategy sw__strategy_sizeclass = {
     .lock_all = sw__blocks_lock_all,
     .unlock_all = sw__blocks_unlock_all,
     .in_page_map = true,
+    .small_in_slabs = true,
 };

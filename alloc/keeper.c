@@ -1,0 +1,206 @@
+/*
+ * keeper.c - notices that the work has stopped: see keeper.h.
+ */
+#include "keeper.h"
+
+#include "lock.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <time.h>
+
+#define MS        INT64_C(1000000)
+#define TICK      (100 * MS)
+#define PATIENCE  (300 * MS)
+#define MOST      (20000 * MS) /* patience never grows beyond */
+#define BUSY_REST (30000 * MS) /* without a large block, however busy the process is */
+/* Work that is back so soon was not over; so often in a row, and patience doubles. */
+#define SOON     (5000 * MS)
+#define SO_OFTEN 8
+
+static struct {
+    struct sw__lock life; /* held while the thread is started or ended, and over a fork */
+    pthread_t thread;
+    bool exists;      /* and is to be joined */
+    atomic_int leave; /* a futex: 1 tells the thread to end */
+    bool refused;     /* the system would not give us a thread: no second try */
+
+    struct sw__lock lock; /* guards what follows, and is held while clients give back */
+    struct sw__keeper_client *clients;
+    int64_t gave_back_at;
+    int64_t patience;
+    int returns; /* how often in a row work was back soon */
+} keeper = {.patience = PATIENCE};
+
+atomic_bool sw__keeper_is_awake;
+
+static int64_t now_of(clockid_t clock) {
+    struct timespec time;
+    clock_gettime(clock, &time);
+    return time.tv_sec * 1000 * MS + time.tv_nsec;
+}
+
+/* ---- The thread ------------------------------------------------------------------------------ */
+
+/* What was seen at the last look. */
+struct rest {
+    int64_t looked_at, processor; /* time then, and processor time until then */
+    int64_t quiet_since, last_work;
+};
+
+/* Did any heap hand out a large block since the last look? The lock is held. */
+static bool there_was_work(void) {
+    bool any = false;
+    for (struct sw__keeper_client *each = keeper.clients; each; each = each->next) {
+        if (each->only_in_children)
+            continue;
+        each->look(each->state);
+        size_t work = atomic_load_explicit(&each->work, memory_order_relaxed);
+        any |= work != each->work_seen;
+        each->work_seen = work;
+    }
+    return any;
+}
+
+/* Looks round. True when the rest has lasted long enough. */
+static bool is_idle(struct rest *rest) {
+    int64_t now = now_of(CLOCK_MONOTONIC), processor = now_of(CLOCK_PROCESS_CPUTIME_ID);
+    bool busy = processor - rest->processor > (now - rest->looked_at) / 5;
+    rest->looked_at = now;
+    rest->processor = processor;
+    if (there_was_work())
+        rest->last_work = rest->quiet_since = now;
+    else if (busy)
+        rest->quiet_since = now;
+    return now - rest->quiet_since >= keeper.patience || now - rest->last_work >= BUSY_REST;
+}
+
+static void give_back(bool in_child) {
+    for (struct sw__keeper_client *each = keeper.clients; each; each = each->next)
+        if (in_child || !each->only_in_children)
+            each->give_back(each->state);
+    keeper.gave_back_at = now_of(CLOCK_MONOTONIC);
+}
+
+static bool told_to_leave(void) {
+    struct timespec tick = {.tv_nsec = TICK};
+    syscall(SYS_futex, &keeper.leave, FUTEX_WAIT_PRIVATE, 0, &tick, NULL, 0);
+    return atomic_load(&keeper.leave);
+}
+
+static void *keep(void *nothing) {
+    int64_t now = now_of(CLOCK_MONOTONIC);
+    struct rest rest = {now, now_of(CLOCK_PROCESS_CPUTIME_ID), now, now};
+    bool over = false;
+    while (!over && !told_to_leave()) {
+        sw__lock(&keeper.lock);
+        if (is_idle(&rest)) {
+            give_back(false);
+            /* Who takes a block from here on starts the next thread. */
+            atomic_store(&sw__keeper_is_awake, false);
+            over = !there_was_work();
+            if (!over)
+                atomic_store(&sw__keeper_is_awake, true);
+        }
+        sw__unlock(&keeper.lock);
+    }
+    return nothing;
+}
+
+/* ---- Its start and end ----------------------------------------------------------------------- */
+
+/* Work is back: soon after its pages went, or after a true rest. */
+static void learn_patience(void) {
+    int64_t rest = now_of(CLOCK_MONOTONIC) - keeper.gave_back_at;
+    keeper.returns = keeper.gave_back_at && rest < SOON ? keeper.returns + 1 : 0;
+    if (keeper.returns >= SO_OFTEN && keeper.patience < MOST) {
+        keeper.patience *= 2;
+        keeper.returns = 0;
+    } else if (rest >= SOON) {
+        keeper.patience = PATIENCE;
+    }
+}
+
+static void join(void) {
+    if (!keeper.exists)
+        return;
+    atomic_store(&keeper.leave, 1);
+    syscall(SYS_futex, &keeper.leave, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    pthread_join(keeper.thread, NULL);
+    keeper.exists = false;
+}
+
+/* On a small stack, where thread-local storage leaves room for one, and deaf to signals: those are
+ * the program's. */
+static bool create_thread(void) {
+    sigset_t all, before;
+    pthread_attr_t attributes;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_attr_init(&attributes);
+    pthread_attr_setstacksize(&attributes, 4 * (size_t)PTHREAD_STACK_MIN);
+    bool created = pthread_create(&keeper.thread, &attributes, keep, NULL) == 0 ||
+                   pthread_create(&keeper.thread, NULL, keep, NULL) == 0;
+    pthread_attr_destroy(&attributes);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return created;
+}
+
+void sw__keeper_start(void) {
+    int kept = errno;
+    /* Somebody else is at it, or a fork is under way: there will be another block. */
+    if (keeper.refused || !sw__try_lock(&keeper.life))
+        return;
+    if (!atomic_load(&sw__keeper_is_awake)) {
+        join(); /* the one before, that has ended or is about to */
+        learn_patience();
+        atomic_store(&keeper.leave, 0);
+        atomic_store(&sw__keeper_is_awake, true);
+        keeper.exists = create_thread();
+        if (!keeper.exists)
+            keeper.refused = true;
+    }
+    sw__unlock(&keeper.life);
+    errno = kept;
+}
+
+/* ---- Clients --------------------------------------------------------------------------------- */
+
+void sw__keeper_add(struct sw__keeper_client *client) {
+    sw__lock(&keeper.lock);
+    client->next = keeper.clients;
+    keeper.clients = client;
+    sw__unlock(&keeper.lock);
+}
+
+void sw__keeper_remove(struct sw__keeper_client *client) {
+    sw__lock(&keeper.lock);
+    struct sw__keeper_client **link = &keeper.clients;
+    while (*link != client)
+        link = &(*link)->next;
+    *link = client->next;
+    sw__unlock(&keeper.lock);
+}
+
+/* ---- Fork ------------------------------------------------------------------------------------ */
+
+void sw__keeper_before_fork(void) {
+    sw__lock(&keeper.life);
+    join();
+    atomic_store(&sw__keeper_is_awake, false);
+    sw__lock(&keeper.lock);
+}
+
+void sw__keeper_after_fork(void) {
+    sw__unlock(&keeper.lock);
+    sw__unlock(&keeper.life);
+}
+
+void sw__keeper_after_fork_in_child(void) {
+    give_back(true);
+    keeper.gave_back_at = 0;
+    sw__keeper_after_fork();
+}

@@ -1,0 +1,55 @@
+/*
+ * keeper.h - notices that the work has stopped, and lets heaps give back what they keep for it.
+ *
+ * A thread that sleeps. It is started when a heap first keeps enough to be worth it, looks up ten
+ * times a second while there is work, and ends when all has been given back: a process without
+ * large blocks has none, nor has an idle one. It is gone before fork() as well, so that a program
+ * of one thread forks as one (CPython 3.12 warns of others).
+ *
+ * Idle is when nobody took a large block and the process hardly used a processor for PATIENCE: a
+ * step of ten seconds computes, so its pages stay. Where work keeps coming back soon after the
+ * pages went, it is work that waits for something, and patience grows; a long rest ends that.
+ */
+#ifndef SW_KEEPER_H
+#define SW_KEEPER_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+struct sw__keeper_client {
+    _Atomic(size_t) work;           /* the heap's: counts up with each large block taken */
+    void (*look)(void *state);      /* called at every look, from the keeper's thread */
+    void (*give_back)(void *state); /* called when work has stopped, and in a forked child */
+    void *state;
+    bool only_in_children; /* wants no thread to come */
+    size_t work_seen;      /* the keeper's, as what follows */
+    struct sw__keeper_client *next;
+};
+
+void sw__keeper_add(struct sw__keeper_client *client);
+/* Once it returns, neither function is called any more. */
+void sw__keeper_remove(struct sw__keeper_client *client);
+
+/* How many bytes kept are worth a thread. */
+#define SW__WORTH_KEEPING ((size_t)8 << 20)
+
+extern atomic_bool sw__keeper_is_awake;
+void sw__keeper_start(void);
+
+/* There is something to give back. To be called without any lock held. */
+static inline void sw__keeper_wake(const struct sw__keeper_client *client) {
+    if (__builtin_expect(!client->only_in_children &&
+                             !atomic_load_explicit(&sw__keeper_is_awake, memory_order_relaxed),
+                         0))
+        sw__keeper_start();
+}
+
+/* Round a fork: before it, with no lock held; after it with none held any longer. In the child,
+ * heaps give back what they keep: it is of use to the parent, and each page that the parent writes
+ * would be copied for the child's sake. */
+void sw__keeper_before_fork(void);
+void sw__keeper_after_fork(void);
+void sw__keeper_after_fork_in_child(void);
+
+#endif

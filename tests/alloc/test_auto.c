@@ -1,0 +1,199 @@
+/*
+ * test_auto.c - what auto keeps: as much as recent steps needed, nothing when work has stopped, no
+ * more than it was told; and what its forked children keep.
+ */
+#include "support.h"
+
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static size_t resident_of(sw_heap *heap) {
+    return stats_of(heap).resident.current;
+}
+
+static void sleep_ms(long ms) {
+    struct timespec time = {ms / 1000, ms % 1000 * 1000000};
+    nanosleep(&time, NULL);
+}
+
+static size_t threads_of_process(void) {
+    char line[128];
+    size_t threads = 0;
+    FILE *file = fopen("/proc/self/status", "r");
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file))
+        if (sscanf(line, "Threads: %zu", &threads) == 1)
+            break;
+    fclose(file);
+    return threads;
+}
+
+enum { BLOCKS = 8 };
+#define BLOCK (3 * MIB + 5 * PAGE)
+
+/* A step: so many blocks live at once, all written. */
+static void step(sw_heap *heap, size_t blocks, size_t size) {
+    void *live[BLOCKS];
+    for (size_t i = 0; i < blocks; i++) {
+        live[i] = sw_alloc(heap, size, SW_TAG_OTHER);
+        assert_non_null(live[i]);
+        touch(live[i], size);
+    }
+    for (size_t i = 0; i < blocks; i++)
+        sw_free(heap, live[i]);
+}
+
+static sw_heap *make_auto(const char *conf) {
+    sw_heap *heap = sw_heap_create("auto", conf);
+    assert_non_null(heap);
+    return heap;
+}
+
+static void steady_steps_neither_give_back_nor_fault(void **state) {
+    (void)state;
+    sw_heap *heap = make_auto("tracking:0,background_thread:0");
+    for (int i = 0; i < 5; i++)
+        step(heap, BLOCKS, BLOCK);
+    size_t held = resident_of(heap);
+    assert_true(held >= BLOCKS * BLOCK);
+    for (int i = 0; i < 200; i++)
+        step(heap, BLOCKS, BLOCK);
+    assert_int_equal(resident_of(heap), held);
+    sw_heap_destroy(heap);
+}
+
+static void a_spike_is_forgotten(void **state) {
+    (void)state;
+    sw_heap *heap = make_auto("tracking:0,background_thread:0");
+    step(heap, BLOCKS, BLOCK);
+    size_t spike = resident_of(heap);
+    for (int i = 0; i < 1000; i++)
+        step(heap, 2, BLOCK);
+    assert_true(resident_of(heap) < spike / 2);
+    sw_heap_destroy(heap);
+}
+
+/* Sizes that never come back fit into what the deepest step needed. */
+static void ragged_steps_hold_no_more_than_the_deepest(void **state) {
+    (void)state;
+    sw_heap *heap = make_auto("tracking:0,background_thread:0");
+    uint64_t random = run_seed();
+    step(heap, BLOCKS, 4 * MIB);
+    size_t deepest = resident_of(heap);
+    for (int i = 0; i < 60; i++)
+        step(heap, BLOCKS, MIB + below(&random, 3 * MIB));
+    assert_true(stats_of(heap).resident.peak <= deepest + deepest / 16);
+    sw_heap_destroy(heap);
+}
+
+static void when_work_has_stopped_nothing_is_kept(void **state) {
+    (void)state;
+    size_t threads = threads_of_process();
+    sw_heap *heap = make_auto("tracking:0");
+    step(heap, BLOCKS, BLOCK);
+    void *live = sw_alloc(heap, BLOCK, SW_TAG_OTHER);
+    fill(live, BLOCK, 1);
+    assert_true(resident_of(heap) >= BLOCKS * BLOCK);
+    for (int i = 0; i < 100 && resident_of(heap) > 2 * BLOCK; i++)
+        sleep_ms(50);
+    assert_true(resident_of(heap) <= 2 * BLOCK);
+    assert_true(holds(live, BLOCK, 1));
+    for (int i = 0; i < 100 && threads_of_process() > threads; i++)
+        sleep_ms(50);
+    assert_int_equal(threads_of_process(), threads); /* nor is the thread */
+    step(heap, BLOCKS, BLOCK);                       /* and work may come back */
+    assert_true(resident_of(heap) >= BLOCKS * BLOCK);
+    sw_free(heap, live);
+    sw_heap_destroy(heap);
+}
+
+static void a_busy_process_keeps_its_pages(void **state) {
+    (void)state;
+    sw_heap *heap = make_auto("tracking:0");
+    step(heap, BLOCKS, BLOCK);
+    clock_t until = clock() + CLOCKS_PER_SEC;
+    for (volatile unsigned i = 0; clock() < until; i++)
+        ;
+    assert_true(resident_of(heap) >= BLOCKS * BLOCK);
+    sw_heap_destroy(heap);
+}
+
+static void without_the_thread_it_stays(void **state) {
+    (void)state;
+    size_t threads = threads_of_process();
+    sw_heap *heap = make_auto("tracking:0,background_thread:0");
+    step(heap, BLOCKS, BLOCK);
+    assert_int_equal(threads_of_process(), threads);
+    sleep_ms(800);
+    assert_true(resident_of(heap) >= BLOCKS * BLOCK);
+    sw_heap_destroy(heap);
+}
+
+static void small_heaps_start_no_thread(void **state) {
+    (void)state;
+    size_t threads = threads_of_process();
+    sw_heap *heap = make_auto(NULL);
+    for (int i = 0; i < 100; i++)
+        step(heap, 2, MIB);
+    assert_int_equal(threads_of_process(), threads);
+    sw_heap_destroy(heap);
+}
+
+static void no_more_is_retained_than_allowed(void **state) {
+    (void)state;
+    sw_heap *heap = make_auto("tracking:0,background_thread:0,retain:4M");
+    for (int i = 0; i < 5; i++) {
+        step(heap, BLOCKS, BLOCK);
+        assert_true(resident_of(heap) <= 5 * MIB);
+    }
+    sw_heap_destroy(heap);
+}
+
+static void a_soft_limit_gives_back_first_and_refuses_nothing(void **state) {
+    (void)state;
+    sw_heap *heap = make_auto("tracking:0,background_thread:0,soft_limit:16M");
+    step(heap, BLOCKS, BLOCK);
+    assert_true(resident_of(heap) <= 17 * MIB);
+    sw_heap_destroy(heap);
+}
+
+/* As of DataLoader's workers: what the parent keeps for its steps is no use to them. */
+static void a_child_keeps_no_copy_of_what_is_free(void **state) {
+    (void)state;
+    sw_heap *heap = make_auto("tracking:0");
+    step(heap, BLOCKS, BLOCK);
+    void *live = sw_alloc(heap, BLOCK, SW_TAG_OTHER);
+    fill(live, BLOCK, 1);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        bool right =
+            threads_of_process() == 1 && resident_of(heap) <= 2 * BLOCK && holds(live, BLOCK, 1);
+        step(heap, BLOCKS, BLOCK);
+        _exit(right ? 0 : 1);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_true(resident_of(heap) >= BLOCKS * BLOCK); /* the parent has what it had */
+    assert_true(holds(live, BLOCK, 1));
+    sw_free(heap, live);
+    sw_heap_destroy(heap);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(steady_steps_neither_give_back_nor_fault),
+        cmocka_unit_test(a_spike_is_forgotten),
+        cmocka_unit_test(ragged_steps_hold_no_more_than_the_deepest),
+        cmocka_unit_test(when_work_has_stopped_nothing_is_kept),
+        cmocka_unit_test(a_busy_process_keeps_its_pages),
+        cmocka_unit_test(without_the_thread_it_stays),
+        cmocka_unit_test(small_heaps_start_no_thread),
+        cmocka_unit_test(no_more_is_retained_than_allowed),
+        cmocka_unit_test(a_soft_limit_gives_back_first_and_refuses_nothing),
+        cmocka_unit_test(a_child_keeps_no_copy_of_what_is_free),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

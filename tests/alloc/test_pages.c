@@ -1,0 +1,145 @@
+/*
+ * test_pages.c - touched pages, and moves by grains.
+ */
+#include "support.h"
+
+#include "pages.h"
+
+enum { SIZE_MIB = 16 };
+#define SIZE (SIZE_MIB * MIB)
+
+struct room {
+    struct sw__pages pages;
+    void *tables;
+};
+
+static struct room make_room(void) {
+    struct room room = {.tables = map_scratch(64 * KIB)};
+    assert_true(sw__pages_tables_size(SIZE) <= 64 * KIB);
+    sw__pages_init(&room.pages, room.tables, SIZE);
+    char *start = sw__os_reserve(SIZE, SW__HUGE_PAGE);
+    assert_non_null(start);
+    assert_true(sw__os_commit(start, SIZE));
+    sw__pages_reset(&room.pages, start, SIZE);
+    return room;
+}
+
+static void end_room(struct room *room) {
+    sw__os_release(room->pages.start, SIZE);
+    unmap_scratch(room->tables, 64 * KIB);
+}
+
+static void touched_pages_are_counted_exactly(void **state) {
+    (void)state;
+    struct room room = make_room();
+    static bool model[SIZE_MIB * 256];
+    memset(model, 0, sizeof model);
+    uint64_t random = run_seed();
+    for (size_t i = 0; i < 2000; i++) {
+        check_operation = i;
+        size_t first = below(&random, LENGTH_OF(model)), count = 1 + below(&random, 300);
+        count = least_of(count, LENGTH_OF(model) - first);
+        bool touched = below(&random, 2);
+        size_t before = 0;
+        for (size_t page = first; page < first + count; page++) {
+            before += model[page];
+            model[page] = touched;
+        }
+        char *start = room.pages.start + first * PAGE;
+        CHECK(sw__pages_touched(&room.pages, start, count * PAGE) == before * PAGE);
+        CHECK(sw__pages_mark(&room.pages, start, count * PAGE, touched) == before * PAGE);
+        CHECK(sw__pages_touched(&room.pages, start, count * PAGE) == (touched ? count * PAGE : 0));
+    }
+    size_t all = 0;
+    for (size_t page = 0; page < LENGTH_OF(model); page++)
+        all += model[page];
+    assert_int_equal(sw__pages_touched(&room.pages, room.pages.start, SIZE), all * PAGE);
+    end_room(&room);
+}
+
+static void the_last_touched_bytes_are_found(void **state) {
+    (void)state;
+    struct room room = make_room();
+    char *start = room.pages.start, *end = start + SIZE;
+    sw__pages_mark(&room.pages, start + MIB, 10 * PAGE, true);
+    sw__pages_mark(&room.pages, start + 5 * MIB, 10 * PAGE, true);
+    assert_ptr_equal(sw__pages_last_touched(&room.pages, start, end, 3 * PAGE),
+                     start + 5 * MIB + 7 * PAGE);
+    assert_ptr_equal(sw__pages_last_touched(&room.pages, start, end, 11 * PAGE),
+                     start + MIB + 9 * PAGE);
+    assert_ptr_equal(sw__pages_last_touched(&room.pages, start, end, SIZE), start);
+    /* Of a huge page all: a part of one is not given back. */
+    sw__pages_want_huge(&room.pages, start + 4 * MIB, start + 6 * MIB);
+    assert_ptr_equal(sw__pages_last_touched(&room.pages, start, end, PAGE), start + 4 * MIB);
+    end_room(&room);
+}
+
+static void grains_are_whole_and_aligned(void **state) {
+    (void)state;
+    struct room room = make_room();
+    char *start = room.pages.start, *end = start + SIZE;
+    assert_null(sw__pages_last_full(&room.pages, start, end, SW__GRAIN_UNIT));
+    assert_ptr_equal(sw__pages_last_empty(&room.pages, start, end, SW__GRAIN_HUGE), end - 2 * MIB);
+    sw__pages_mark(&room.pages, start + 3 * MIB + PAGE, 3 * MIB, true);
+    /* From a page behind 3 MiB to a page behind 6 MiB: one huge page, and units before it. */
+    assert_ptr_equal(sw__pages_last_full(&room.pages, start, end, SW__GRAIN_HUGE), start + 4 * MIB);
+    assert_ptr_equal(sw__pages_last_full(&room.pages, start, end, SW__GRAIN_UNIT),
+                     start + 6 * MIB - SW__UNIT);
+    assert_ptr_equal(sw__pages_last_full(&room.pages, start, start + 4 * MIB, SW__GRAIN_UNIT),
+                     start + 4 * MIB - SW__UNIT);
+    assert_null(
+        sw__pages_last_full(&room.pages, start, start + 3 * MIB + SW__UNIT, SW__GRAIN_UNIT));
+    assert_null(
+        sw__pages_last_full(&room.pages, start + 4 * MIB + PAGE, start + 6 * MIB, SW__GRAIN_HUGE));
+    /* Nor across a seam. */
+    sw__pages_note_seam(&room.pages, start + 5 * MIB);
+    assert_null(sw__pages_last_full(&room.pages, start, end, SW__GRAIN_HUGE));
+    assert_non_null(sw__pages_last_full(&room.pages, start, end, SW__GRAIN_UNIT));
+    end_room(&room);
+}
+
+static void what_moves_arrives(void **state) {
+    (void)state;
+    struct room room = make_room();
+    struct sw__pages *pages = &room.pages;
+    char *start = pages->start;
+    uint64_t random = run_seed();
+    for (int grain = SW__GRAIN_UNIT; grain <= SW__GRAIN_HUGE; grain++) {
+        size_t size = sw__grain_size((enum sw__grain)grain);
+        /* Back and forth and over what moved before, as often as it likes. */
+        for (size_t i = 0; i < 200; i++) {
+            char *from = start + below(&random, SIZE / size) * size;
+            char *to = start + below(&random, SIZE / size) * size;
+            if (from == to)
+                continue;
+            sw__pages_mark(pages, start, SIZE, false);
+            assert_true(sw__os_purge(start, SIZE));
+            fill(from, size, i);
+            sw__pages_mark(pages, from, size, true);
+            if (sw__pages_last_full(pages, from, from + size, (enum sw__grain)grain) != from)
+                continue; /* lies across a seam by now */
+            if (!sw__pages_move(pages, from, pages, to, (enum sw__grain)grain)) {
+                assert_int_equal(i, 0); /* kernels before 5.7; test_os.c sees to it */
+                end_room(&room);
+                skip();
+            }
+            assert_true(holds(to, size, i));
+            assert_true(is_all_zero(from, size));
+            assert_int_equal(sw__pages_touched(pages, start, SIZE), size);
+            assert_int_equal(sw__pages_touched(pages, to, size), size);
+        }
+    }
+    /* Whatever moved, no mapping is smaller than a unit. */
+    assert_true(process_mappings().count < SIZE / SW__UNIT + 200);
+    end_room(&room);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(touched_pages_are_counted_exactly),
+        cmocka_unit_test(the_last_touched_bytes_are_found),
+        cmocka_unit_test(grains_are_whole_and_aligned),
+        cmocka_unit_test(what_moves_arrives),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,121 @@
+/*
+ * test_pressure.c - the memory limit of a control group, told by files that the test writes: both
+ * versions, the nearest limit, the page cache left out.
+ */
+#include "support.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "pressure.h"
+
+static char root[128];
+
+static void write_file(const char *path, const char *text) {
+    char whole[512];
+    snprintf(whole, sizeof whole, "%s/%s", root, path);
+    for (char *slash = strchr(whole + strlen(root) + 1, '/'); slash;
+         slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        mkdir(whole, 0755);
+        *slash = '/';
+    }
+    FILE *file = fopen(whole, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+static void write_number(const char *path, size_t number) {
+    char text[32];
+    snprintf(text, sizeof text, "%zu\n", number);
+    write_file(path, text);
+}
+
+static int set_up(void **state) {
+    (void)state;
+    snprintf(root, sizeof root, "/tmp/stepwell-pressure-XXXXXX");
+    sw__pressure_root = root;
+    return mkdtemp(root) ? 0 : -1;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    char command[160];
+    snprintf(command, sizeof command, "rm -rf %s", root);
+    sw__pressure_root = "";
+    return system(command);
+}
+
+static void without_a_group_nothing_is_tight(void **state) {
+    (void)state;
+    struct sw__pressure pressure = {0};
+    for (int i = 0; i < 10; i++)
+        assert_false(sw__pressure_is_tight(&pressure, (size_t)1 << 40));
+    assert_false(sw__pressure_look(&pressure));
+}
+
+/* 1 GiB of limit; tight from 960 MiB on. */
+static void fill_group(const char *folder, const char *limit, const char *usage) {
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", folder, limit);
+    write_number(path, 1024 * MIB);
+    snprintf(path, sizeof path, "%s/%s", folder, usage);
+    write_number(path, 100 * MIB);
+    snprintf(path, sizeof path, "%s/memory.stat", folder);
+    write_file(path, "anon 7\nfile 9\ninactive_file 0\nactive_file 0\n");
+}
+
+static void check_group(const char *folder, const char *usage) {
+    char path[256];
+    struct sw__pressure pressure = {0};
+    assert_false(sw__pressure_is_tight(&pressure, 800 * MIB));
+    assert_true(sw__pressure_is_tight(&pressure, 900 * MIB));
+    snprintf(path, sizeof path, "%s/%s", folder, usage);
+    write_number(path, 1000 * MIB);
+    assert_true(sw__pressure_look(&pressure));
+    snprintf(path, sizeof path, "%s/memory.stat", folder);
+    write_file(path, "anon 7\ninactive_file 104857600\nactive_file 104857600\nunevictable 0\n");
+    assert_false(sw__pressure_look(&pressure)); /* 200 MiB of it are page cache */
+}
+
+static void version_2_is_understood(void **state) {
+    (void)state;
+    write_file("proc/self/cgroup", "0::/jobs/one\n");
+    write_file("sys/fs/cgroup/jobs/one/memory.max", "max\n"); /* the limit is the parent's */
+    fill_group("sys/fs/cgroup/jobs", "memory.max", "memory.current");
+    check_group("sys/fs/cgroup/jobs", "memory.current");
+}
+
+static void version_1_is_understood(void **state) {
+    (void)state;
+    write_file("proc/self/cgroup", "5:cpu:/\n4:memory:/docker/abc\n0::/\n");
+    /* Inside a container the group's own folder is its mount. */
+    fill_group("sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes");
+    check_group("sys/fs/cgroup/memory", "memory.usage_in_bytes");
+}
+
+static void files_are_not_read_each_time(void **state) {
+    (void)state;
+    write_file("proc/self/cgroup", "0::/\n");
+    fill_group("sys/fs/cgroup", "memory.max", "memory.current");
+    struct sw__pressure pressure = {0};
+    assert_false(sw__pressure_is_tight(&pressure, 100 * MIB));
+    write_number("sys/fs/cgroup/memory.current", 1020 * MIB);
+    size_t allocated = 0;
+    while (!sw__pressure_is_tight(&pressure, MIB))
+        allocated += MIB;
+    assert_in_range(allocated, 50 * MIB, 200 * MIB); /* an eighth of what was left */
+}
+
+#define PRESSURE_TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        PRESSURE_TEST(without_a_group_nothing_is_tight),
+        PRESSURE_TEST(version_2_is_understood),
+        PRESSURE_TEST(version_1_is_understood),
+        PRESSURE_TEST(files_are_not_read_each_time),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
