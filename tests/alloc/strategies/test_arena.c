@@ -85,7 +85,7 @@ static void what_lasts_does_not_pin_what_passes(void **state) {
         sw_free(heap, passing[i]);
     assert_int_equal(sw_step_end(heap), 0);
     sw_trim(heap);
-    assert_true(stats_of(heap).resident.current <= BLOCKS / 10 * BLOCK + 2 * MIB);
+    assert_true(stats_of(heap).resident.current <= (size_t)BLOCKS / 10 * BLOCK + 2 * MIB);
     for (size_t i = 0; i < BLOCKS / 10; i++)
         sw_free(heap, lasting[i]);
     sw_heap_destroy(heap);
