@@ -14,6 +14,39 @@ die() {
     exit 1
 }
 
+# nearest WORD NAME...: the name that takes the fewest letters added, dropped or changed.
+nearest() {
+    printf '%s\n' "$@" | awk '
+        function distance(a, b,    i, j, row, above, corner) {
+            for (j = 0; j <= length(b); j++) row[j] = j
+            for (i = 1; i <= length(a); i++) {
+                corner = row[0]
+                row[0] = i
+                for (j = 1; j <= length(b); j++) {
+                    above = row[j]
+                    row[j] = corner + (substr(a, i, 1) != substr(b, j, 1))
+                    if (above + 1 < row[j]) row[j] = above + 1
+                    if (row[j - 1] + 1 < row[j]) row[j] = row[j - 1] + 1
+                    corner = above
+                }
+            }
+            return row[length(b)]
+        }
+        NR == 1 { word = $0; next }
+        { far = distance(word, $0) }
+        NR == 2 || far < least { least = far; name = $0 }
+        END { print name }'
+}
+
+# refuse_unknown SCRIPT WHAT WORD NAME...: says what is wrong and what there is, and ends with 2.
+refuse_unknown() {
+    local script=$1 what=$2 word=$3
+    shift 3
+    say "$script: unknown $what '$word': did you mean '$(nearest "$word" "$@")'?" \
+        "Valid: $(printf '%s, ' "$@" | sed 's/, $//')"
+    exit 2
+}
+
 # The packages of the groups, one a line.
 list_packages() {
     local group
