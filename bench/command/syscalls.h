@@ -17,9 +17,9 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* The marks: madvise(NULL, 0, MARK), with an advice that no kernel knows. It passes the filter, does
- * nothing and returns EINVAL, and no program makes it by accident. bench/workloads/measure.py makes
- * them too. */
+/* The marks: madvise(NULL, 0, MARK), with an advice that no kernel knows. It passes the filter,
+ * does nothing and returns EINVAL, and no program makes it by accident. bench/workloads/measure.py
+ * makes them too. */
 enum { MARK_START = 0x53570001, MARK_STOP = 0x53570002 };
 
 struct call_count {

@@ -23,7 +23,7 @@ MARK_START, MARK_STOP = 0x53570001, 0x53570002  # bench/command/syscalls.h
 
 
 class Meter:
-    """What libstepwell-meter.so (bench/meter/meter.c) counts where it is preloaded; else nothing."""
+    """What libstepwell-meter.so (bench/meter) counts where it is preloaded; else nothing."""
 
     def __init__(self):
         self.library = ctypes.CDLL(None)
