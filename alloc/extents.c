@@ -581,7 +581,7 @@ bool sw__extents_resize(struct sw__extents *extents, struct sw__extent *extent, 
 
 struct sw__extent *sw__extents_find(struct sw__extents *extents, const void *address) {
     struct sw__region *region = sw__page_map_get(address);
-    if (!region || ((uintptr_t)region & 1) || region->extents != extents ||
+    if (!region || ((uintptr_t)region & SW__HOLDER_BITS) || region->extents != extents ||
         ((uintptr_t)address & (SW__PAGE - 1)) != 0)
         return NULL;
     return *page_entry(region, address);

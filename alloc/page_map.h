@@ -3,8 +3,8 @@
  *
  * Two levels over slices of 64 KiB: 48 bits of address = 16 (root) + 16 (leaf) + 16 (in the slice).
  * Reading takes two loads and no lock. A leaf covers 4 GiB; it is made when a range in it is first
- * entered and stays. An entry is a pointer whose lowest bit the holder may use as it likes; NULL is
- * "not ours", which is how a foreign pointer is told.
+ * entered and stays. An entry is a pointer whose lowest bits tell what it points to; NULL is "not
+ * ours", which is how a foreign pointer is told.
  */
 #ifndef SW_PAGE_MAP_H
 #define SW_PAGE_MAP_H
@@ -16,6 +16,9 @@
 
 #define SW__SLICE_SHIFT 16
 #define SW__SLICE       ((size_t)1 << SW__SLICE_SHIFT)
+
+/* What a holder's pointer has in its lowest bits: neither for a region. */
+enum { SW__HOLDER_IS_SLAB = 1, SW__HOLDER_IS_SEGMENT = 2, SW__HOLDER_BITS = 3 };
 
 typedef _Atomic(void *) sw__page_map_entry;
 

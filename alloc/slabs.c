@@ -17,6 +17,9 @@
 _Thread_local struct sw__thread_caches *sw__my_caches __attribute__((tls_model("initial-exec")));
 
 struct sw__slab sw__no_slab = {.alarm = NEVER};
+struct sw__cache sw__no_cache = {.bins = {[0 ... SW__CLASS_COUNT - 1] = {.current = &sw__no_slab}}};
+_Thread_local struct sw__cache *sw__front_cache __attribute__((tls_model("initial-exec"))) =
+    &sw__no_cache;
 
 /* What sw__my_caches is once the thread has left its caches behind: no cache of any heap. */
 static struct sw__thread_caches none_any_more;
@@ -124,7 +127,7 @@ static struct sw__slab *make_slab(struct sw__cache *cache, unsigned class) {
         slab->listed = false;
         slab->extent = extent;
         set_used(slab, 0);
-        sw__extents_mark(slabs->extents, extent, (char *)slab + 1);
+        sw__extents_mark(slabs->extents, extent, (char *)slab + SW__HOLDER_IS_SLAB);
     } else if (slab) {
         keep_descriptor(slabs, slab);
     }
@@ -172,6 +175,12 @@ static bool carve(struct sw__slab *slab) {
 
 /* In a child of a process with threads: one of them may have stood between a list and its count. */
 static bool torn_by_fork;
+
+/* Without the division that certainty takes. */
+static bool may_be_block_of(const struct sw__slab *slab, const void *pointer) {
+    size_t at = (size_t)((const char *)pointer - sw__extent_start(slab->extent));
+    return at < sw__extent_size(slab->extent) && at % SW_MIN_ALIGNMENT == 0;
+}
 
 static bool is_block_of(const struct sw__slab *slab, const void *pointer) {
     size_t at = (size_t)((const char *)pointer - sw__extent_start(slab->extent));
@@ -276,7 +285,7 @@ static void take_remote(struct sw__slab *slab) {
         atomic_exchange_explicit(&slab->remote, NULL, memory_order_acq_rel);
     struct sw__free_block *last = first;
     uint32_t count = 1;
-    while (is_block_of(slab, last) && last->next && count++ < used_of(slab))
+    while (may_be_block_of(slab, last) && last->next && count++ < used_of(slab))
         last = last->next;
     if (!is_block_of(slab, last) || last->next || count > used_of(slab))
         sw__misuse(SW__MISUSE_FREE_LIST, NULL);
@@ -446,6 +455,7 @@ static void leave_caches(void *argument) {
     if (mine->next)
         mine->next->link = mine->link;
     sw__unlock(&threads.lock);
+    sw__front_cache = &sw__no_cache;
     sw__my_caches = &none_any_more; /* not NULL: destructors may still come, and be the last */
     sw__os_release(mine, sizeof *mine);
 }
@@ -522,6 +532,8 @@ void *sw__slabs_alloc_without_cache(struct sw__slabs *slabs, unsigned class) {
     /* Making the table may have allocated, and come here before. */
     if (!mine->by_slot[slabs->slot])
         mine->by_slot[slabs->slot] = adopt_or_make(slabs);
+    if (slabs->is_in_front && mine->by_slot[slabs->slot])
+        sw__front_cache = mine->by_slot[slabs->slot];
     return mine->by_slot[slabs->slot] ? sw__slabs_alloc(slabs, class) : NULL;
 }
 
@@ -584,6 +596,13 @@ void sw__slabs_adopt_after_fork(void) {
         mine->next = NULL;
         mine->link = &threads.first;
     }
+}
+
+void sw__slabs_put_in_front(struct sw__slabs *slabs) {
+    slabs->is_in_front = true;
+    struct sw__cache *mine = sw__slabs_my_cache(slabs);
+    if (mine)
+        sw__front_cache = mine;
 }
 
 /* ---- Life ------------------------------------------------------------------------------------ */

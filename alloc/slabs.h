@@ -52,7 +52,7 @@ enum {
 extern const uint8_t sw__class_table[SW__TABLED_MAX / 16 + 1];
 extern const uint16_t sw__class_sizes[SW__CLASS_COUNT];
 
-/* The class of a size of 1..SW__SMALL_MAX. */
+/* The class of a size up to SW__SMALL_MAX; 0 is as 1. */
 static inline unsigned sw__class_of(size_t size) {
     if (__builtin_expect(size <= SW__TABLED_MAX, 1))
         return sw__class_table[(size + 15) >> 4];
@@ -109,6 +109,7 @@ struct sw__slabs {
     struct sw__slab *all;                /* in use and spare */
     struct sw__cache *caches;            /* grows under the lock of all threads' tables as well */
     struct sw__slab *spare;
+    bool is_in_front;
 };
 
 /* How many heaps with slabs may exist at once. */
@@ -120,17 +121,24 @@ struct sw__thread_caches {
     struct sw__thread_caches *next, **link;
 };
 
-/* Initial-exec: one load. The library's whole demand of static TLS, so that a late dlopen has it.
- */
+/* Initial-exec: one load. The two are the library's whole demand of static TLS, so that a late
+ * dlopen has it. */
 extern _Thread_local struct sw__thread_caches *sw__my_caches
     __attribute__((tls_model("initial-exec")));
+/* The thread's cache of the heap that was put in front, without a look at the table; sw__no_cache,
+ * which has no block, where there is none. */
+extern _Thread_local struct sw__cache *sw__front_cache __attribute__((tls_model("initial-exec")));
 
 extern struct sw__slab sw__no_slab;
+extern struct sw__cache sw__no_cache;
 
 /* False when out of memory or slots. */
 bool sw__slabs_init(struct sw__slabs *slabs, struct sw__extents *extents);
 /* To be called before the extents end, with no thread in the heap. */
 void sw__slabs_destroy(struct sw__slabs *slabs);
+
+/* Puts the heap in front, of which there may be one, and which is not to be destroyed. */
+void sw__slabs_put_in_front(struct sw__slabs *slabs);
 
 /* For a thread without a cache, which adopts or makes one. NULL when out of memory. */
 void *sw__slabs_alloc_without_cache(struct sw__slabs *slabs, unsigned class);
@@ -164,32 +172,20 @@ static inline struct sw__cache *sw__slabs_my_cache(const struct sw__slabs *slabs
     return __builtin_expect(mine != NULL, 1) ? mine->by_slot[slabs->slot] : NULL;
 }
 
-/* The fast path: about ten instructions and three loads from slab to block. */
-static inline void *sw__slabs_alloc(struct sw__slabs *slabs, unsigned class) {
-    struct sw__cache *cache = sw__slabs_my_cache(slabs);
-    if (__builtin_expect(!cache, 0))
-        return sw__slabs_alloc_without_cache(slabs, class);
+/* A block of the cache's current slab; NULL when that has none. */
+static inline void *sw__cache_take(struct sw__cache *cache, unsigned class) {
     struct sw__slab *slab = cache->bins[class].current;
     struct sw__free_block *block = slab->free;
     if (__builtin_expect(!block, 0))
-        return sw__slabs_alloc_slow(cache, class);
+        return NULL;
     slab->free = block->next;
     uint32_t used = atomic_load_explicit(&slab->used, memory_order_relaxed);
     atomic_store_explicit(&slab->used, used + 1, memory_order_relaxed);
     return block;
 }
 
-/* The slab that holds the address, NULL if none does. */
-static inline struct sw__slab *sw__slab_of(const void *address) {
-    uintptr_t holder = (uintptr_t)sw__page_map_get(address);
-    return holder & 1 ? (struct sw__slab *)(holder - 1) : NULL;
-}
-
-static inline void sw__slabs_free(struct sw__slabs *slabs, struct sw__slab *slab, void *pointer) {
-    if (__builtin_expect(slab->cache != sw__slabs_my_cache(slabs), 0)) {
-        sw__slabs_free_remote(slab, pointer);
-        return;
-    }
+/* A block goes back to its slab, which is of this thread's cache. */
+static inline void sw__slab_put(struct sw__slab *slab, void *pointer) {
     struct sw__free_block *block = pointer;
     block->next = slab->free;
     atomic_signal_fence(memory_order_release); /* see Fork above */
@@ -198,6 +194,43 @@ static inline void sw__slabs_free(struct sw__slabs *slabs, struct sw__slab *slab
     atomic_store_explicit(&slab->used, used, memory_order_relaxed);
     if (__builtin_expect(used == slab->alarm, 0))
         sw__slabs_free_alarm(slab);
+}
+
+static inline void *sw__slabs_alloc(struct sw__slabs *slabs, unsigned class) {
+    struct sw__cache *cache = sw__slabs_my_cache(slabs);
+    if (__builtin_expect(!cache, 0))
+        return sw__slabs_alloc_without_cache(slabs, class);
+    void *block = sw__cache_take(cache, class);
+    return __builtin_expect(block != NULL, 1) ? block : sw__slabs_alloc_slow(cache, class);
+}
+
+/* The slab that holds the address, NULL if none does. */
+static inline struct sw__slab *sw__slab_of(const void *address) {
+    uintptr_t holder = (uintptr_t)sw__page_map_get(address);
+    return holder & SW__HOLDER_IS_SLAB ? (struct sw__slab *)(holder - SW__HOLDER_IS_SLAB) : NULL;
+}
+
+static inline void sw__slabs_free(struct sw__slabs *slabs, struct sw__slab *slab, void *block) {
+    if (__builtin_expect(slab->cache == sw__slabs_my_cache(slabs), 1))
+        sw__slab_put(slab, block);
+    else
+        sw__slabs_free_remote(slab, block);
+}
+
+/* The fast paths of the heap in front: about twenty instructions each. NULL, and false, leave it to
+ * the paths above. Size 0 counts as 1. */
+static inline void *sw__front_alloc(size_t size) {
+    if (__builtin_expect(size > SW__SMALL_MAX, 0))
+        return NULL;
+    return sw__cache_take(sw__front_cache, sw__class_of(size));
+}
+
+static inline bool sw__front_free(void *block) {
+    struct sw__slab *slab = sw__slab_of(block);
+    if (__builtin_expect(!slab || slab->cache != sw__front_cache, 0))
+        return false;
+    sw__slab_put(slab, block);
+    return true;
 }
 
 #endif

@@ -9,6 +9,7 @@
  *   errno       ENOMEM on failure; free() leaves it as it was, posix_memalign() too
  *   foreign     a pointer that is not ours but libc's own is handed on to libc; any other is misuse
  */
+#include "fast.h"
 #include "libc_below.h"
 #include "process.h"
 
@@ -50,24 +51,29 @@ static size_t rest_of_early(const void *block) {
 
 /* ---- malloc and free ------------------------------------------------------------------------- */
 
-static __attribute__((noinline)) void *malloc_slow(size_t size) {
+void *sw__malloc_slow(size_t size) {
     if (UNLIKELY(sw__process_is_starting_here()))
         return alloc_early(size);
     sw__process_ensure();
+    struct sw__blocks *blocks = sw__process.blocks;
+    if (LIKELY(blocks && size <= SW__SMALL_MAX)) {
+        void *block = sw__slabs_alloc(&blocks->slabs, sw__class_of(size));
+        if (LIKELY(block != NULL))
+            return block;
+    }
     return sw_alloc(sw__process.heap, size, SW_TAG_OTHER);
 }
 
 EXPORT void *malloc(size_t size) {
-    struct sw__blocks *blocks = sw__process.blocks;
-    if (LIKELY(blocks && size <= SW__SMALL_MAX)) {
-        void *block = sw__slabs_alloc(&blocks->slabs, sw__class_of(size + (size == 0)));
-        if (LIKELY(block != NULL))
-            return block;
-    }
-    return malloc_slow(size);
+    return sw__malloc(size);
 }
 
-static __attribute__((noinline)) void free_slow(void *block) {
+void sw__free_slow(void *block) {
+    struct sw__slab *slab = sw__process.blocks ? sw__slab_of(block) : NULL;
+    if (LIKELY(slab != NULL)) {
+        sw__slabs_free(&sw__process.blocks->slabs, slab, block);
+        return;
+    }
     if (!block || is_early(block))
         return;
     int kept = errno;
@@ -82,19 +88,19 @@ static __attribute__((noinline)) void free_slow(void *block) {
 }
 
 EXPORT void free(void *block) {
-    struct sw__slab *slab = sw__process.blocks ? sw__slab_of(block) : NULL;
-    if (LIKELY(slab != NULL))
-        sw__slabs_free(&sw__process.blocks->slabs, slab, block);
-    else
-        free_slow(block);
+    sw__free(block);
 }
 
 /* ---- The rest of C's ------------------------------------------------------------------------- */
 
 EXPORT void *calloc(size_t count, size_t size) {
     size_t bytes;
+    bool overflows = __builtin_mul_overflow(count, size, &bytes);
+    void *block = overflows ? NULL : sw__front_alloc(bytes);
+    if (LIKELY(block != NULL))
+        return memset(block, 0, bytes);
     if (UNLIKELY(sw__process_is_starting_here()))
-        return alloc_early(__builtin_mul_overflow(count, size, &bytes) ? SIZE_MAX : bytes);
+        return alloc_early(overflows ? SIZE_MAX : bytes);
     sw__process_ensure();
     return sw_alloc_zeroed(sw__process.heap, count, size, SW_TAG_OTHER);
 }

@@ -8,7 +8,7 @@
  * forms, which call the throwing ones, ours. The runtime is libstdc++ (or libc++), looked up when
  * needed, as it may be loaded long after us.
  */
-#include "process.h"
+#include "fast.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -48,7 +48,7 @@ static _Noreturn void throw_bad_alloc(void) {
 }
 
 static void *try(size_t size, size_t alignment) {
-    return alignment ? aligned_alloc(alignment, size) : malloc(size);
+    return alignment ? aligned_alloc(alignment, size) : sw__malloc(size);
 }
 
 /* An alignment that is no power of two is no shortage of memory: no handler can help. */
@@ -107,7 +107,7 @@ NEWS(a)
 #define DELETE(name, suffix, parameters)                                                           \
     EXPORT void _Zd##name##Pv##suffix parameters;                                                  \
     EXPORT void _Zd##name##Pv##suffix parameters {                                                 \
-        free(block);                                                                               \
+        sw__free(block);                                                                           \
     }
 
 #define UNUSED __attribute__((unused))

@@ -107,8 +107,10 @@ bool sw__process_is_loaders(const void *block) {
 
 static void publish(sw_heap *heap) {
     sw__process.strategy = sw__heap_strategy(heap);
-    if (sw__process.strategy->small_in_slabs && !sw__heap_is_tracked(heap))
+    if (sw__process.strategy->small_in_slabs && !sw__heap_is_tracked(heap)) {
         sw__process.blocks = sw__heap_state(heap);
+        sw__slabs_put_in_front(&sw__process.blocks->slabs);
+    }
     __atomic_store_n(&sw__process.heap, heap, __ATOMIC_RELEASE);
 }
 

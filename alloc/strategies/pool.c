@@ -100,11 +100,11 @@ static struct header *first_block(const struct sw__extent *segment) {
     return (struct header *)(sw__extent_start(segment) + HEADER);
 }
 
-/* The page map names a segment by its extent with the lowest bit set. */
+/* The page map names a segment by its extent. */
 static struct sw__extent *segment_of(const struct pool *pool, const void *address) {
     uintptr_t holder = (uintptr_t)sw__page_map_get(address);
-    struct sw__extent *segment = (struct sw__extent *)(holder & ~(uintptr_t)1);
-    return (holder & 1) && segment->holder == pool ? segment : NULL;
+    struct sw__extent *segment = (struct sw__extent *)(holder & ~(uintptr_t)SW__HOLDER_BITS);
+    return (holder & SW__HOLDER_IS_SEGMENT) && segment->holder == pool ? segment : NULL;
 }
 
 static struct header *add_segment(struct pool *pool) {
@@ -112,7 +112,7 @@ static struct header *add_segment(struct pool *pool) {
     if (!segment)
         return NULL;
     segment->holder = pool;
-    sw__extents_mark(&pool->extents, segment, (char *)segment + 1);
+    sw__extents_mark(&pool->extents, segment, (char *)segment + SW__HOLDER_IS_SEGMENT);
     pool->segments++;
     struct header *block = first_block(segment);
     size_t size = SEGMENT_SIZE - 2 * HEADER;
@@ -397,7 +397,7 @@ struct sizes {
 
 static void show_large(void *context, const void *start, size_t size) {
     const struct sizes *sizes = context;
-    bool is_segment = (uintptr_t)sw__page_map_get(start) & 1;
+    bool is_segment = (uintptr_t)sw__page_map_get(start) & SW__HOLDER_IS_SEGMENT;
     if (!is_segment)
         sizes->visitor(sizes->context, size, size);
 }
