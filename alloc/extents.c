@@ -91,12 +91,22 @@ static void uproot(struct sw__extent *extent) {
     sw__treap_remove(tree_of(extent), &extent->node);
 }
 
+/* Touched bytes of a part of an extent: mostly all or nothing, and then nothing is counted. */
+static size_t touched_in(const struct sw__extent *extent, size_t offset, size_t size) {
+    if (extent->touched == 0 || extent->touched == sw__extent_size(extent))
+        return extent->touched ? size : 0;
+    return sw__pages_touched(&extent->region->pages, sw__extent_start(extent) + offset, size);
+}
+
 /* Cuts an extent that is in no tree in two; the front keeps the extent, the tail is returned. */
 static struct sw__extent *cut(struct sw__extents *extents, struct sw__extent *extent,
                               size_t front) {
     struct sw__extent *tail = take_spare(extents);
     tail->node.address = extent->node.address + front;
     tail->node.size = extent->node.size - front;
+    tail->touched = front < tail->node.size ? extent->touched - touched_in(extent, 0, front)
+                                            : touched_in(extent, front, tail->node.size);
+    extent->touched -= tail->touched;
     tail->region = extent->region;
     tail->before = extent;
     tail->after = extent->after;
@@ -113,6 +123,7 @@ static struct sw__extent *cut(struct sw__extents *extents, struct sw__extent *ex
 static void join(struct sw__extents *extents, struct sw__extent *extent) {
     struct sw__extent *behind = extent->after;
     extent->node.size += behind->node.size;
+    extent->touched += behind->touched;
     extent->after = behind->after;
     if (extent->after)
         extent->after->before = extent;
@@ -128,20 +139,16 @@ static bool is_free(const struct sw__extent *extent) {
 /* ---- Pages: touched, advised, moved -----------------------------------------------------------
  */
 
-static size_t touched_bytes(const struct sw__extent *extent) {
-    return sw__pages_touched(&extent->region->pages, sw__extent_start(extent),
-                             sw__extent_size(extent));
-}
-
-/* Marks the range as touched, or as not; held follows. */
-static void mark_touched(struct sw__extents *extents, struct sw__region *region, const char *start,
-                         size_t size, bool touched) {
-    size_t before = sw__pages_mark(&region->pages, start, size, touched);
-    extents->held += (touched ? size : 0) - before;
+/* The pages of a part of a free extent are not touched any more. */
+static void mark_gone(struct sw__extents *extents, struct sw__extent *extent, char *start,
+                      size_t size) {
+    size_t gone = sw__pages_mark(&extent->region->pages, start, size, false);
+    extent->touched -= gone;
+    extents->held -= gone;
 }
 
 static void plant(struct sw__extent *extent) {
-    extent->state = touched_bytes(extent) ? SW__EXTENT_DIRTY : SW__EXTENT_CLEAN;
+    extent->state = extent->touched ? SW__EXTENT_DIRTY : SW__EXTENT_CLEAN;
     sw__treap_insert(tree_of(extent), &extent->node);
 }
 
@@ -205,6 +212,7 @@ static size_t move_from(struct sw__extent *donor, struct hole *hole, size_t want
         if (sw__pages_move(from, full, to, empty, hole->grain))
             moved += size;
     }
+    donor->touched -= moved;
     return moved;
 }
 
@@ -222,8 +230,8 @@ static size_t move_from_side(struct sw__side *side, struct hole *hole, size_t wa
         address = node->address;
         size_t came = move_from(donor, hole, wanted - moved);
         moved += came;
-        if (came && touched_bytes(donor) == 0) {
-            uproot(donor);
+        if (came && donor->touched == 0) {
+            sw__treap_remove(&side->dirty, &donor->node);
             plant(donor);
         }
     }
@@ -234,7 +242,7 @@ static size_t move_from_side(struct sw__side *side, struct hole *hole, size_t wa
  * Huge pages first: the same work moves more, and what moves as a huge page stays one. True if any
  * page came. */
 static bool fill_from_holes(struct sw__extents *extents, struct sw__extent *extent) {
-    size_t wanted = over_budget(extents, sw__extent_size(extent) - touched_bytes(extent));
+    size_t wanted = over_budget(extents, sw__extent_size(extent) - extent->touched);
     size_t moved = 0;
     for (int grain = SW__GRAIN_HUGE; grain >= SW__GRAIN_UNIT; grain--)
         for (int side = SW__SIDES - 1; side >= 0 && moved < wanted; side--) {
@@ -242,6 +250,7 @@ static bool fill_from_holes(struct sw__extents *extents, struct sw__extent *exte
                                 (enum sw__grain)grain};
             moved += move_from_side(&extents->sides[side], &hole, wanted - moved);
         }
+    extent->touched += moved;
     return moved > 0;
 }
 
@@ -392,8 +401,7 @@ static struct sw__extent *best_fit(struct sw__treap_node *tree, size_t size, siz
 
 /* Bytes that are not there where the extent would be placed. */
 static size_t missing_bytes(const struct sw__extent *extent, size_t size, size_t alignment) {
-    const char *start = sw__extent_start(extent) + gap_before(extent, alignment);
-    return size - sw__pages_touched(&extent->region->pages, start, size);
+    return size - touched_in(extent, gap_before(extent, alignment), size);
 }
 
 /* Of the smallest fits the first that is all there, or the one of which the most is. For when the
@@ -483,12 +491,17 @@ void sw__extents_destroy(struct sw__extents *extents) {
 }
 
 /* A new or larger live extent: pages come from holes where the budget asks for it, and it may be
- * written from now on. */
+ * written from now on. Where work repeats itself all of it is there already. */
 static void furnish(struct sw__extents *extents, struct sw__extent *extent, bool dense) {
-    bool is_clean = touched_bytes(extent) == 0;
-    extent->zero = !fill_from_holes(extents, extent) && is_clean;
-    advise_live(extents, extent, dense || !extent->zero);
-    mark_touched(extents, extent->region, sw__extent_start(extent), sw__extent_size(extent), true);
+    size_t size = sw__extent_size(extent);
+    extent->zero = extent->touched == 0;
+    if (extent->touched < size) {
+        extent->zero &= !fill_from_holes(extents, extent);
+        advise_live(extents, extent, dense || !extent->zero);
+        sw__pages_mark(&extent->region->pages, sw__extent_start(extent), size, true);
+        extents->held += size - extent->touched;
+        extent->touched = size;
+    }
 }
 
 static struct sw__extent *alloc(struct sw__extents *extents, size_t size, size_t alignment,
@@ -606,11 +619,11 @@ void sw__extents_mark(struct sw__extents *extents, struct sw__extent *extent, vo
 }
 
 /* Purges a part of a free extent; false if the kernel would not. */
-static bool purge(struct sw__extents *extents, struct sw__region *region, char *start,
+static bool purge(struct sw__extents *extents, struct sw__extent *extent, char *start,
                   size_t size) {
     if (!sw__os_purge(start, size))
         return false;
-    mark_touched(extents, region, start, size, false);
+    mark_gone(extents, extent, start, size);
     return true;
 }
 
@@ -624,7 +637,7 @@ static size_t purge_side(struct sw__extents *extents, struct sw__side *side) {
         size_t size = sw__extent_size(extent);
         size_t resident = sw__os_resident(start, size);
         uproot(extent);
-        if (purge(extents, extent->region, start, size)) {
+        if (purge(extents, extent, start, size)) {
             plant(extent);
             released += resident;
         } else {
@@ -643,7 +656,7 @@ static void purge_above(struct sw__extents *extents, struct sw__side *side, size
         char *start = sw__pages_last_touched(&extent->region->pages, sw__extent_start(extent), end,
                                              extents->held - budget);
         uproot(extent);
-        bool purged = purge(extents, extent->region, start, (size_t)(end - start));
+        bool purged = purge(extents, extent, start, (size_t)(end - start));
         plant(extent);
         if (!purged)
             break;
@@ -671,9 +684,9 @@ static void release_free_regions(struct sw__extents *extents, struct sw__side *s
         }
         *link = region->next;
         uproot(region->last);
+        mark_gone(extents, region->last, region->start, region->committed);
         keep_spare(extents, region->last);
         extents->reserved.current -= region->committed;
-        mark_touched(extents, region, region->start, region->committed, false);
         sw__page_map_set(region->start, region->committed, NULL);
         sw__os_release(region->start, region->size);
         keep_spare_region(extents, region);
@@ -724,7 +737,7 @@ static size_t most_present(struct sw__treap_node *node, size_t most) {
     const struct sw__extent *extent = extent_of(node);
     char *start = sw__extent_start(extent);
     size_t size = sw__extent_size(extent);
-    if (touched_bytes(extent) > most) {
+    if (extent->touched > most) {
         size_t present = sw__os_resident(start, size);
         most = present > most ? present : most;
     }

@@ -43,6 +43,7 @@ struct sw__extent {
     struct sw__treap_node node;        /* address and size; in a tree of free ones unless live */
     struct sw__extent *before, *after; /* neighbours in the region */
     struct sw__region *region;
+    size_t touched; /* bytes of its pages that are; all of them while live */
     enum sw__extent_state state;
     bool zero;    /* live, and all zero when it was handed out */
     void *holder; /* the strategy's, while live */

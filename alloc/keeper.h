@@ -18,7 +18,7 @@
 #include <stddef.h>
 
 struct sw__keeper_client {
-    _Atomic(size_t) work;           /* the heap's: counts up with each large block taken */
+    _Atomic(size_t) work;           /* the heap's: bytes of large blocks taken so far */
     void (*look)(void *state);      /* called at every look, from the keeper's thread */
     void (*give_back)(void *state); /* called when work has stopped, and in a forked child */
     void *state;

@@ -67,13 +67,24 @@ static uint64_t bits_in_word(size_t word, size_t first, size_t last) {
     return bits;
 }
 
+/* Words are mostly all or nothing, and machines without the instruction count slowly. */
+static size_t count(uint64_t word) {
+    if (word == 0 || word == ALL)
+        return word ? 64 : 0;
+    return (size_t)__builtin_popcountll(word);
+}
+
 size_t sw__pages_touched(const struct sw__pages *pages, const char *start, size_t size) {
+    if (size == 0)
+        return 0;
     size_t first = page_index(pages, start), last = first + (size >> SW__PAGE_SHIFT);
-    size_t count = 0;
-    for (size_t word = first / 64; word * 64 < last; word++)
-        count +=
-            (size_t)__builtin_popcountll(pages->touched[word] & bits_in_word(word, first, last));
-    return count << SW__PAGE_SHIFT;
+    size_t word = first / 64, last_word = (last - 1) / 64;
+    size_t touched = count(pages->touched[word] & bits_in_word(word, first, last));
+    while (++word < last_word)
+        touched += count(pages->touched[word]);
+    if (word == last_word)
+        touched += count(pages->touched[word] & bits_in_word(word, first, last));
+    return touched << SW__PAGE_SHIFT;
 }
 
 size_t sw__pages_mark(struct sw__pages *pages, const char *start, size_t size, bool touched) {
@@ -81,7 +92,7 @@ size_t sw__pages_mark(struct sw__pages *pages, const char *start, size_t size, b
     size_t before = 0;
     for (size_t word = first / 64; word * 64 < last; word++) {
         uint64_t bits = bits_in_word(word, first, last), old = pages->touched[word];
-        before += (size_t)__builtin_popcountll(old & bits);
+        before += count(old & bits);
         pages->touched[word] = touched ? old | bits : old & ~bits;
     }
     return before << SW__PAGE_SHIFT;

@@ -16,13 +16,17 @@
 
 #define KEPT_PERIODS 16
 #define PERIOD_TURNS 4
+/* So many bytes of large blocks may be taken between two looks at how things stand. */
+#define COUNTED_AT_ONCE ((size_t)4 << 20)
 
 struct auto_heap {
-    struct sw__blocks blocks;     /* first: the slots of blocks.h work on it */
-    struct sw__lock lock;         /* guards the rest */
-    size_t deepest[KEPT_PERIODS]; /* the most that lived at once, this period first */
-    size_t turned_over;           /* bytes of large blocks allocated in this period */
+    struct sw__blocks blocks;              /* first: the slots of blocks.h work on it */
+    struct sw__lock lock;                  /* guards the rest */
+    _Atomic(size_t) deepest[KEPT_PERIODS]; /* the most that lived at once, this period first */
+    size_t in_period;                      /* bytes of large blocks allocated in this period */
+    _Atomic(size_t) work_counted;          /* of keeper.work, what is counted there */
     bool steps_are_marked;
+    atomic_bool is_restrained; /* the budget depends on what is live */
     size_t retain, soft_limit; /* as configured; 0: none */
     struct sw__pressure pressure;
     struct sw__keeper_client keeper;
@@ -51,7 +55,7 @@ static void end_period(struct auto_heap *heap) {
     for (int i = KEPT_PERIODS - 1; i > 0; i--)
         heap->deepest[i] = heap->deepest[i - 1];
     heap->deepest[0] = sw__extents_live(&heap->blocks.extents);
-    heap->turned_over = 0;
+    heap->in_period = 0;
 }
 
 /* What is enough to hold: what was needed of late, and a little for rounding; but no more than the
@@ -65,25 +69,42 @@ static void set_budget(struct auto_heap *heap, size_t live) {
         budget = smaller(budget, heap->soft_limit);
     if (heap->pressure.is_tight)
         budget = live;
+    heap->is_restrained = heap->retain || heap->soft_limit || heap->pressure.is_tight;
     sw__extents_set_budget(&heap->blocks.extents, budget);
 }
 
-/* Notes that a large block is about to be allocated: the budget is to have room for it. */
-static void expect_large(struct auto_heap *heap, size_t size) {
+static size_t work_of(const struct auto_heap *heap) {
+    return atomic_load_explicit(&heap->keeper.work, memory_order_relaxed);
+}
+
+/* What expect_large() leaves to be done under the lock. */
+static __attribute__((noinline)) void reconsider(struct auto_heap *heap, size_t live) {
     sw__lock(&heap->lock);
-    size_t live = sw__extents_live(&heap->blocks.extents) + size;
+    size_t turned_over = work_of(heap) - heap->work_counted;
+    atomic_store_explicit(&heap->work_counted, heap->work_counted + turned_over,
+                          memory_order_relaxed);
+    heap->in_period += turned_over;
     if (live > heap->deepest[0])
-        heap->deepest[0] = live;
-    heap->turned_over += size;
-    if (!heap->steps_are_marked && heap->turned_over / PERIOD_TURNS > heap->deepest[0])
+        atomic_store_explicit(&heap->deepest[0], live, memory_order_relaxed);
+    if (!heap->steps_are_marked && heap->in_period / PERIOD_TURNS > heap->deepest[0])
         end_period(heap);
     bool was_tight = heap->pressure.is_tight;
-    bool is_tight = sw__pressure_is_tight(&heap->pressure, size);
+    bool is_tight = sw__pressure_is_tight(&heap->pressure, turned_over);
     set_budget(heap, live);
     sw__unlock(&heap->lock);
     if (is_tight && !was_tight)
         sw__blocks_trim(heap);
-    atomic_fetch_add_explicit(&heap->keeper.work, 1, memory_order_relaxed);
+}
+
+/* Notes that a large block is about to be allocated: the budget is to have room for it. Mostly, in
+ * work that repeats itself, it has. */
+static void expect_large(struct auto_heap *heap, size_t size) {
+    size_t live = sw__extents_live(&heap->blocks.extents) + size;
+    size_t work = atomic_fetch_add_explicit(&heap->keeper.work, size, memory_order_relaxed) + size;
+    size_t counted = atomic_load_explicit(&heap->work_counted, memory_order_relaxed);
+    if (live > atomic_load_explicit(&heap->deepest[0], memory_order_relaxed) ||
+        work - counted >= COUNTED_AT_ONCE || heap->is_restrained)
+        reconsider(heap, live);
 }
 
 /* The work has stopped: nothing is kept. What recent work needed is still known, so that its
@@ -109,7 +130,7 @@ static void look(void *state) {
 /* A large block was freed. */
 static void consider_giving_back(struct auto_heap *heap) {
     struct sw__extents *extents = &heap->blocks.extents;
-    if (heap->retain || heap->soft_limit) {
+    if (heap->is_restrained) {
         sw__lock(&heap->lock);
         set_budget(heap, sw__extents_live(extents));
         sw__unlock(&heap->lock);
@@ -131,6 +152,7 @@ static void *create(const struct sw__config *config) {
         return NULL;
     heap->retain = config->retain;
     heap->soft_limit = config->soft_limit;
+    heap->is_restrained = heap->retain || heap->soft_limit;
     heap->keeper.look = look;
     heap->keeper.give_back = give_back;
     heap->keeper.state = heap;
