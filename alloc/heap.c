@@ -490,11 +490,18 @@ struct sw__checked *sw__heap_checked(const sw_heap *heap) {
 
 /* ---- Blocks ---------------------------------------------------------------------------------- */
 
-static const char out_of_memory[] = "out of memory";
+static const char out_of_memory[] = "out of memory: more bytes were asked for than there can be";
 
 static __attribute__((noinline, cold)) void *refuse(struct sw_heap *heap, size_t size) {
     sw__oom_note(&heap->oom_report, heap, size);
-    return fail(ENOMEM, out_of_memory);
+    errno = ENOMEM;
+    if (heap->oom_report.limit)
+        snprintf(last_error, sizeof last_error,
+                 "out of memory: %zu bytes were asked for of a heap with limit:%zu", size,
+                 heap->oom_report.limit);
+    else
+        snprintf(last_error, sizeof last_error, "out of memory: %zu bytes were asked for", size);
+    return NULL;
 }
 
 /* Writes a new block down; where the ledger has no room for it, the block goes back. */

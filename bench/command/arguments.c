@@ -276,6 +276,16 @@ static bool is_word(const char *argument) {
     return argument && (argument[0] != '-' || argument[1] == '\0');
 }
 
+/* argp would say these two in two lines, and not what is right. */
+static void check_value(const struct argp_option *option, bool has_value, bool is_last) {
+    if (option && has_value && !option->arg) {
+        misused("--%s takes no value", option->name);
+    }
+    if (option && !has_value && is_last && takes_next_word(option)) {
+        misused("--%s takes a value: --%s=%s", option->name, option->name, option->arg);
+    }
+}
+
 /* Copies argv into `out`, with optional values joined to their options. Returns their number. */
 static int prepare(const struct known_options *known, int argc, char **argv, char **out) {
     static char dashes[] = "--";
@@ -301,6 +311,7 @@ static int prepare(const struct known_options *known, int argc, char **argv, cha
         } else if (!(option = find_long(known, argument))) {
             unknown_option(known, argument, strcspn(argument, "="));
         }
+        check_value(option, has_value, i + 1 == argc);
         if (!option || has_value || !option->arg || i + 1 == argc) {
             continue;
         }

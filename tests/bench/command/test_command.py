@@ -113,6 +113,18 @@ class Quick(Test):
             with self.subTest(arguments):
                 self.expect_one_line(run(*arguments), 2, *parts)
 
+    def test_a_wrong_option_of_any_command(self):
+        for command in COMMANDS:
+            for wrong in "--helf", "--no-such-option=1", "-Z":
+                with self.subTest(command, wrong=wrong):
+                    self.expect_one_line(run(command, wrong), 2, f"stepwell {command}: ",
+                                         f"'{wrong.split('=')[0]}'", "did you mean '--")
+
+    def test_values_that_are_missing_or_too_many(self):
+        self.expect_one_line(run("train", "--steps"), 2, "--steps takes a value: --steps=N")
+        self.expect_one_line(run("run", "--conf"), 2, "--conf takes a value")
+        self.expect_one_line(run("list", "--quiet=1"), 2, "--quiet takes no value")
+
     def test_values_that_are_no_numbers(self):
         for value in ["20x", "", "-1", "0", "1e3", "99999999999999999999999", " 5"]:
             with self.subTest(value):
