@@ -55,7 +55,7 @@ static void add_spread(struct table *table, const struct comparison *comparison,
                        enum measure measure) {
     char low[TEXT];
     char high[TEXT];
-    size_t column = table_column(table, "min..max", ALIGN_LEFT);
+    size_t column = table_column_beside(table, "min..max", ALIGN_LEFT);
     for (size_t row = 0; row < comparison->count; row++) {
         const struct spread *spread = &comparison->rows[row].spreads[measure];
         if (spread->max > spread->min) {

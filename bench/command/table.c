@@ -33,6 +33,12 @@ size_t table_column(struct table *table, const char *header, enum table_align al
     return table->columns++;
 }
 
+size_t table_column_beside(struct table *table, const char *header, enum table_align align) {
+    size_t column = table_column(table, header, align);
+    table->beside[column] = true;
+    return column;
+}
+
 size_t table_row(struct table *table) {
     if (table->rows == TABLE_ROWS) {
         abort();
@@ -145,15 +151,26 @@ struct block {
     size_t stop;
 };
 
+/* Of the columns that are not to be parted from this one, the end. */
+static size_t end_beside(const struct table *table, size_t column) {
+    do {
+        column++;
+    } while (column < table->columns && table->beside[column]);
+    return column;
+}
+
 static struct block next_block(const struct table *table, size_t start, int width) {
     struct block block = {start, start};
     int used = column_width(table, 0);
     while (block.stop < table->columns) {
-        used += GAP + column_width(table, block.stop);
+        size_t end = end_beside(table, block.stop);
+        for (size_t column = block.stop; column < end; column++) {
+            used += GAP + column_width(table, column);
+        }
         if (used > width && block.stop > block.start) {
             break;
         }
-        block.stop++;
+        block.stop = end;
     }
     return block;
 }

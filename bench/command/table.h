@@ -33,6 +33,7 @@ struct table_cell {
 struct table {
     const char *headers[TABLE_COLUMNS]; /* lines parted by \n; not copied */
     enum table_align aligns[TABLE_COLUMNS];
+    bool beside[TABLE_COLUMNS]; /* not to be parted from the column before */
     struct table_cell cells[TABLE_ROWS][TABLE_COLUMNS];
     size_t columns;
     size_t rows;
@@ -42,6 +43,7 @@ void table_init(struct table *table);
 void table_free(struct table *table);
 /* Each gives the index of what it added. More than fits is our bug and ends the program. */
 size_t table_column(struct table *table, const char *header, enum table_align align);
+size_t table_column_beside(struct table *table, const char *header, enum table_align align);
 size_t table_row(struct table *table);
 void table_set(struct table *table, size_t row, size_t column, enum table_mark mark,
                const char *format, ...) __attribute__((format(printf, 5, 6)));

@@ -89,6 +89,26 @@ static void wide_table_is_printed_in_blocks(void **state) {
     table_free(&table);
 }
 
+/* As a median and its spread. */
+static void columns_that_belong_together_are_not_parted(void **state) {
+    (void)state;
+    struct table table;
+    struct printed printed;
+    table_init(&table);
+    table_column(&table, "n", ALIGN_LEFT);
+    table_column(&table, "one", ALIGN_RIGHT);
+    table_column(&table, "two", ALIGN_RIGHT);
+    table_column_beside(&table, "three", ALIGN_RIGHT);
+    size_t row = table_row(&table);
+    table_set(&table, row, 1, MARK_NONE, "1");
+    table_set(&table, row, 2, MARK_NONE, "2");
+    table_set(&table, row, 3, MARK_NONE, "3");
+    printed_open(&printed);
+    table_print(&table, printed.file, false, 13); /* one and two would fit, and so do the others */
+    printed_expect(&printed, "n  one\n     1\n\nn  two  three\n     2      3\n");
+    table_free(&table);
+}
+
 static void letters_beyond_ascii_count_once(void **state) {
     (void)state;
     struct table table;
@@ -142,6 +162,7 @@ int main(void) {
         cmocka_unit_test(colour_is_bold_for_the_best),
         cmocka_unit_test(without_colour_no_escape_is_written),
         cmocka_unit_test(wide_table_is_printed_in_blocks),
+        cmocka_unit_test(columns_that_belong_together_are_not_parted),
         cmocka_unit_test(letters_beyond_ascii_count_once),
         cmocka_unit_test(digits_are_those_that_matter),
         cmocka_unit_test(bytes_are_told_in_units),
