@@ -94,13 +94,12 @@ void sw__blocks_free(void *state, void *block) {
         sw__extents_free(&blocks->extents, sw__extents_block(&blocks->extents, block));
 }
 
-/* A small block stays while more than half of it is used; a large one may shrink or grow in place.
- */
+/* A large block may shrink or grow in place. */
 bool sw__blocks_resize(void *state, void *block, size_t size) {
     struct sw__blocks *blocks = state;
     struct sw__slab *slab = small_block(blocks, block);
     if (slab)
-        return size <= slab->block_size && size > slab->block_size / 2;
+        return sw__slab_suits(slab, size);
     struct sw__extent *extent = sw__extents_block_to(&blocks->extents, block, SW__MISUSE_REALLOC);
     return size > SW__SMALL_MAX && size <= PTRDIFF_MAX / 2 &&
            sw__extents_resize(&blocks->extents, extent, blocks->round_large(size));

@@ -200,17 +200,21 @@ struct hole {
  * From the ends of both, downwards: the end of a free extent is used last, and neighbours that move
  * together stay one mapping. Returns the bytes moved. */
 static size_t move_from(struct sw__extent *donor, struct hole *hole, size_t wanted) {
-    size_t size = sw__grain_size(hole->grain), moved = 0;
-    struct sw__pages *from = &donor->region->pages, *to = &hole->region->pages;
-    char *full = end_of(donor);
+    size_t moved = 0;
+    struct sw__passage passage = {
+        .from = &donor->region->pages, .to = &hole->region->pages, .grain = hole->grain};
+    char *start = sw__extent_start(donor), *end = end_of(donor);
     while (moved < wanted) {
-        char *empty = sw__pages_last_empty(to, hole->start, hole->end, hole->grain);
-        if (!empty ||
-            !(full = sw__pages_last_full(from, sw__extent_start(donor), full, hole->grain)))
+        passage.empty = sw__pages_last_empty(passage.to, hole->start, hole->end, hole->grain);
+        passage.full = sw__pages_last_full(passage.from, start, end, hole->grain);
+        if (!passage.empty || !passage.full)
             break;
-        hole->end = empty;
-        if (sw__pages_move(from, full, to, empty, hole->grain))
-            moved += size;
+        passage.size = sw__grain_size(hole->grain);
+        sw__passage_widen(&passage, start, hole->start, wanted - moved);
+        hole->end = passage.empty;
+        end = passage.full;
+        if (sw__passage_move(&passage))
+            moved += passage.size;
     }
     donor->touched -= moved;
     return moved;

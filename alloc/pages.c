@@ -201,17 +201,39 @@ static void renew_seams(struct sw__pages *pages, const char *start, size_t size)
         set(pages->seams, unit + i, i == 0 || i == count);
 }
 
-bool sw__pages_move(struct sw__pages *from, char *full, struct sw__pages *to, char *empty,
-                    enum sw__grain grain) {
-    size_t size = sw__grain_size(grain);
-    if (!sw__os_move(full, empty, size))
+void sw__passage_widen(struct sw__passage *passage, const char *from_start, const char *to_start,
+                       size_t most) {
+    size_t size = sw__grain_size(passage->grain), units = size / SW__UNIT;
+    while (passage->size + size <= most && passage->full - from_start >= (ptrdiff_t)size &&
+           passage->empty - to_start >= (ptrdiff_t)size) {
+        size_t full = page_index(passage->from, passage->full) / SW__UNIT_PAGES;
+        size_t empty = page_index(passage->to, passage->empty) / SW__UNIT_PAGES;
+        if (get(passage->from->seams, full) ||
+            !units_are(passage->from, full - units, units, ALL) ||
+            has_seam_inside(passage->from, full - units, units) ||
+            !units_are(passage->to, empty - units, units, 0))
+            return;
+        passage->full -= size;
+        passage->empty -= size;
+        passage->size += size;
+    }
+}
+
+/* Advice belongs to the mapping, and comes along with it. */
+static void take_advice_along(const struct sw__passage *passage) {
+    size_t from = page_index(passage->from, passage->full) / PAGES_IN_HUGE;
+    size_t to = page_index(passage->to, passage->empty) / PAGES_IN_HUGE;
+    for (size_t i = 0; i < passage->size / SW__HUGE_PAGE; i++)
+        set(passage->to->huge, to + i, get(passage->from->huge, from + i));
+}
+
+bool sw__passage_move(const struct sw__passage *passage) {
+    if (!sw__os_move(passage->full, passage->empty, passage->size))
         return false;
-    sw__pages_mark(from, full, size, false);
-    sw__pages_mark(to, empty, size, true);
-    renew_seams(to, empty, size);
-    /* The advice came along: it belongs to the mapping. */
-    if (grain == SW__GRAIN_HUGE)
-        set(to->huge, page_index(to, empty) / PAGES_IN_HUGE,
-            get(from->huge, page_index(from, full) / PAGES_IN_HUGE));
+    sw__pages_mark(passage->from, passage->full, passage->size, false);
+    sw__pages_mark(passage->to, passage->empty, passage->size, true);
+    renew_seams(passage->to, passage->empty, passage->size);
+    if (passage->grain == SW__GRAIN_HUGE)
+        take_advice_along(passage);
     return true;
 }

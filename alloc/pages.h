@@ -63,10 +63,21 @@ char *sw__pages_last_full(const struct sw__pages *pages, char *start, char *end,
                           enum sw__grain grain);
 char *sw__pages_last_empty(const struct sw__pages *pages, char *start, char *end,
                            enum sw__grain grain);
-/* Moves a full grain to the place of an empty one. False when the kernel would not: then all is as
- * it was, but for the full one, which may read as zero. */
-bool sw__pages_move(struct sw__pages *from, char *full, struct sw__pages *to, char *empty,
-                    enum sw__grain grain);
+/* Where a move may take place: from a full grain to an empty one, and so many neighbours below. */
+struct sw__passage {
+    struct sw__pages *from, *to;
+    char *full, *empty; /* of the lowest grain */
+    enum sw__grain grain;
+    size_t size; /* of all */
+};
+
+/* Widens a passage of one grain downwards, while there are full ones not below from_start and empty
+ * ones not below to_start, and no seam between: one move is cheaper than many. Up to most bytes. */
+void sw__passage_widen(struct sw__passage *passage, const char *from_start, const char *to_start,
+                       size_t most);
+/* Makes the move. False when the kernel would not: then all is as it was, but for what was to move,
+ * which may read as zero. */
+bool sw__passage_move(const struct sw__passage *passage);
 
 /* A mapping of its own may begin at the address. */
 void sw__pages_note_seam(struct sw__pages *pages, const char *address);

@@ -203,28 +203,35 @@ static void check_free(const struct sw__slab *slab) {
 
 /* ---- Bins ------------------------------------------------------------------------------------ */
 
-static void list(struct sw__bin *bin, struct sw__slab *slab) {
-    slab->listed = true;
-    slab->alarm = 0;
-    slab->previous = NULL;
-    slab->next = bin->listed;
-    if (slab->next)
-        slab->next->previous = slab;
-    bin->listed = slab;
+static struct sw__bin *bin_of(const struct sw__slab *slab) {
+    return &slab->cache->bins[slab->class];
 }
 
-static void unlist(struct sw__bin *bin, struct sw__slab *slab) {
+/* At the end: until its turn comes more of its blocks will have come back. */
+static void list(struct sw__slab *slab) {
+    struct sw__bin *bin = bin_of(slab);
+    struct sw__slab **last = &slab->cache->last_listed[slab->class];
+    slab->listed = true;
+    slab->alarm = 0;
+    slab->next = NULL;
+    slab->previous = bin->listed ? *last : NULL;
+    if (bin->listed)
+        (*last)->next = slab;
+    else
+        bin->listed = slab;
+    *last = slab;
+}
+
+static void unlist(struct sw__slab *slab) {
     slab->listed = false;
     if (slab->previous)
         slab->previous->next = slab->next;
     else
-        bin->listed = slab->next;
+        bin_of(slab)->listed = slab->next;
     if (slab->next)
         slab->next->previous = slab->previous;
-}
-
-static struct sw__bin *bin_of(const struct sw__slab *slab) {
-    return &slab->cache->bins[slab->class];
+    else
+        slab->cache->last_listed[slab->class] = slab->previous;
 }
 
 static bool is_only_one_listed(const struct sw__bin *bin, const struct sw__slab *slab) {
@@ -237,13 +244,13 @@ static void consider_giving_back(struct sw__slab *slab) {
     struct sw__bin *bin = bin_of(slab);
     if (used_of(slab) != 0 || is_only_one_listed(bin, slab))
         return;
-    unlist(bin, slab);
+    unlist(slab);
     give_slab_back(slab);
 }
 
 static void heed_alarm(struct sw__slab *slab) {
     if (!slab->listed)
-        list(bin_of(slab), slab); /* was full */
+        list(slab); /* was full */
     consider_giving_back(slab);
 }
 
@@ -330,12 +337,12 @@ static void collect_cache(struct sw__cache *cache) {
             if (is_full(slab))
                 set_alarm_of_full(slab);
             else
-                list(bin, slab);
+                list(slab);
         }
         for (struct sw__slab *slab = bin->listed, *next; slab; slab = next) {
             next = slab->next;
             if (used_of(slab) == 0) {
-                unlist(bin, slab);
+                unlist(slab);
                 give_slab_back(slab);
             }
         }
@@ -374,7 +381,7 @@ static struct sw__slab *next_slab(struct sw__cache *cache, unsigned class) {
     struct sw__bin *bin = &cache->bins[class];
     struct sw__slab *slab = bin->listed;
     if (slab) {
-        unlist(bin, slab);
+        unlist(slab);
         return slab;
     }
     if (atomic_load_explicit(&cache->slabs->orphans, memory_order_relaxed))
@@ -574,7 +581,7 @@ static void mend_after_fork(struct sw__slabs *slabs, const struct sw__cache *min
         if (slab->remote)
             put_into_inbox(slab);
         if (!slab->listed && slab->alarm == used_of(slab))
-            list(bin_of(slab), slab);
+            list(slab);
     }
 }
 

@@ -93,6 +93,7 @@ struct sw__bin {
 
 struct sw__cache {
     struct sw__bin bins[SW__CLASS_COUNT];
+    struct sw__slab *last_listed[SW__CLASS_COUNT]; /* where the bin has any listed */
     struct sw__slabs *slabs;
     struct sw__lock lock; /* held by its thread where it does more than the fast paths */
     struct sw__cache *next_orphan;
@@ -208,6 +209,11 @@ static inline void *sw__slabs_alloc(struct sw__slabs *slabs, unsigned class) {
 static inline struct sw__slab *sw__slab_of(const void *address) {
     uintptr_t holder = (uintptr_t)sw__page_map_get(address);
     return holder & SW__HOLDER_IS_SLAB ? (struct sw__slab *)(holder - SW__HOLDER_IS_SLAB) : NULL;
+}
+
+/* A small block stays while more than half of it is used. */
+static inline bool sw__slab_suits(const struct sw__slab *slab, size_t size) {
+    return size <= slab->block_size && size > slab->block_size / 2;
 }
 
 static inline void sw__slabs_free(struct sw__slabs *slabs, struct sw__slab *slab, void *block) {

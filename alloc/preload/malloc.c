@@ -52,15 +52,15 @@ static size_t rest_of_early(const void *block) {
 /* ---- malloc and free ------------------------------------------------------------------------- */
 
 void *sw__malloc_slow(size_t size) {
-    if (UNLIKELY(sw__process_is_starting_here()))
-        return alloc_early(size);
-    sw__process_ensure();
     struct sw__blocks *blocks = sw__process.blocks;
     if (LIKELY(blocks && size <= SW__SMALL_MAX)) {
         void *block = sw__slabs_alloc(&blocks->slabs, sw__class_of(size));
         if (LIKELY(block != NULL))
             return block;
     }
+    if (UNLIKELY(sw__process_is_starting_here()))
+        return alloc_early(size);
+    sw__process_ensure();
     return sw_alloc(sw__process.heap, size, SW_TAG_OTHER);
 }
 
@@ -119,6 +119,9 @@ static void *realloc_foreign(void *block, size_t size) {
 }
 
 EXPORT void *realloc(void *block, size_t size) {
+    struct sw__slab *slab = sw__process.blocks ? sw__slab_of(block) : NULL;
+    if (slab && sw__slab_suits(slab, size))
+        return block;
     if (!block)
         return malloc(size);
     if (size == 0) {

@@ -187,6 +187,19 @@ static void *alloc_zeroed(void *state, size_t size, enum sw_tag tag) {
     return block;
 }
 
+/* Growing where it stands takes pages as a new block does. */
+static bool resize(void *state, void *block, size_t size) {
+    struct auto_heap *heap = state;
+    if (size <= SW__SMALL_MAX)
+        return sw__blocks_resize(state, block, size);
+    size_t old = sw__blocks_usable_size(state, block);
+    if (size > old)
+        expect_large(heap, size - old);
+    bool resized = sw__blocks_resize(state, block, size);
+    sw__extents_keep_budget(&heap->blocks.extents);
+    return resized;
+}
+
 static void give_block_back(void *state, void *block) {
     struct auto_heap *heap = state;
     if (!sw__blocks_free_small(&heap->blocks, block)) {
@@ -231,7 +244,7 @@ const struct sw__strategy sw__strategy_auto = {
     .alloc = alloc,
     .alloc_zeroed = alloc_zeroed,
     .free = give_block_back,
-    .resize = sw__blocks_resize,
+    .resize = resize,
     .usable_size = sw__blocks_usable_size,
     .step_begin = step_begin,
     .step_end = step_end,

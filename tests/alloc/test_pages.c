@@ -118,7 +118,8 @@ static void what_moves_arrives(void **state) {
             sw__pages_mark(pages, from, size, true);
             if (sw__pages_last_full(pages, from, from + size, (enum sw__grain)grain) != from)
                 continue; /* lies across a seam by now */
-            if (!sw__pages_move(pages, from, pages, to, (enum sw__grain)grain)) {
+            struct sw__passage passage = {pages, pages, from, to, (enum sw__grain)grain, size};
+            if (!sw__passage_move(&passage)) {
                 assert_int_equal(i, 0); /* kernels before 5.7; test_os.c sees to it */
                 end_room(&room);
                 skip();
@@ -134,12 +135,42 @@ static void what_moves_arrives(void **state) {
     end_room(&room);
 }
 
+static void neighbours_move_together(void **state) {
+    (void)state;
+    struct room room = make_room();
+    struct sw__pages *pages = &room.pages;
+    char *start = pages->start;
+    fill(start + MIB, 3 * MIB, 7);
+    sw__pages_mark(pages, start + MIB, 3 * MIB, true);
+    struct sw__passage passage = {
+        pages, pages, start + 4 * MIB - SW__UNIT, start + 12 * MIB, SW__GRAIN_UNIT, SW__UNIT};
+    struct sw__passage other = passage;
+    sw__passage_widen(&other, start, start, 2 * MIB + PAGE); /* no more than is wanted */
+    assert_int_equal(other.size, 2 * MIB);
+    other = passage;
+    sw__passage_widen(&other, start, start + 11 * MIB, SIZE); /* nor than there is room for */
+    assert_int_equal(other.size, MIB + SW__UNIT);
+    other = passage;
+    sw__pages_note_seam(pages, start + 3 * MIB);
+    sw__passage_widen(&other, start, start, SIZE); /* nor across a seam */
+    assert_int_equal(other.size, MIB);
+    assert_ptr_equal(other.full, start + 3 * MIB);
+    assert_ptr_equal(other.empty, start + 11 * MIB + SW__UNIT);
+    if (sw__passage_move(&other)) { /* not before Linux 5.7 */
+        assert_true(is_all_zero(other.full, other.size));
+        assert_int_equal(sw__pages_touched(pages, start, SIZE), 3 * MIB);
+        assert_int_equal(sw__pages_touched(pages, other.empty, MIB), MIB);
+    }
+    end_room(&room);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(touched_pages_are_counted_exactly),
         cmocka_unit_test(the_last_touched_bytes_are_found),
         cmocka_unit_test(grains_are_whole_and_aligned),
         cmocka_unit_test(what_moves_arrives),
+        cmocka_unit_test(neighbours_move_together),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
