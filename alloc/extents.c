@@ -255,6 +255,7 @@ static bool fill_from_holes(struct sw__extents *extents, struct sw__extent *exte
             moved += move_from_side(&extents->sides[side], &hole, wanted - moved);
         }
     extent->touched += moved;
+    extents->shifted += moved;
     return moved > 0;
 }
 
@@ -661,6 +662,7 @@ static void purge_above(struct sw__extents *extents, struct sw__side *side, size
                                              extents->held - budget);
         uproot(extent);
         bool purged = purge(extents, extent, start, (size_t)(end - start));
+        extents->shifted += (size_t)(end - start);
         plant(extent);
         if (!purged)
             break;
@@ -670,7 +672,7 @@ static void purge_above(struct sw__extents *extents, struct sw__side *side, size
 void sw__extents_keep_budget(struct sw__extents *extents) {
     size_t budget = atomic_load_explicit(&extents->budget, memory_order_relaxed);
     size_t held = atomic_load_explicit(&extents->held, memory_order_relaxed);
-    if (held <= budget || held - budget <= budget / SW__TOLERATED)
+    if (held <= budget || held - budget <= sw__extents_tolerated(budget))
         return;
     sw__lock(&extents->lock);
     for (int side = SW__SIDES - 1; side >= 0; side--)

@@ -69,7 +69,8 @@ struct sw__extents {
     struct sw_level reserved;
     _Atomic(size_t) live; /* both may be read without the lock */
     _Atomic(size_t) held;
-    _Atomic(size_t) budget; /* of held; SIZE_MAX: none */
+    _Atomic(size_t) budget;  /* of held; SIZE_MAX: none */
+    _Atomic(size_t) shifted; /* bytes that moved or were given back for the budget's sake, so far */
 };
 
 void sw__extents_init(struct sw__extents *extents, struct sw__meta *meta,
@@ -115,9 +116,15 @@ size_t sw__extents_trim(struct sw__extents *extents);
 static inline void sw__extents_set_budget(struct sw__extents *extents, size_t bytes) {
     atomic_store_explicit(&extents->budget, bytes, memory_order_relaxed);
 }
-/* Above the budget pages move instead of coming new. They are given back when more than this share
- * of it is too much: what is moved costs little, and what is given back may be missed. */
-#define SW__TOLERATED 128
+/* Above the budget pages move instead of coming new. They are given back when what is above is more
+ * than this share of the budget, or than what is nothing to anybody: what is moved costs little,
+ * and what is given back may be missed. */
+#define SW__TOLERATED       128
+#define SW__TOLERATED_BYTES ((size_t)1 << 20)
+static inline size_t sw__extents_tolerated(size_t budget) {
+    size_t share = budget / SW__TOLERATED;
+    return budget == 0 || share > SW__TOLERATED_BYTES ? share : SW__TOLERATED_BYTES;
+}
 /* Gives pages of free extents back then, of the largest first, until no more than the budget is
  * held or nothing is left to give. Whole regions stay. */
 void sw__extents_keep_budget(struct sw__extents *extents);

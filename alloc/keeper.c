@@ -68,7 +68,8 @@ static bool there_was_work(void) {
 /* Looks round. True when the rest has lasted long enough. */
 static bool is_idle(struct rest *rest) {
     int64_t now = now_of(CLOCK_MONOTONIC), processor = now_of(CLOCK_PROCESS_CPUTIME_ID);
-    bool busy = processor - rest->processor > (now - rest->looked_at) / 5;
+    /* Little, where others want the processors too. */
+    bool busy = processor - rest->processor > (now - rest->looked_at) / 20;
     rest->looked_at = now;
     rest->processor = processor;
     if (there_was_work())
@@ -165,6 +166,15 @@ void sw__keeper_start(void) {
     }
     sw__unlock(&keeper.life);
     errno = kept;
+}
+
+/* The process ends: no thread of ours runs on into its last moments. */
+__attribute__((destructor)) static void end_with_the_process(void) {
+    sw__lock(&keeper.life);
+    join();
+    atomic_store(&sw__keeper_is_awake, true); /* so it is not started again */
+    keeper.refused = true;
+    sw__unlock(&keeper.life);
 }
 
 /* ---- Clients --------------------------------------------------------------------------------- */

@@ -38,13 +38,12 @@
 /*
  * The classes, with spacing in front:
  *     16:   16  32  48  64  80  96 112 128
- *     four to a doubling, up to 1 KiB (a fifth lost at worst)
- *     32:  160 192 224 256      64: 320 384 448 512      128: 640 768 896 1024
  *     eight to a doubling, up to 32 KiB (a ninth lost at worst)
- *     128: 1152 1280 ... 2048   256: 2304 2560 ... 4096  ...
+ *     16:  144 160 176 192 208 224 240 256       32: 288 320 ... 512     64: 576 640 ... 1024
+ *     128: 1152 1280 ... 2048                    256: 2304 2560 ... 4096 ...
  */
 enum {
-    SW__CLASS_COUNT = 8 + 3 * 4 + 5 * 8,
+    SW__CLASS_COUNT = 8 + 8 * 8,
     SW__SMALL_MAX = 32 << 10,
     SW__TABLED_MAX = 1024, /* sizes whose class is looked up */
 };
@@ -57,7 +56,7 @@ static inline unsigned sw__class_of(size_t size) {
     if (__builtin_expect(size <= SW__TABLED_MAX, 1))
         return sw__class_table[(size + 15) >> 4];
     unsigned doubling = 63 - (unsigned)__builtin_clzll(size - 1); /* 10 for 1025..2048 */
-    return (doubling - 10) * 8 + 20 + (unsigned)((size - 1) >> (doubling - 3)) - 8;
+    return (doubling - 10) * 8 + 32 + (unsigned)((size - 1) >> (doubling - 3)) - 8;
 }
 
 /* The size rounded as the classes round, for any size: what a larger block is rounded to. */

@@ -16,6 +16,8 @@
 
 #define KEPT_PERIODS 16
 #define PERIOD_TURNS 4
+/* A budget is looser than needed by so many times a 512th at most. */
+#define LOOSEST 9
 /* So many bytes of large blocks may be taken between two looks at how things stand. */
 #define COUNTED_AT_ONCE ((size_t)4 << 20)
 
@@ -26,6 +28,8 @@ struct auto_heap {
     size_t in_period;                      /* bytes of large blocks allocated in this period */
     _Atomic(size_t) work_counted;          /* of keeper.work, what is counted there */
     bool steps_are_marked;
+    unsigned looseness;        /* of the budget */
+    size_t shifted_before;     /* this period */
     atomic_bool is_restrained; /* the budget depends on what is live */
     size_t retain, soft_limit; /* as configured; 0: none */
     struct sw__pressure pressure;
@@ -38,9 +42,10 @@ static size_t smaller(size_t a, size_t b) {
 
 /* ---- The budget ------------------------------------------------------------------------------ */
 
-/* What may stay free beside what is live: rounding and holes of a few. */
-static size_t slack(size_t needed) {
-    return needed / 512 + ((size_t)256 << 10);
+/* What may stay free beside what is live: little at first, and more by and by where pages keep
+ * shifting, until they do not or it is a fiftieth. */
+static size_t slack(const struct auto_heap *heap, size_t needed) {
+    return needed / 512 * (1 + heap->looseness) + ((size_t)256 << 10);
 }
 
 static size_t needed_of_late(const struct auto_heap *heap) {
@@ -56,13 +61,17 @@ static void end_period(struct auto_heap *heap) {
         heap->deepest[i] = heap->deepest[i - 1];
     heap->deepest[0] = sw__extents_live(&heap->blocks.extents);
     heap->in_period = 0;
+    size_t shifted = atomic_load_explicit(&heap->blocks.extents.shifted, memory_order_relaxed);
+    if (shifted - heap->shifted_before > needed_of_late(heap) / 64 && heap->looseness < LOOSEST)
+        heap->looseness++;
+    heap->shifted_before = shifted;
 }
 
 /* What is enough to hold: what was needed of late, and a little for rounding; but no more than the
  * configuration allows. */
 static void set_budget(struct auto_heap *heap, size_t live) {
     size_t needed = needed_of_late(heap);
-    size_t budget = needed + slack(needed);
+    size_t budget = needed + slack(heap, needed);
     if (heap->retain)
         budget = smaller(budget, live + heap->retain);
     if (heap->soft_limit)

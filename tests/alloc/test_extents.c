@@ -439,7 +439,8 @@ static void the_map_stays_sound(void **state) {
             size_t budget = tight ? sw__extents_live(extents) + MIB : SIZE_MAX;
             sw__extents_set_budget(extents, budget);
             sw__extents_keep_budget(extents);
-            CHECK(extents->held <= budget || extents->held - budget <= budget / SW__TOLERATED);
+            CHECK(extents->held <= budget ||
+                  extents->held - budget <= sw__extents_tolerated(budget));
         }
         if (i % 64 == 0)
             check_map(extents, anchor);
