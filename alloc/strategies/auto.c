@@ -17,7 +17,7 @@
 #define KEPT_PERIODS 16
 #define PERIOD_TURNS 4
 /* A budget is looser than needed by so many times a 512th at most. */
-#define LOOSEST 9
+#define LOOSEST 8
 /* So many bytes of large blocks may be taken between two looks at how things stand. */
 #define COUNTED_AT_ONCE ((size_t)4 << 20)
 
@@ -45,7 +45,7 @@ static size_t smaller(size_t a, size_t b) {
 /* What may stay free beside what is live: little at first, and more by and by where pages keep
  * shifting, until they do not or it is a fiftieth. */
 static size_t slack(const struct auto_heap *heap, size_t needed) {
-    return needed / 512 * (1 + heap->looseness) + ((size_t)256 << 10);
+    return (needed / 512 + ((size_t)256 << 10)) * (1 + heap->looseness);
 }
 
 static size_t needed_of_late(const struct auto_heap *heap) {
