@@ -13,6 +13,8 @@
 #define SLAB         SW__SLICE
 #define SLAB_FOR_MAX (SLAB / 8)
 #define LARGE_SLAB   (4 * SLAB)
+/* What a cache may keep in slabs with nothing live, beside those it takes blocks from. */
+#define MOST_KEPT (4 * SLAB)
 
 _Thread_local struct sw__thread_caches *sw__my_caches __attribute__((tls_model("initial-exec")));
 
@@ -110,7 +112,7 @@ static struct sw__slab *make_slab(struct sw__cache *cache, unsigned class) {
         slab->capacity = (uint32_t)(size / block_size);
         slab->carved = 0;
         slab->free = NULL;
-        slab->listed = false;
+        slab->listed = slab->kept = false;
         slab->extent = extent;
         set_used(slab, 0);
         sw__extents_mark(slabs->extents, extent, (char *)slab + SW__HOLDER_IS_SLAB);
@@ -210,6 +212,9 @@ static void list(struct sw__slab *slab) {
 
 static void unlist(struct sw__slab *slab) {
     slab->listed = false;
+    if (slab->kept)
+        slab->cache->bytes_kept -= sw__extent_size(slab->extent);
+    slab->kept = false;
     if (slab->previous)
         slab->previous->next = slab->next;
     else
@@ -225,11 +230,18 @@ static bool is_only_one_listed(const struct sw__bin *bin, const struct sw__slab 
 }
 
 /* A listed slab with nothing live goes back, unless the bin would have no other to turn to: a slab
- * that fills and empties in turn would come and go each time. */
+ * that fills and empties in turn would come and go each time. A cache keeps few of those: there are
+ * many bins, and many threads. */
 static void consider_giving_back(struct sw__slab *slab) {
-    struct sw__bin *bin = bin_of(slab);
-    if (used_of(slab) != 0 || is_only_one_listed(bin, slab))
+    struct sw__cache *cache = slab->cache;
+    size_t size = sw__extent_size(slab->extent);
+    if (used_of(slab) != 0 || slab->kept)
         return;
+    if (is_only_one_listed(bin_of(slab), slab) && cache->bytes_kept + size <= MOST_KEPT) {
+        slab->kept = true;
+        cache->bytes_kept += size;
+        return;
+    }
     unlist(slab);
     give_slab_back(slab);
 }
@@ -246,6 +258,9 @@ void sw__slabs_free_alarm(struct sw__slab *slab) {
     sw__lock(&cache->lock);
     heed_alarm(slab);
     sw__unlock(&cache->lock);
+    struct sw__slabs *slabs = cache->slabs;
+    if (slabs->when_given_back)
+        slabs->when_given_back(slabs);
 }
 
 /* ---- Frees from other threads ---------------------------------------------------------------- */

@@ -77,6 +77,7 @@ struct sw__slab {
     _Atomic(uint32_t) carved; /* blocks cut so far: pages are touched as they are needed */
     uint16_t class;
     bool listed; /* in its bin's list */
+    bool kept;   /* with nothing live: one of its cache's empty ones */
     struct sw__slab *next, *previous;
     struct sw__extent *extent;
     struct sw__slab *older; /* all slabs of the heap, or spare descriptors */
@@ -93,6 +94,7 @@ struct sw__bin {
 struct sw__cache {
     struct sw__bin bins[SW__CLASS_COUNT];
     struct sw__slab *last_listed[SW__CLASS_COUNT]; /* where the bin has any listed */
+    size_t bytes_kept;                             /* in slabs with nothing live */
     struct sw__slabs *slabs;
     struct sw__lock lock; /* held by its thread where it does more than the fast paths */
     struct sw__cache *next_orphan;
@@ -110,6 +112,8 @@ struct sw__slabs {
     struct sw__cache *caches;            /* grows under the lock of all threads' tables as well */
     struct sw__slab *spare;
     bool is_in_front;
+    /* Told, with no lock held, when a free may have given a slab back. Optional. */
+    void (*when_given_back)(struct sw__slabs *slabs);
 };
 
 /* How many heaps with slabs may exist at once. */

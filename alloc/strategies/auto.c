@@ -136,6 +136,16 @@ static void look(void *state) {
         sw__extents_keep_budget(&heap->blocks.extents);
 }
 
+static void wake_keeper(struct auto_heap *heap) {
+    if (sw__extents_kept(&heap->blocks.extents) >= SW__WORTH_KEEPING)
+        sw__keeper_wake(&heap->keeper);
+}
+
+static void when_slab_given_back(struct sw__slabs *slabs) {
+    _Static_assert(offsetof(struct auto_heap, blocks.slabs) == 0, "the slabs come first");
+    wake_keeper((struct auto_heap *)slabs);
+}
+
 /* A large block was freed. */
 static void consider_giving_back(struct auto_heap *heap) {
     struct sw__extents *extents = &heap->blocks.extents;
@@ -145,8 +155,7 @@ static void consider_giving_back(struct auto_heap *heap) {
         sw__unlock(&heap->lock);
         sw__extents_keep_budget(extents);
     }
-    if (sw__extents_kept(extents) >= SW__WORTH_KEEPING)
-        sw__keeper_wake(&heap->keeper);
+    wake_keeper(heap);
 }
 
 /* ---- The slots ------------------------------------------------------------------------------- */
@@ -166,6 +175,7 @@ static void *create(const struct sw__config *config) {
     heap->keeper.give_back = give_back;
     heap->keeper.state = heap;
     heap->keeper.only_in_children = !config->background_thread;
+    heap->blocks.slabs.when_given_back = when_slab_given_back;
     sw__keeper_add(&heap->keeper);
     return heap;
 }
