@@ -17,7 +17,10 @@ static void sleep_ms(long ms) {
     nanosleep(&time, NULL);
 }
 
+/* ThreadSanitizer has a thread of its own, from some time on: then nothing is said. */
 static size_t threads_of_process(void) {
+    if (SANITIZED)
+        return 1;
     char line[128];
     size_t threads = 0;
     FILE *file = fopen("/proc/self/status", "r");
