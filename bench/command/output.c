@@ -83,7 +83,7 @@ bool output_check(const char *path) {
         return true;
     }
     bool good = output_open(&output, path);
-    if (good) {
+    if (good && output.temporary) {
         fclose(output.file);
         unlink(output.temporary);
         free(output.temporary);

@@ -130,11 +130,12 @@ static uint32_t take_away(uint32_t *rest, const uint32_t *by, size_t count, uint
 /* The next digit of rest / by, at most one too large: Knuth, volume 2, 4.3.1, algorithm D. */
 static uint32_t estimate(const uint32_t *rest, const uint32_t *by, size_t count) {
     uint64_t top = (uint64_t)rest[count] << 32 | rest[count - 1];
-    uint64_t digit = top / by[count - 1], left = top % by[count - 1];
+    uint64_t first = by[count - 1] | UINT32_C(1) << 31; /* which shift_left() has brought there */
+    uint64_t digit = top / first, left = top % first;
     uint64_t second = count > 1 ? by[count - 2] : 0, third = count > 1 ? rest[count - 2] : 0;
     while (digit >> 32 || digit * second > (left << 32 | third)) {
         digit--;
-        left += by[count - 1];
+        left += first;
         if (left >> 32) {
             break;
         }
@@ -145,7 +146,7 @@ static uint32_t estimate(const uint32_t *rest, const uint32_t *by, size_t count)
 /* a / b, and where it is wanted a mod b; b is not zero. */
 static struct number *divide(const struct number *a, const struct number *b,
                              struct number **remainder) {
-    uint32_t rest[2 * MOST + 1] = {0}, by[MOST + 1], quotient[2 * MOST] = {0};
+    uint32_t rest[2 * MOST + 1] = {0}, by[MOST + 1] = {0}, quotient[2 * MOST] = {0};
     size_t count = b->count;
     unsigned bits = (unsigned)__builtin_clz(b->digits[count - 1]);
     shift_left(rest, a, bits);

@@ -18,7 +18,7 @@ static void *work(void *own) {
 
 int main(int count, char **arguments) {
     struct shape shape = begin(count, arguments);
-    uint64_t each[MAX_THREADS];
+    uint64_t each[MAX_THREADS] = {0};
     for (unsigned i = 0; i < shape.threads; i++) {
         each[i] = share(&shape, TURNS) / shape.threads;
     }

@@ -78,7 +78,7 @@ int main(int count, char **arguments) {
         pthread_mutex_init(&pairs[i].lock, NULL);
         pthread_cond_init(&pairs[i].changed, NULL);
         pairs[i].total = each;
-        threads[2 * i] = start(allocate, &pairs[i]);
+        threads[(size_t)2 * i] = start(allocate, &pairs[i]);
         threads[2 * i + 1] = start(release, &pairs[i]);
     }
     for (unsigned i = 0; i < 2 * number; i++) {
