@@ -355,7 +355,7 @@ static void info_is_well_formed(void **state) {
     assert_int_equal(errno, EINVAL);
     fclose(stream);
     assert_memory_equal(xml, "<malloc version=\"1\">\n<heap nr=\"0\">\n<sizes>\n", 43);
-    assert_true(count_tags(xml) >= 20);
+    assert_true(count_tags(xml) >= 19); /* and one where something is free */
     size_t current = last_size(xml, "<system type=\"current\"");
     assert_true(current > 0);
     assert_true(last_size(xml, "<system type=\"max\"") >= current);
