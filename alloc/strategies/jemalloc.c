@@ -42,7 +42,7 @@ struct heap {
                   */
     pthread_key_t cache_key;
     struct cache *caches; /* under the lock of all caches */
-    struct sw__lock lock; /* guards the rest */
+    /* The rest is under ranges_lock. */
     struct range *ranges;
     struct range *spare_ranges;
     struct sw_level reserved; /* as last asked */
@@ -50,6 +50,10 @@ struct heap {
 };
 
 /* ---- Ranges: what the arena holds ------------------------------------------------------------ */
+
+/* One for all heaps, so that a fork can hold it. jemalloc may call a hook with locks of its own
+ * held, so nothing of jemalloc is called under it. */
+static struct sw__lock ranges_lock;
 
 static struct range *take_range(struct heap *heap) {
     struct range *range = heap->spare_ranges;
@@ -63,19 +67,19 @@ static struct range *take_range(struct heap *heap) {
 /* Without memory for the note the range goes unseen: resident is then told too low, nothing else.
  */
 static void note_range(struct heap *heap, char *start, size_t size) {
-    sw__lock(&heap->lock);
+    sw__lock(&ranges_lock);
     struct range *range = size ? take_range(heap) : NULL;
     if (range) {
         *range = (struct range){start, size, heap->ranges};
         heap->ranges = range;
     }
-    sw__unlock(&heap->lock);
+    sw__unlock(&ranges_lock);
 }
 
 /* jemalloc splits and merges what it holds: a range that goes may be part of one, or of several. */
 static void forget_range(struct heap *heap, char *start, size_t size) {
     char *end = start + size;
-    sw__lock(&heap->lock);
+    sw__lock(&ranges_lock);
     struct range **link = &heap->ranges;
     struct range *tails = NULL;
     while (*link) {
@@ -100,7 +104,7 @@ static void forget_range(struct heap *heap, char *start, size_t size) {
         }
     }
     *link = tails;
-    sw__unlock(&heap->lock);
+    sw__unlock(&ranges_lock);
 }
 
 static struct heap *heap_of(extent_hooks_t *hooks) {
@@ -217,6 +221,45 @@ static int cache_flags(struct heap *heap) {
     return __builtin_expect(cache != NULL, 1) ? MALLOCX_TCACHE(cache->id) : make_cache(heap);
 }
 
+/* ---- Fork: a child must find both locks free ------------------------------------------------- */
+
+static void lock_ranges(void) {
+    sw__lock(&ranges_lock);
+}
+
+static void unlock_ranges(void) {
+    sw__unlock(&ranges_lock);
+}
+
+static void lock_caches(void) {
+    sw__lock(&caches.lock);
+}
+
+static void unlock_caches(void) {
+    sw__unlock(&caches.lock);
+}
+
+static const extent_hooks_t *default_hooks(void) {
+    extent_hooks_t *hooks = NULL;
+    size_t size = sizeof hooks;
+    return mallctl("arena.0.extent_hooks", &hooks, &size, NULL, 0) == 0 ? hooks : NULL;
+}
+
+/* A fork takes the locks in the order that threads do: that of the caches, jemalloc's own, that of
+ * the ranges. What is registered last is called first, and jemalloc registers its handlers when it
+ * starts, which the first call of it does. */
+static void mind_forks(void) {
+    pthread_atfork(lock_ranges, unlock_ranges, unlock_ranges);
+    default_hooks();
+    pthread_atfork(lock_caches, unlock_caches, unlock_caches);
+}
+
+/* Before jemalloc's own constructor, which has no priority. */
+__attribute__((constructor(101))) static void mind_forks_once(void) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, mind_forks);
+}
+
 /* ---- Its numbers ----------------------------------------------------------------------------- */
 
 static size_t arena_number(const struct heap *heap, const char *what) {
@@ -240,12 +283,6 @@ static void arena_command(const struct heap *heap, const char *what) {
 
 /* ---- The slots ------------------------------------------------------------------------------- */
 
-static const extent_hooks_t *default_hooks(void) {
-    extent_hooks_t *hooks = NULL;
-    size_t size = sizeof hooks;
-    return mallctl("arena.0.extent_hooks", &hooks, &size, NULL, 0) == 0 ? hooks : NULL;
-}
-
 static bool make_arena(struct heap *heap) {
     extent_hooks_t *hooks = &heap->hooks;
     size_t size = sizeof heap->arena;
@@ -261,6 +298,7 @@ static bool make_arena(struct heap *heap) {
 
 static void *create(const struct sw__config *config) {
     (void)config;
+    mind_forks_once(); /* a program may allocate before any constructor */
     struct heap *heap = sw__meta_create(sizeof *heap, offsetof(struct heap, meta));
     if (!heap)
         return NULL;
@@ -336,13 +374,13 @@ static void stats(void *state, struct sw__strategy_stats *stats) {
         arena_number(heap, "small.allocated") + arena_number(heap, "large.allocated");
     size_t mapped = arena_number(heap, "mapped");
     size_t internal = arena_number(heap, "base") + arena_number(heap, "internal");
-    sw__lock(&heap->lock);
+    sw__lock(&ranges_lock);
     heap->reserved.current = mapped;
     if (mapped > heap->reserved.peak)
         heap->reserved.peak = mapped;
     stats->reserved = heap->reserved;
     stats->metadata = heap->meta.bytes;
-    sw__unlock(&heap->lock);
+    sw__unlock(&ranges_lock);
     stats->metadata.current += internal;
     stats->metadata.peak += internal;
 }
@@ -368,10 +406,10 @@ static size_t largest_free(void *state) {
 
 static void visit_ranges(void *state, sw__range_visitor *visitor, void *context) {
     struct heap *heap = state;
-    sw__lock(&heap->lock);
+    sw__lock(&ranges_lock);
     for (const struct range *range = heap->ranges; range; range = range->next)
         visitor(context, range->start, range->size);
-    sw__unlock(&heap->lock);
+    sw__unlock(&ranges_lock);
 }
 
 __attribute__((visibility("default"))) const struct sw__strategy sw__strategy_jemalloc = {
