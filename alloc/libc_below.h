@@ -33,6 +33,15 @@ int sw__libc_mallopt(int parameter, int value);
 struct mallinfo2 sw__libc_mallinfo2(void);
 int sw__libc_malloc_info(int options, FILE *stream);
 
+/* What would have been called without us, where that is not libc's: a library that brings an
+ * allocator of its own. NULL otherwise, and before the constructors. */
+struct sw__behind {
+    void (*free)(void *block);
+    void *(*realloc)(void *block, size_t size);
+    size_t (*usable_size)(void *block);
+};
+extern struct sw__behind sw__behind;
+
 #else
 
 #define sw__libc_malloc      malloc

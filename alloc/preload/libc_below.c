@@ -41,3 +41,14 @@ int sw__libc_malloc_info(int options, FILE *stream) {
     *(void **)&info = behind_us("malloc_info");
     return info(options, stream);
 }
+
+struct sw__behind sw__behind;
+
+__attribute__((constructor)) static void look_behind_us(void) {
+    void *next = behind_us("free");
+    if (!next || next == (void *)__libc_free)
+        return;
+    *(void **)&sw__behind.free = next;
+    *(void **)&sw__behind.realloc = behind_us("realloc");
+    *(void **)&sw__behind.usable_size = behind_us("malloc_usable_size");
+}

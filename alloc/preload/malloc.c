@@ -7,7 +7,8 @@
  *   too large   no block is larger than PTRDIFF_MAX
  *   alignment   that is no power of two: EINVAL and NULL. memalign() rounds it up, as glibc's does
  *   errno       ENOMEM on failure; free() leaves it as it was, posix_memalign() too
- *   foreign     a pointer that is not ours but libc's own is handed on to libc; any other is misuse
+ *   foreign     a pointer that is not ours goes to the allocator that would have had it without us,
+ *               where another library brings one; else to libc, if it is libc's; else: misuse
  */
 #include "fast.h"
 #include "libc_below.h"
@@ -68,6 +69,17 @@ EXPORT void *malloc(size_t size) {
     return sw__malloc(size);
 }
 
+static void free_foreign(void *block) {
+    if (sw__behind.free)
+        sw__behind.free(block);
+    else if (sw__process_is_loaders(block))
+        return; /* it lies in the loader's image */
+    else if (sw__process_is_libcs(block))
+        sw__libc_free(block);
+    else
+        sw__misuse_free();
+}
+
 void sw__free_slow(void *block) {
     struct sw__slab *slab = sw__process.blocks ? sw__slab_of(block) : NULL;
     if (LIKELY(slab != NULL)) {
@@ -80,10 +92,8 @@ void sw__free_slow(void *block) {
     sw__process_ensure();
     if (LIKELY(sw__process_knows(block)))
         sw_free(sw__process.heap, block);
-    else if (sw__process_is_libcs(block))
-        sw__libc_free(block);
-    else if (!sw__process_is_loaders(block))
-        sw__misuse_free();
+    else
+        free_foreign(block);
     errno = kept;
 }
 
@@ -113,6 +123,8 @@ static void *realloc_early(const void *block, size_t size) {
 }
 
 static void *realloc_foreign(void *block, size_t size) {
+    if (sw__behind.realloc)
+        return sw__behind.realloc(block, size);
     if (!sw__process_is_libcs(block))
         sw__misuse(SW__MISUSE_REALLOC, NULL);
     return sw__libc_realloc(block, size);
@@ -222,6 +234,8 @@ EXPORT size_t malloc_usable_size(void *block) {
     sw__process_ensure();
     if (sw__process_knows(block))
         return sw_usable_size(sw__process.heap, block);
+    if (sw__behind.usable_size)
+        return sw__behind.usable_size(block);
     return sw__process_is_libcs(block) ? sw__libc_usable_size(block) : 0;
 }
 

@@ -25,10 +25,11 @@ static void run_under(void **state) {
     assert_non_null(libraries);
     pid_t child = fork();
     if (child == 0) {
-        char preload[4096];
+        const char *before = getenv("STEPWELL_TEST_BEFORE"), *after = getenv("STEPWELL_TEST_AFTER");
+        char preload[8192];
         snprintf(preload, sizeof preload,
-                 "%s/lib/libstepwell-preload.so:%s/lib/libstepwell-jemalloc.so", libraries,
-                 libraries);
+                 "%s:%s/lib/libstepwell-preload.so:%s/lib/libstepwell-jemalloc.so:%s",
+                 before ? before : "", libraries, libraries, after ? after : "");
         setenv("LD_PRELOAD", preload, 1);
         setenv("STEPWELL_STRATEGY", strategy, 1);
         execl("/proc/self/exe", "second-self", "--check", (char *)NULL);

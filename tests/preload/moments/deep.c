@@ -1,0 +1,11 @@
+/*
+ * deep.c - a library to be loaded with RTLD_DEEPBIND: its malloc is libc's whatever is preloaded.
+ * It gives its blocks away.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+void *deep_give(size_t size) {
+    void *block = malloc(size);
+    return block ? memset(block, 0x5a, size) : NULL;
+}
