@@ -102,7 +102,7 @@ static void use_the_reserve() {
 
 static void the_new_handler_is_asked() {
     std::set_new_handler(use_the_reserve);
-    void *block = operator new(2 * PIECE * opaque);
+    void *block = operator new(PIECE *opaque); /* as large as what comes back */
     REQUIRE(block != nullptr && reserve == nullptr);
     operator delete(block);
 }
