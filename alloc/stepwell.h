@@ -136,11 +136,11 @@ SW_API void *sw_realloc(sw_heap *heap, void *block, size_t size)
     __attribute__((warn_unused_result, alloc_size(3)));
 
 /* Gives a block back. NULL is ignored; errno is kept. Any thread may free any thread's block. A
- * pointer that is no live block of this heap stops the process (always with tracking; without it,
- * where the strategy sees it). */
+ * pointer that is no live block of this heap stops the process (always with tracking or checked;
+ * without, where the strategy sees it). */
 SW_API void sw_free(sw_heap *heap, void *block);
 
-/* Bytes that may be used at block, at least what was asked for. */
+/* Bytes that may be used at block, at least what was asked for; in a checked heap just that. */
 SW_API size_t sw_usable_size(sw_heap *heap, const void *block);
 
 /* ---- Steps ----------------------------------------------------------------------------------- */
