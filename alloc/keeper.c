@@ -168,9 +168,11 @@ void sw__keeper_start(void) {
     errno = kept;
 }
 
-/* The process ends: no thread of ours runs on into its last moments. */
+/* The process ends: no thread of ours runs on into its last moments. Not waited for: whoever starts
+ * one just now may be the caller itself, interrupted by a signal whose handler ends the process. */
 __attribute__((destructor)) static void end_with_the_process(void) {
-    sw__lock(&keeper.life);
+    if (!sw__try_lock(&keeper.life))
+        return;
     join();
     atomic_store(&sw__keeper_is_awake, true); /* so it is not started again */
     keeper.refused = true;

@@ -122,6 +122,9 @@ static void give_back(void *state) {
     struct auto_heap *heap = state;
     sw__extents_set_budget(&heap->blocks.extents, 0);
     sw__extents_keep_budget(&heap->blocks.extents);
+    sw__lock(&heap->lock);
+    set_budget(heap, sw__extents_live(&heap->blocks.extents));
+    sw__unlock(&heap->lock);
 }
 
 /* Others may have taken what the group's limit leaves. */
