@@ -29,15 +29,6 @@ void sw__blocks_destroy(void *state) {
 
 /* ---- Alloc ----------------------------------------------------------------------------------- */
 
-/* The first class from this one on whose blocks are all aligned; there is one for every power of
- * two up to SW__SMALL_MAX. */
-static unsigned aligned_class(size_t size, size_t alignment) {
-    unsigned class = sw__class_of(size > alignment ? size : alignment);
-    while (sw__class_sizes[class] & (alignment - 1))
-        class ++;
-    return class;
-}
-
 static struct sw__extent *alloc_large(struct sw__blocks *blocks, size_t size, size_t alignment) {
     if (size > PTRDIFF_MAX / 2)
         return NULL;
@@ -54,9 +45,7 @@ void *sw__blocks_alloc(void *state, size_t size, size_t alignment, enum sw_tag t
     struct sw__blocks *blocks = state;
     (void)tag;
     if (__builtin_expect(size <= SW__SMALL_MAX && alignment <= SW__SMALL_MAX, 1)) {
-        unsigned class =
-            alignment <= SW_MIN_ALIGNMENT ? sw__class_of(size) : aligned_class(size, alignment);
-        return sw__slabs_alloc(&blocks->slabs, class);
+        return sw__slabs_alloc(&blocks->slabs, sw__aligned_class(size, alignment));
     }
     struct sw__extent *extent = alloc_large(blocks, size, alignment);
     return extent ? sw__extent_start(extent) : NULL;

@@ -59,6 +59,15 @@ static inline unsigned sw__class_of(size_t size) {
     return (doubling - 10) * 8 + 32 + (unsigned)((size - 1) >> (doubling - 3)) - 8;
 }
 
+/* The first class for the size whose blocks are all aligned to a power of two up to SW__SMALL_MAX:
+ * there is one for each, as slabs are aligned to more. */
+static inline unsigned sw__aligned_class(size_t size, size_t alignment) {
+    unsigned class = sw__class_of(size > alignment ? size : alignment);
+    while (sw__class_sizes[class] & (alignment - 1))
+        class ++;
+    return class;
+}
+
 /* The size rounded as the classes round, for any size: what a larger block is rounded to. */
 size_t sw__round_to_class(size_t size);
 
@@ -232,6 +241,13 @@ static inline void *sw__front_alloc(size_t size) {
     if (__builtin_expect(size > SW__SMALL_MAX, 0))
         return NULL;
     return sw__cache_take(sw__front_cache, sw__class_of(size));
+}
+
+/* The same, aligned to a power of two. */
+static inline void *sw__front_alloc_aligned(size_t size, size_t alignment) {
+    if (__builtin_expect(size > SW__SMALL_MAX || alignment > SW__SMALL_MAX, 0))
+        return NULL;
+    return sw__cache_take(sw__front_cache, sw__aligned_class(size, alignment));
 }
 
 static inline bool sw__front_free(void *block) {

@@ -185,12 +185,15 @@ EXPORT void free_aligned_sized(void *block, size_t alignment, size_t size) {
 EXPORT int posix_memalign(void **out, size_t alignment, size_t size) {
     if (!is_power_of_two(alignment) || alignment % sizeof(void *) != 0)
         return EINVAL;
-    int kept = errno;
-    sw__process_ensure();
-    void *block = sw_alloc_aligned(sw__process.heap, alignment, size, SW_TAG_OTHER);
-    errno = kept;
-    if (!block)
-        return ENOMEM;
+    void *block = sw__front_alloc_aligned(size, alignment);
+    if (UNLIKELY(!block)) {
+        int kept = errno;
+        sw__process_ensure();
+        block = sw_alloc_aligned(sw__process.heap, alignment, size, SW_TAG_OTHER);
+        errno = kept;
+        if (!block)
+            return ENOMEM;
+    }
     *out = block;
     return 0;
 }
