@@ -515,7 +515,7 @@ static bool tells_what_is_free(const struct subject *subject) {
 }
 
 /* Ten tensors, every other one freed: holes of one size. */
-static void holes_between_blocks_are_external_fragmentation(void **state) {
+static void what_is_freed_between_blocks_is_external_fragmentation(void **state) {
     enum { BLOCKS = 10 };
     char *blocks[BLOCKS];
     sw_heap *heap = make_heap(subject_of(state), "huge_pages:never");
@@ -1354,7 +1354,7 @@ static const struct behaviour behaviours[] = {
     BEHAVIOUR_OF(peaks_are_the_highest_levels, is_tracked),
     BEHAVIOUR_OF(touched_blocks_keep_the_chain_in_order, is_tracked),
     BEHAVIOUR_OF(resident_is_what_was_touched, is_own),
-    BEHAVIOUR_OF(holes_between_blocks_are_external_fragmentation, tells_what_is_free),
+    BEHAVIOUR_OF(what_is_freed_between_blocks_is_external_fragmentation, tells_what_is_free),
     BEHAVIOUR_OF(a_hole_counts_for_what_it_holds, is_own_unchecked),
     BEHAVIOUR_OF(what_every_step_keeps_is_drift, is_tracked),
     BEHAVIOUR_OF(untracked_heaps_count_only_what_the_strategy_knows, is_untracked),
