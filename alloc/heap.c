@@ -215,17 +215,26 @@ static size_t metadata_of(const struct sw_heap *heap) {
     return own.metadata.current + ledger.metadata.current;
 }
 
-/* Anonymous memory of the process that is no heap's of known ranges: libc's, stacks and the like.
- */
-static size_t unaccounted(void) {
+/* Resident and metadata of all heaps; of those without known ranges what was seen last, if it is
+ * wanted. */
+static size_t accounted_for(bool with_seen) {
     size_t accounted = 0;
     sw__lock(&all_heaps.lock);
     for (struct sw_heap *heap = all_heaps.first; heap; heap = heap->next) {
         accounted += metadata_of(heap);
         if (heap->strategy->visit_ranges)
             accounted += resident_in_ranges(heap);
+        else if (with_seen)
+            accounted += heap->resident.current;
     }
     sw__unlock(&all_heaps.lock);
+    return accounted;
+}
+
+/* Anonymous memory of the process that is no heap's of known ranges: libc's, stacks and the like.
+ */
+static size_t unaccounted(void) {
+    size_t accounted = accounted_for(false);
     size_t process = sw__os_process_anonymous();
     return process > accounted ? process - accounted : 0;
 }
@@ -690,6 +699,8 @@ int sw_heap_stats(sw_heap *heap, struct sw_stats *stats, size_t stats_size) {
     struct sw_stats whole;
     look(heap, &whole);
     whole.steps = heap->steps;
+    whole.process_resident = sw__os_process_resident();
+    whole.accounted = accounted_for(true);
     whole.largest_free = heap->strategy->largest_free(heap->state);
     memset(stats, 0, stats_size);
     memcpy(stats, &whole, stats_size < sizeof whole ? stats_size : sizeof whole);

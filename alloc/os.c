@@ -190,6 +190,10 @@ static size_t status_value(const char *key) {
     return found ? (size_t)strtoull(found + strlen(key), NULL, 10) << 10 : 0;
 }
 
+size_t sw__os_process_resident(void) {
+    return status_value("VmRSS:");
+}
+
 size_t sw__os_process_anonymous(void) {
     return status_value("RssAnon:");
 }

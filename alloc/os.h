@@ -49,7 +49,9 @@ void sw__os_advise_huge(void *start, size_t size, bool wanted);
 bool sw__os_is_readable(const void *address);
 /* Bytes of the range, which may be any, that are physically present. */
 size_t sw__os_resident(const void *start, size_t size);
-/* Bytes of anonymous memory of this process that are physically present (RssAnon). */
+/* Bytes of this process that are physically present: all of them (VmRSS), and those of anonymous
+ * memory (RssAnon). */
+size_t sw__os_process_resident(void);
 size_t sw__os_process_anonymous(void);
 
 /* The most that a process could ever have: the machine's memory, or RLIMIT_AS. */

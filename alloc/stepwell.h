@@ -197,6 +197,8 @@ struct sw_stats {
     struct sw_level metadata; /* the strategy's and the ledger's own bookkeeping, counted apart */
     size_t largest_free;      /* the most that is physically present of one contiguous free piece */
     size_t allocated_at_reserved_peak; /* at the look that saw reserved at its highest */
+    size_t process_resident;           /* of the whole process, as the kernel tells */
+    size_t accounted;                  /* resident and metadata of all its heaps together */
     size_t steps;                      /* steps ended */
     size_t survivors;
     size_t survivor_bytes;
@@ -225,9 +227,10 @@ struct sw_measures {
     size_t free_bytes;             /* resident - allocated, or 0 */
     size_t releasable;             /* free bytes in whole free pages: resident - active, or 0 */
     size_t pinned;                 /* free bytes on pages a live block holds: active - allocated */
-    size_t retention;              /* resident above what is live: resident - requested, or 0 */
-    double drift;                  /* slope of requested at step end over steps (Theil-Sen: the
-                                      median slope of all pairs), bytes a step; NAN before two */
+    size_t unseen;    /* of the process, what no heap accounts for: code, stacks, what others map */
+    size_t retention; /* resident above what is live: resident - requested, or 0 */
+    double drift;     /* slope of requested at step end over steps (Theil-Sen: the
+                         median slope of all pairs), bytes a step; NAN before two */
 };
 
 SW_API void sw_measure(const struct sw_stats *stats, struct sw_measures *measures);

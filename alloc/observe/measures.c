@@ -65,6 +65,7 @@ void sw_measure(const struct sw_stats *stats, struct sw_measures *measures) {
         .free_bytes = free_bytes,
         .releasable = above(stats->resident.current, stats->active.current),
         .pinned = above(stats->active.current, stats->allocated.current),
+        .unseen = above(stats->process_resident, stats->accounted),
         .retention = above(stats->resident.current, stats->requested.current),
         .drift = drift_over(stats->step_ends, stats->step_end_count),
     };

@@ -36,6 +36,7 @@ enum measure_place { IN_TABLE, IN_FILES_ONLY }; /* shown in the table, or in JSO
     X(survivors, "survivors", AS_COUNT, BEST_LOWEST, IN_TABLE)                                     \
     X(releasable, "releasable\nMiB", IN_BYTES, BEST_LOWEST, IN_FILES_ONLY)                         \
     X(pinned, "pinned\nMiB", IN_BYTES, BEST_LOWEST, IN_FILES_ONLY)                                 \
+    X(unseen, "unseen\nMiB", IN_BYTES, BEST_NONE, IN_FILES_ONLY)                                   \
     X(drift, "drift\nB a step", AS_COUNT, BEST_NONE, IN_FILES_ONLY)                                \
     X(page_faults_per_step, "page faults\nper step", AS_COUNT, BEST_LOWEST, IN_TABLE)              \
     X(memory_system_calls_per_step, "memory calls\nper step", AS_COUNT, BEST_LOWEST, IN_TABLE)

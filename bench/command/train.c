@@ -230,6 +230,7 @@ static void add_stats(cJSON *json, const struct sw_stats *stats) {
     add_number(json, "releasable", if_tracked(stats, (double)measures.releasable));
     add_number(json, "pinned", if_tracked(stats, (double)measures.pinned));
     add_number(json, "retention", if_tracked(stats, (double)measures.retention));
+    add_bytes(json, "unseen", measures.unseen);
     add_number(json, "drift", measures.drift);
     cJSON_AddItemToObject(json, "tags", tags_json(stats));
 }

@@ -107,6 +107,7 @@ static void measure_heap(struct watch *watch, const struct sw_stats *stats, doub
     values[MEASURE_utilisation_of_peaks] = measures.utilisation_of_peaks;
     values[MEASURE_releasable] = (double)measures.releasable;
     values[MEASURE_pinned] = (double)measures.pinned;
+    values[MEASURE_unseen] = (double)measures.unseen;
     values[MEASURE_drift] = measures.drift;
 
     struct sw_stats at_peak = *stats;

@@ -556,6 +556,21 @@ static void a_hole_counts_for_what_it_holds(void **state) {
     sw_heap_destroy(heap);
 }
 
+/* A mapping of the process's own is what no heap accounts for; a heap's blocks are not. */
+static void what_others_map_is_unseen(void **state) {
+    sw_heap *heap = make_heap(subject_of(state), NULL);
+    size_t before = measures_of(heap).unseen;
+    void *block = sw_alloc(heap, 16 * MIB, SW_TAG_OTHER);
+    touch(block, 16 * MIB);
+    assert_true(measures_of(heap).unseen < before + 8 * MIB);
+    void *own = map_scratch(32 * MIB);
+    touch(own, 32 * MIB);
+    assert_true(measures_of(heap).unseen >= before + 24 * MIB);
+    unmap_scratch(own, 32 * MIB);
+    sw_free(heap, block);
+    sw_heap_destroy(heap);
+}
+
 static void what_every_step_keeps_is_drift(void **state) {
     enum { STEPS = 20, KEPT = 1000 };
     void *kept[STEPS];
@@ -1356,6 +1371,7 @@ static const struct behaviour behaviours[] = {
     BEHAVIOUR_OF(resident_is_what_was_touched, is_own),
     BEHAVIOUR_OF(what_is_freed_between_blocks_is_external_fragmentation, tells_what_is_free),
     BEHAVIOUR_OF(a_hole_counts_for_what_it_holds, is_own_unchecked),
+    BEHAVIOUR_OF(what_others_map_is_unseen, is_own_unchecked),
     BEHAVIOUR_OF(what_every_step_keeps_is_drift, is_tracked),
     BEHAVIOUR_OF(untracked_heaps_count_only_what_the_strategy_knows, is_untracked),
     BEHAVIOUR(stats_fit_the_callers_struct),

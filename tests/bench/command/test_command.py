@@ -22,7 +22,7 @@ COMMANDS = ["list", "train", "compare", "run", "doctor"]
 STRATEGIES = ["system", "pool", "sizeclass", "arena"]
 MEASURES = """step_ms requested_peak allocated_peak active_peak resident_peak reserved_peak
     metadata_peak overhead internal_fragmentation external_fragmentation utilisation retention_0ms
-    retention_1000ms retention_after_trim survivors releasable pinned drift page_faults_per_step
+    retention_1000ms retention_after_trim survivors releasable pinned unseen drift page_faults_per_step
     memory_system_calls_per_step""".split()
 COMPARE = ["compare", "--strategies", "system,pool,arena", "--steps", "40", "--runs", "2"]
 SANITIZED = "san" in os.environ.get("STEPWELL_BUILD_DIR", "")  # presets asan-ubsan and tsan
