@@ -110,7 +110,10 @@ def verdict(numbers, golden):
     lines, code = [], 0
     for (kind, name), value in numbers.items():
         kept = golden.get((kind, name))
-        if name == "stepwell" and is_worse(value, kept):
+        if name == "stepwell" and kept is None:
+            code = 1
+            lines.append(f"{kind}: no number in {GOLDEN.name}: --update keeps this one")
+        elif name == "stepwell" and is_worse(value, kept):
             code = 1
             lines.append(f"{kind}: {value:.0f} instructions, and {kept:.0f} in {GOLDEN.name}")
         elif name == "stepwell" and kept is not None and is_worse(kept, value):
