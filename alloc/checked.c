@@ -27,6 +27,7 @@
  */
 #include "checked.h"
 
+#include "align.h"
 #include "lock.h"
 #include "os.h"
 #include "treap.h"
@@ -97,10 +98,6 @@ struct sw__checked {
     struct shard shards[SHARDS];
     struct quarantine quarantine;
 };
-
-static size_t align_up(size_t value, size_t alignment) {
-    return (value + alignment - 1) & ~(alignment - 1);
-}
 
 /* ---- The table ------------------------------------------------------------------------------- */
 
@@ -203,7 +200,7 @@ static char *end_of(const struct entry *entry) {
 }
 
 static char *guard_of(const struct entry *entry) {
-    return (char *)align_up((uintptr_t)end_of(entry), SW__PAGE);
+    return (char *)sw__align_up((uintptr_t)end_of(entry), SW__PAGE);
 }
 
 static size_t back_canary(const struct entry *entry) {
@@ -275,7 +272,7 @@ static bool take_guard(struct sw__checked *checked) {
 
 /* Takes access to a freed block's whole pages away, up to and with the guard. */
 static void close_pages(struct entry *entry, bool purge) {
-    char *first = (char *)align_up((uintptr_t)entry->start, SW__PAGE);
+    char *first = (char *)sw__align_up((uintptr_t)entry->start, SW__PAGE);
     size_t size = (size_t)(guard_of(entry) + SW__PAGE - first);
     entry->closed = sw__os_set_access(first, size, false);
     entry->purged = entry->closed && purge && sw__os_purge(first, size);
@@ -286,7 +283,7 @@ static bool open_pages(struct sw__checked *checked, const struct entry *entry) {
     if (!entry->guarded)
         return true;
     char *first =
-        entry->closed ? (char *)align_up((uintptr_t)entry->start, SW__PAGE) : guard_of(entry);
+        entry->closed ? (char *)sw__align_up((uintptr_t)entry->start, SW__PAGE) : guard_of(entry);
     if (!sw__os_set_access(first, (size_t)(guard_of(entry) + SW__PAGE - first), true))
         return false;
     checked->guards--;
@@ -428,16 +425,16 @@ static size_t room_for(size_t size, size_t alignment, bool guarded) {
     if (!guarded)
         return FRONT + (alignment - SW_MIN_ALIGNMENT) + size + BACK;
     if (alignment <= SW__PAGE)
-        return FRONT + align_up(size, alignment) + 2 * SW__PAGE;
-    return FRONT + alignment + align_up(size, SW__PAGE) + SW__PAGE;
+        return FRONT + sw__align_up(size, alignment) + 2 * SW__PAGE;
+    return FRONT + alignment + sw__align_up(size, SW__PAGE) + SW__PAGE;
 }
 
 /* Where in below's block the block starts: as near to its guard as the alignment lets it. */
 static char *place_in(char *base, size_t room, size_t size, size_t alignment, bool guarded) {
     if (!guarded || alignment > SW__PAGE)
-        return (char *)align_up((uintptr_t)base + FRONT, alignment);
+        return (char *)sw__align_up((uintptr_t)base + FRONT, alignment);
     uintptr_t guard = ((uintptr_t)base + room - SW__PAGE) & ~(SW__PAGE - 1);
-    return (char *)(guard - align_up(size, alignment));
+    return (char *)(guard - sw__align_up(size, alignment));
 }
 
 static char *ask_below(struct sw__checked *checked, size_t size, enum sw_tag tag, bool zeroed) {
@@ -604,12 +601,12 @@ static void destroy(void *state) {
             sw__os_release(shard->places, shard->capacity * sizeof(struct entry));
     }
     checked->below->destroy(checked->state);
-    sw__os_release(checked, align_up(sizeof *checked, SW__PAGE));
+    sw__os_release(checked, sw__align_up(sizeof *checked, SW__PAGE));
 }
 
 struct sw__checked *sw__checked_create(const struct sw__strategy *below, void *state,
                                        size_t quarantine) {
-    size_t size = align_up(sizeof(struct sw__checked), SW__PAGE);
+    size_t size = sw__align_up(sizeof(struct sw__checked), SW__PAGE);
     struct sw__checked *checked = sw__os_map(size);
     if (!checked)
         return NULL;

@@ -6,6 +6,7 @@
  */
 #include "extents.h"
 
+#include "align.h"
 #include "page_map.h"
 #include "pages.h"
 
@@ -36,10 +37,6 @@ struct sw__region {
     struct sw__extent **by_page; /* the live extent that begins on the page */
     struct sw__pages pages;
 };
-
-static size_t align_up(size_t value, size_t alignment) {
-    return (value + alignment - 1) & ~(alignment - 1);
-}
 
 static struct sw__extent *extent_of(struct sw__treap_node *node) {
     return (struct sw__extent *)node; /* its first member */
@@ -321,8 +318,8 @@ static struct sw__region *reserve_region(struct sw__extents *extents, struct sw_
  * space is short. */
 static struct sw__region *add_region(struct sw__extents *extents, struct sw__side *side,
                                      size_t size) {
-    size_t least = align_up(size, SW__HUGE_PAGE);
-    if (!within_limit(extents, align_up(size, SW__SLICE)))
+    size_t least = sw__align_up(size, SW__HUGE_PAGE);
+    if (!within_limit(extents, sw__align_up(size, SW__SLICE)))
         return NULL;
     size_t wanted = side->regions ? 2 * side->regions->size : FIRST_REGION;
     if (wanted > LAST_REGION)
@@ -333,8 +330,8 @@ static struct sw__region *add_region(struct sw__extents *extents, struct sw__sid
 
 /* Moves a region's frontier up by so many bytes at least, free ones from then on. */
 static bool move_frontier(struct sw__extents *extents, struct sw__region *region, size_t bytes) {
-    size_t least = align_up(bytes, SW__SLICE);
-    size_t step = align_up(bytes, FRONTIER_STEP);
+    size_t least = sw__align_up(bytes, SW__SLICE);
+    size_t step = sw__align_up(bytes, FRONTIER_STEP);
     if (step > region->size - region->committed || !within_limit(extents, step))
         step = least;
     char *frontier = region->start + region->committed;
@@ -369,7 +366,7 @@ static size_t missing_at_frontier(const struct sw__region *region, size_t size, 
 static struct sw__extent *grow(struct sw__extents *extents, struct sw__side *side, size_t size,
                                size_t alignment) {
     struct sw__region *region = side->regions;
-    while (region && align_up(missing_at_frontier(region, size, alignment), SW__SLICE) >
+    while (region && sw__align_up(missing_at_frontier(region, size, alignment), SW__SLICE) >
                          region->size - region->committed)
         region = region->next;
     if (!region)
@@ -511,7 +508,7 @@ static void furnish(struct sw__extents *extents, struct sw__extent *extent, bool
 
 static struct sw__extent *alloc(struct sw__extents *extents, size_t size, size_t alignment,
                                 bool dense) {
-    size = align_up(size, SW__PAGE);
+    size = sw__align_up(size, SW__PAGE);
     if (alignment < SW__PAGE)
         alignment = SW__PAGE;
     if (size > PTRDIFF_MAX || alignment > PTRDIFF_MAX - size)
@@ -581,7 +578,7 @@ static bool extend(struct sw__extents *extents, struct sw__extent *extent, size_
 }
 
 bool sw__extents_resize(struct sw__extents *extents, struct sw__extent *extent, size_t size) {
-    size = align_up(size, SW__PAGE);
+    size = sw__align_up(size, SW__PAGE);
     sw__lock(&extents->lock);
     bool done = true;
     if (size != sw__extent_size(extent)) {

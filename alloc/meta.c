@@ -3,6 +3,7 @@
  */
 #include "meta.h"
 
+#include "align.h"
 #include "os.h"
 
 #include <stdint.h>
@@ -20,12 +21,8 @@ void sw__level_add(struct sw_level *level, size_t amount) {
         level->peak = level->current;
 }
 
-static size_t align_up(size_t value, size_t alignment) {
-    return (value + alignment - 1) & ~(alignment - 1);
-}
-
 static struct meta_block *map_block(size_t least) {
-    size_t size = align_up(least + sizeof(struct meta_block) + 64, BLOCK_SIZE);
+    size_t size = sw__align_up(least + sizeof(struct meta_block) + 64, BLOCK_SIZE);
     struct meta_block *block = sw__os_map(size);
     if (block)
         block->size = size;
@@ -33,7 +30,7 @@ static struct meta_block *map_block(size_t least) {
 }
 
 void *sw__meta_alloc(struct sw__meta *meta, size_t size) {
-    size_t at = align_up(meta->used, size >= 64 ? 64 : 16);
+    size_t at = sw__align_up(meta->used, size >= 64 ? 64 : 16);
     if (!meta->blocks || at + size > meta->blocks->size) {
         struct meta_block *block = map_block(size);
         if (!block)
@@ -41,7 +38,7 @@ void *sw__meta_alloc(struct sw__meta *meta, size_t size) {
         block->older = meta->blocks;
         meta->blocks = block;
         sw__level_add(&meta->bytes, block->size);
-        at = align_up(sizeof *block, 64);
+        at = sw__align_up(sizeof *block, 64);
     }
     meta->used = at + size;
     return (char *)meta->blocks + at;

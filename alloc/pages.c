@@ -3,6 +3,8 @@
  */
 #include "pages.h"
 
+#include "align.h"
+
 #include <string.h>
 
 enum { UNITS_IN_HUGE = SW__HUGE_PAGE / SW__UNIT, PAGES_IN_HUGE = SW__HUGE_PAGE / SW__PAGE };
@@ -13,10 +15,6 @@ _Static_assert(UNITS_IN_HUGE == 8, "a huge page is eight words of touched bits")
 
 static size_t page_index(const struct sw__pages *pages, const char *address) {
     return (size_t)(address - pages->start) >> SW__PAGE_SHIFT;
-}
-
-static size_t align_up(size_t value, size_t alignment) {
-    return (value + alignment - 1) & ~(alignment - 1);
 }
 
 /* ---- The tables ------------------------------------------------------------------------------ */
@@ -128,7 +126,7 @@ static void advise(struct sw__pages *pages, size_t first, size_t last, bool want
 }
 
 void sw__pages_want_huge(struct sw__pages *pages, const char *start, const char *end) {
-    size_t first = align_up((size_t)(start - pages->start), SW__HUGE_PAGE);
+    size_t first = sw__align_up((size_t)(start - pages->start), SW__HUGE_PAGE);
     advise(pages, first >> SW__HUGE_PAGE_SHIFT, (size_t)(end - pages->start) >> SW__HUGE_PAGE_SHIFT,
            true);
 }
@@ -173,7 +171,7 @@ static bool has_seam_inside(const struct sw__pages *pages, size_t unit, size_t c
 static char *last_grain(const struct sw__pages *pages, char *start, char *end, size_t count,
                         uint64_t word) {
     size_t unit_shift = SW__PAGE_SHIFT + 6;
-    size_t first = align_up((size_t)(start - pages->start), count * SW__UNIT) >> unit_shift;
+    size_t first = sw__align_up((size_t)(start - pages->start), count * SW__UNIT) >> unit_shift;
     size_t unit = ((size_t)(end - pages->start) >> unit_shift) & ~(count - 1);
     while (unit >= first + count) {
         unit -= count;
