@@ -6,6 +6,8 @@
  * the file that malloc is in. The variable goes: no child is asked, and none sees it.
  */
 #define _GNU_SOURCE /* dladdr */
+#include "process.h"
+
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <link.h>
@@ -42,7 +44,7 @@ static void answer(const char *path) {
 }
 
 __attribute__((constructor)) static void answer_who_asked(void) {
-    const char *asked = getenv("STEPWELL_RUN");
+    const char *asked = sw__process_told("STEPWELL_RUN");
     if (!asked)
         return;
     char *path;

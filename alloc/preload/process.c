@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 struct sw__process sw__process;
@@ -24,14 +25,22 @@ static const void *starter; /* the thread that starts, told by the place of its 
 
 extern char **environ;
 
+/* Not getenv(), which knows nothing before libc has started. The auxiliary vector is there as soon
+ * as the linker runs. */
+const char *sw__process_told(const char *name) {
+    size_t length = strlen(name);
+    if (getauxval(AT_SECURE))
+        return NULL;
+    for (char **each = environ; each && *each; each++)
+        if (strncmp(*each, name, length) == 0 && (*each)[length] == '=')
+            return *each + length + 1;
+    return NULL;
+}
+
 /* The variable's value; its default where it is empty or missing. */
 static const char *variable(enum sw__variable_index index) {
-    const char *name = sw__variables[index].name;
-    size_t length = strlen(name);
-    for (char **each = environ; each && *each; each++)
-        if (strncmp(*each, name, length) == 0 && (*each)[length] == '=' && (*each)[length + 1])
-            return *each + length + 1;
-    return sw__variables[index].initially;
+    const char *value = sw__process_told(sw__variables[index].name);
+    return value && *value ? value : sw__variables[index].initially;
 }
 
 static void say(const char *sentence, const char *instead) {

@@ -16,6 +16,11 @@ struct sw__process {
 
 extern struct sw__process sw__process;
 
+/* A variable of the environment, or NULL: the one place that reads it. In a program that has rights
+ * its caller has not (setuid, file capabilities) there is none, for the caller wrote it: LD_PRELOAD
+ * does not bring us there, /etc/ld.so.preload does. */
+const char *sw__process_told(const char *name);
+
 /* Makes the heap from STEPWELL_STRATEGY and STEPWELL_CONF. A strategy or option that is wrong is
  * told on stderr, and the default taken: a production process is not to die of a typing error. */
 void sw__process_start(void);

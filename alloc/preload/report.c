@@ -184,7 +184,7 @@ static void listen_to_signal(void) {
 
 __attribute__((constructor)) static void note_what_is_asked(void) {
     clock_gettime(CLOCK_MONOTONIC, &started);
-    output.wish = sw__parse_stats(getenv(sw__variables[SW__STATS].name));
+    output.wish = sw__parse_stats(sw__process_told(sw__variables[SW__STATS].name));
     if (output.wish.at_exit || output.wish.on_signal)
         keep_stderr();
     if (output.wish.on_signal)
