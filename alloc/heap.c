@@ -215,6 +215,13 @@ static size_t metadata_of(const struct sw_heap *heap) {
     return own.metadata.current + ledger.metadata.current;
 }
 
+static size_t resident_when_seen(struct sw_heap *heap) {
+    sw__lock(&heap->look_lock);
+    size_t resident = heap->resident.current;
+    sw__unlock(&heap->look_lock);
+    return resident;
+}
+
 /* Resident and metadata of all heaps; of those without known ranges what was seen last, if it is
  * wanted. */
 static size_t accounted_for(bool with_seen) {
@@ -225,7 +232,7 @@ static size_t accounted_for(bool with_seen) {
         if (heap->strategy->visit_ranges)
             accounted += resident_in_ranges(heap);
         else if (with_seen)
-            accounted += heap->resident.current;
+            accounted += resident_when_seen(heap);
     }
     sw__unlock(&all_heaps.lock);
     return accounted;
