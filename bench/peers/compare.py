@@ -9,6 +9,7 @@ import sys
 
 import allocators
 import limits
+import markdown
 import picture
 import rows
 import run
@@ -67,6 +68,9 @@ def parse(words):
     parser.add_argument("--picture", metavar="FILE",
                         help="draw time against memory as an SVG file")
     parser.add_argument("--from-csv", metavar="FILE", help="run nothing: the table of this file")
+    parser.add_argument("--markdown", action="store_true",
+                        help="the table as README.md has it: a row for each program, time to"
+                             " glibc's and memory to glibc's or, for steps, to the least possible")
     parser.add_argument("--list", action="store_true", help="the programs and the allocators")
     parser.add_argument("--build", default=str(ROOT / "build"), metavar="DIR",
                         help="where Stepwell is built (default: build)")
@@ -153,7 +157,8 @@ def show_list(options, suite):
 
 def show(options, suite, done, names, comments):
     """The table of the rows, and the picture where it is asked for."""
-    print(table.render(suite.programs, limits.apply(done), names), end="")
+    render = markdown.render if options.markdown else table.render
+    print(render(suite.programs, limits.apply(done), names), end="")
     if options.picture:
         picture.save(options.picture, suite, done, names, comments)
         say(f"the picture is in {options.picture}")
@@ -167,9 +172,8 @@ def show_saved(options):
     suite = load_suite(saved[0]["suite"])
     wanted = choose(options.programs, [program.name for program in suite.programs], "program")
     names = [a.name for a in allocators.PEERS]
-    for comment in comments:
-        print(comment)
-    print()
+    if not options.markdown:
+        print("\n".join(comments), end="\n\n")
     show(options, suite, [row for row in saved if row["program"] in wanted], names, comments)
     return 1 if any(row["failed"] for row in saved) else 0
 
