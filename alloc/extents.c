@@ -25,6 +25,8 @@
 /* How many free extents are asked for their pages, the largest first, before a new extent does
  * without. */
 #define MOST_DONORS 64
+/* A larger one is not parked: it is worth more where it joins its neighbours. */
+#define PARKED_MAX ((size_t)1 << 20)
 
 struct sw__region {
     char *start;
@@ -130,7 +132,7 @@ static void join(struct sw__extents *extents, struct sw__extent *extent) {
 }
 
 static bool is_free(const struct sw__extent *extent) {
-    return extent && extent->state != SW__EXTENT_LIVE;
+    return extent && (extent->state == SW__EXTENT_DIRTY || extent->state == SW__EXTENT_CLEAN);
 }
 
 /* ---- Pages: touched, advised, moved -----------------------------------------------------------
@@ -161,6 +163,17 @@ static void release(struct sw__extents *extents, struct sw__extent *extent) {
         join(extents, extent);
     }
     plant(extent);
+}
+
+static void release_parked(struct sw__extents *extents) {
+    if (extents->parked)
+        release(extents, extents->parked);
+    extents->parked = NULL;
+}
+
+static void park(struct sw__extents *extents, struct sw__extent *extent) {
+    extent->state = SW__EXTENT_PARKED;
+    extents->parked = extent;
 }
 
 static size_t smaller(size_t a, size_t b) {
@@ -431,7 +444,8 @@ static struct sw__extent *warmest_fit(struct sw__extent *extent, size_t size, si
 static struct sw__extent *find_fit(struct sw__extents *extents, struct sw__side *side, size_t size,
                                    size_t alignment) {
     struct sw__extent *extent = best_fit(side->dirty, size, alignment);
-    if (extent && over_budget(extents, missing_bytes(extent, size, alignment)))
+    if (extent && over_budget(extents, size) &&
+        over_budget(extents, missing_bytes(extent, size, alignment)))
         extent = warmest_fit(extent, size, alignment);
     if (!extent)
         extent = best_fit(side->clean, size, alignment);
@@ -452,7 +466,7 @@ static struct sw__extent *find_place(struct sw__extents *extents, size_t size, s
     return extent ? extent : find_fit(extents, &extents->sides[!side], size, asked);
 }
 
-/* Cuts the wanted part out of a free extent and makes it live. Needs two spares. */
+/* Cuts the wanted part out of a free extent. Needs two spares. */
 static struct sw__extent *carve(struct sw__extents *extents, struct sw__extent *extent, size_t size,
                                 size_t alignment) {
     size_t gap = gap_before(extent, alignment);
@@ -464,12 +478,35 @@ static struct sw__extent *carve(struct sw__extents *extents, struct sw__extent *
     }
     if (extent->node.size > size)
         plant(cut(extents, extent, size));
-    char *start = sw__extent_start(extent);
+    return extent;
+}
+
+static struct sw__extent *take_parked(struct sw__extents *extents, size_t size, size_t alignment) {
+    struct sw__extent *extent = extents->parked;
+    if (!extent || sw__extent_size(extent) != size || gap_before(extent, alignment))
+        return NULL;
+    extents->parked = NULL;
+    return extent;
+}
+
+/* An extent of that size in no tree: the parked one, or cut out of a free one. */
+static struct sw__extent *obtain(struct sw__extents *extents, size_t size, size_t alignment) {
+    struct sw__extent *extent = take_parked(extents, size, alignment);
+    if (extent)
+        return extent;
+    release_parked(extents);
+    if (!ensure_spares(extents, 2))
+        return NULL;
+    extent = find_place(extents, size, &alignment);
+    /* Growing may have used a spare; without two there is still the plain failure. */
+    return extent && ensure_spares(extents, 2) ? carve(extents, extent, size, alignment) : NULL;
+}
+
+static void enliven(struct sw__extents *extents, struct sw__extent *extent) {
     extent->state = SW__EXTENT_LIVE;
     extent->holder = NULL;
-    *page_entry(extent->region, start) = extent;
-    extents->live += size;
-    return extent;
+    *page_entry(extent->region, sw__extent_start(extent)) = extent;
+    extents->live += sw__extent_size(extent);
 }
 
 /* ---- The public calls ------------------------------------------------------------------------ */
@@ -514,13 +551,11 @@ static struct sw__extent *alloc(struct sw__extents *extents, size_t size, size_t
     if (size > PTRDIFF_MAX || alignment > PTRDIFF_MAX - size)
         return NULL;
     sw__lock(&extents->lock);
-    struct sw__extent *extent = NULL;
-    if (ensure_spares(extents, 2) && (extent = find_place(extents, size, &alignment)) != NULL) {
-        /* Growing may have used a spare; without two there is still the plain failure. */
-        extent = ensure_spares(extents, 2) ? carve(extents, extent, size, alignment) : NULL;
-    }
-    if (extent)
+    struct sw__extent *extent = obtain(extents, size, alignment);
+    if (extent) {
+        enliven(extents, extent);
         furnish(extents, extent, dense);
+    }
     sw__unlock(&extents->lock);
     return extent;
 }
@@ -548,7 +583,11 @@ void sw__extents_free(struct sw__extents *extents, struct sw__extent *extent) {
     unmark(extent);
     *page_entry(extent->region, sw__extent_start(extent)) = NULL;
     extents->live -= sw__extent_size(extent);
-    release(extents, extent);
+    release_parked(extents);
+    if (sw__extent_size(extent) <= PARKED_MAX)
+        park(extents, extent);
+    else
+        release(extents, extent);
     sw__unlock(&extents->lock);
 }
 
@@ -582,6 +621,7 @@ bool sw__extents_resize(struct sw__extents *extents, struct sw__extent *extent, 
     sw__lock(&extents->lock);
     bool done = true;
     if (size != sw__extent_size(extent)) {
+        release_parked(extents);
         done = ensure_spares(extents, 2);
         if (done && size < sw__extent_size(extent))
             shrink(extents, extent, size);
@@ -672,6 +712,7 @@ void sw__extents_keep_budget(struct sw__extents *extents) {
     if (held <= budget || held - budget <= sw__extents_tolerated(budget))
         return;
     sw__lock(&extents->lock);
+    release_parked(extents);
     for (int side = SW__SIDES - 1; side >= 0; side--)
         purge_above(extents, &extents->sides[side], budget);
     sw__unlock(&extents->lock);
@@ -699,6 +740,7 @@ static void release_free_regions(struct sw__extents *extents, struct sw__side *s
 size_t sw__extents_trim(struct sw__extents *extents) {
     size_t released = 0;
     sw__lock(&extents->lock);
+    release_parked(extents);
     for (int side = 0; side < SW__SIDES; side++) {
         released += purge_side(extents, &extents->sides[side]);
         release_free_regions(extents, &extents->sides[side]);
@@ -750,6 +792,7 @@ static size_t most_present(struct sw__treap_node *node, size_t most) {
 size_t sw__extents_largest_free(struct sw__extents *extents) {
     size_t most = 0;
     sw__lock(&extents->lock);
+    release_parked(extents);
     for (int side = 0; side < SW__SIDES; side++)
         most = most_present(extents->sides[side].dirty, most);
     sw__unlock(&extents->lock);

@@ -4,8 +4,10 @@
  * Glossary
  *   region    a range of address space reserved from the system, committed from its start onwards
  *   frontier  where a region's committed part ends; it moves up, and only trim takes a region away
- *   extent    a run of pages in a region's committed part, live or free. Two free extents never
- *             touch: what is freed coalesces with its neighbours at once
+ *   extent    a run of pages in a region's committed part, live, parked or free. Two free extents
+ *             never touch: they coalesce at once
+ *   parked    the extent freed last, still as it was: if the next one wanted is of its size it is
+ *             taken without search, cut and joining. Before anything else is done it is set free
  *   dirty     a free extent with touched pages (see pages.h); a clean one has none
  *   held      bytes of touched pages, of live extents and of free ones
  *
@@ -37,10 +39,10 @@
 #include "strategy.h"
 #include "treap.h"
 
-enum sw__extent_state { SW__EXTENT_LIVE, SW__EXTENT_DIRTY, SW__EXTENT_CLEAN };
+enum sw__extent_state { SW__EXTENT_LIVE, SW__EXTENT_PARKED, SW__EXTENT_DIRTY, SW__EXTENT_CLEAN };
 
 struct sw__extent {
-    struct sw__treap_node node;        /* address and size; in a tree of free ones unless live */
+    struct sw__treap_node node;        /* address and size; in a tree while free */
     struct sw__extent *before, *after; /* neighbours in the region */
     struct sw__region *region;
     size_t touched; /* bytes of its pages that are; all of them while live */
@@ -60,8 +62,9 @@ struct sw__side {
 
 struct sw__extents {
     struct sw__lock lock;
-    struct sw__meta *meta; /* under the lock as well */
-    size_t limit;          /* of reserved; 0: none */
+    struct sw__extent *parked; /* in no tree; or NULL */
+    struct sw__meta *meta;     /* under the lock as well */
+    size_t limit;              /* of reserved; 0: none */
     enum sw__huge_pages huge_pages;
     struct sw__side sides[SW__SIDES];
     struct sw__region *spare_regions;

@@ -46,25 +46,30 @@ static size_t resident_of(struct sw__extent *extent) {
 /* ---- The map of extents ---------------------------------------------------------------------- */
 
 struct sums {
-    size_t live, free, count;
+    size_t live, parked, free, count;
 };
+
+static bool is_free(const struct sw__extent *extent) {
+    return extent->state == SW__EXTENT_DIRTY || extent->state == SW__EXTENT_CLEAN;
+}
 
 /* Walks the region of a live extent from end to end. No gap, no overlap, no two free neighbours. */
 static struct sums walk(struct sw__extent *extent) {
-    struct sums sums = {0, 0, 0};
+    struct sums sums = {0};
     while (extent->before)
         extent = extent->before;
     for (; extent; extent = extent->after) {
-        bool is_free = extent->state != SW__EXTENT_LIVE;
         CHECK(is_aligned(sw__extent_start(extent), PAGE) && sw__extent_size(extent) >= PAGE);
-        *(is_free ? &sums.free : &sums.live) += sw__extent_size(extent);
+        *(is_free(extent)                      ? &sums.free
+          : extent->state == SW__EXTENT_PARKED ? &sums.parked
+                                               : &sums.live) += sw__extent_size(extent);
         sums.count++;
         struct sw__extent *next = extent->after;
         if (!next)
             break;
         CHECK(next->before == extent);
         CHECK(next->node.address == extent->node.address + extent->node.size);
-        CHECK(!is_free || next->state == SW__EXTENT_LIVE);
+        CHECK(!is_free(extent) || !is_free(next));
     }
     return sums;
 }
@@ -85,13 +90,15 @@ static void check_tree(const struct sw__treap_node *node, enum sw__extent_state 
 
 /* The anchor's region is sound; what is live and what is in the trees is all that is reserved. */
 static void check_map(struct sw__extents *extents, struct sw__extent *anchor) {
-    struct sums walked = walk(anchor), planted = {0, 0, 0};
+    struct sums walked = walk(anchor), planted = {0};
     for (int side = 0; side < SW__SIDES; side++) {
         check_tree(extents->sides[side].dirty, SW__EXTENT_DIRTY, &planted);
         check_tree(extents->sides[side].clean, SW__EXTENT_CLEAN, &planted);
     }
+    size_t parked = extents->parked ? sw__extent_size(extents->parked) : 0;
     CHECK(walked.free <= planted.free && walked.live <= sw__extents_live(extents));
-    CHECK(sw__extents_live(extents) + planted.free == extents->reserved.current);
+    CHECK(walked.parked <= parked);
+    CHECK(sw__extents_live(extents) + parked + planted.free == extents->reserved.current);
 }
 
 /* ---- Placement ------------------------------------------------------------------------------- */
@@ -172,7 +179,37 @@ static void alignment_is_kept_and_wastes_nothing(void **state) {
         sw__extents_free(extents, extent);
     }
     check_map(extents, anchor);
+    sw__extents_largest_free(extents);       /* nothing is parked then */
     assert_int_equal(walk(anchor).count, 2); /* the anchor, and one free extent behind it */
+}
+
+/* The extent freed last comes back as it was, be there a better place; any other call ends that. */
+static void the_last_one_freed_waits_for_its_like(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *low = take(extents, 8), *between = take(extents, 1);
+    struct sw__extent *high = take(extents, 8), *behind = take(extents, 1);
+    char *starts[] = {sw__extent_start(low), sw__extent_start(high)};
+    sw__extents_free(extents, low);
+    sw__extents_free(extents, high);
+    check_map(extents, behind);
+    assert_int_equal(sw__extents_live(extents), 2 * PAGE);
+    assert_null(sw__extents_find(extents, starts[1]));
+    high = take(extents, 8);
+    assert_ptr_equal(sw__extent_start(high), starts[1]);
+    assert_false(high->zero);
+    assert_ptr_equal(sw__extents_find(extents, starts[1]), high);
+    sw__extents_free(extents, high);
+    take(extents, 3);
+    assert_ptr_equal(sw__extent_start(take(extents, 8)), starts[1]);
+    check_map(extents, between);
+}
+
+/* What is worth more joined is not kept apart. */
+static void a_large_one_is_not_parked(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *anchor = take(extents, 1), *large = take(extents, 2 * MIB / PAGE);
+    sw__extents_free(extents, large);
+    assert_int_equal(walk(anchor).parked, 0);
 }
 
 static void impossible_requests_are_refused(void **state) {
@@ -450,6 +487,7 @@ static void the_map_stays_sound(void **state) {
         if (live[i].extent)
             sw__extents_free(extents, live[i].extent);
     check_map(extents, anchor);
+    sw__extents_largest_free(extents); /* nothing is parked then */
     assert_true(refused > 0);
     assert_int_equal(sw__extents_live(extents), PAGE);
     assert_true(walk(anchor).count <= 3);
@@ -463,6 +501,8 @@ int main(void) {
         EXTENTS_TEST(a_dirty_hole_goes_before_a_clean_one),
         EXTENTS_TEST(free_neighbours_coalesce_in_every_order),
         EXTENTS_TEST(alignment_is_kept_and_wastes_nothing),
+        EXTENTS_TEST(the_last_one_freed_waits_for_its_like),
+        EXTENTS_TEST(a_large_one_is_not_parked),
         EXTENTS_TEST(impossible_requests_are_refused),
         EXTENTS_TEST(only_the_start_of_a_live_extent_is_found),
         EXTENTS_TEST(what_is_said_to_be_zero_is),

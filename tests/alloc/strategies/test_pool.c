@@ -78,8 +78,8 @@ static void neighbours_are_joined_at_once(void **state) {
                 sw_free(heap, blocks[orders[order][i]]);
             char *joined = take(heap, 3 * units[u]);
             assert_ptr_equal(joined, blocks[0]);
-            sw_free(heap, joined);
             sw_free(heap, behind);
+            sw_free(heap, joined);
         }
         sw_heap_destroy(heap);
     }
