@@ -38,6 +38,13 @@
 #define SANITIZED 0
 #endif
 
+/* ThreadSanitizer's shadow of a block is larger than the block, and no heap's. */
+#if defined(__SANITIZE_THREAD__)
+#define SHADOWED_BY_MORE 1
+#else
+#define SHADOWED_BY_MORE 0
+#endif
+
 #define KIB          ((size_t)1 << 10)
 #define MIB          ((size_t)1 << 20)
 #define PAGE         ((size_t)4096)
