@@ -69,8 +69,8 @@ def parse(words):
                         help="draw time against memory as an SVG file")
     parser.add_argument("--from-csv", metavar="FILE", help="run nothing: the table of this file")
     parser.add_argument("--markdown", action="store_true",
-                        help="the table as README.md has it: a row for each program, time to"
-                             " glibc's and memory to glibc's or, for steps, to the least possible")
+                        help="the table in Markdown, of two ratios a cell: time to glibc's, and"
+                             " memory to glibc's or, for steps, to the least possible")
     parser.add_argument("--list", action="store_true", help="the programs and the allocators")
     parser.add_argument("--build", default=str(ROOT / "build"), metavar="DIR",
                         help="where Stepwell is built (default: build)")

@@ -1,4 +1,4 @@
-"""The table for README.md: a row for each program, a column for each allocator, in ratios."""
+"""The table in Markdown: a row for each program, a column for each allocator, in ratios."""
 import table
 
 OVERHEAD = "overhead"  # is a ratio already: to the least possible
@@ -17,31 +17,25 @@ def both_of(program, summary, allocator):
             memory_of(summary, allocator, memory))
 
 
-def show_cell(both):
-    return " · ".join(map(table.show_ratio, both))
+def has_both(program):
+    return len(program.columns) > 1 and all(column.ratios for column in program.columns[:2])
 
 
-def row_of(cells):
-    return f"| {' | '.join(cells)} |"
+def row_of(first, all_both):
+    cells = [" · ".join(map(table.show_ratio, both)) for both in all_both]
+    return f"| {' | '.join([first, *cells])} |"
+
+
+def mean_of(all_both):
+    return [table.geometric_mean(values) for values in zip(*all_both)]
 
 
 def render(programs, rows, allocators):
     """Only programs with a time and a memory column that are compared."""
-    by_program = {}
-    for row in rows:
-        by_program.setdefault(row["program"], []).append(row)
-    shown = [program for program in programs if program.name in by_program
-             and len(program.columns) > 1 and all(c.ratios for c in program.columns[:2])]
-    order = table.in_order(list(dict.fromkeys(row["allocator"] for row in rows)), allocators)
-    lines = [row_of(["program", *order]), row_of(["---"] * (len(order) + 1))]
-    means = {allocator: [] for allocator in order}
-    for program in shown:
-        summary = table.summarise(by_program[program.name], program.columns)
-        cells = {allocator: both_of(program, summary, allocator) for allocator in order}
-        lines.append(row_of([program.name, *map(show_cell, cells.values())]))
-        for allocator, both in cells.items():
-            means[allocator].append(both)
-    together = [[table.geometric_mean(both[i] for both in means[allocator]) for i in (0, 1)]
-                for allocator in order]
-    lines.append(row_of(["geometric mean", *map(show_cell, together)]))
+    shown, summaries, order = table.gather(programs, rows, allocators)
+    cells = {p.name: [both_of(p, summaries[p.name], allocator) for allocator in order]
+             for p in shown if has_both(p)}
+    lines = [f"| {' | '.join(['program', *order])} |", "|" + " --- |" * (len(order) + 1)]
+    lines += [row_of(name, all_both) for name, all_both in cells.items()]
+    lines.append(row_of("geometric mean", map(mean_of, zip(*cells.values()))))
     return "\n".join(lines) + "\n"

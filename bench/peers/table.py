@@ -147,14 +147,20 @@ def worse_lines(programs, summaries, order):
     return lines
 
 
-def render(programs, rows, allocators):
-    """The whole table as text. Programs without rows are left out."""
+def gather(programs, rows, allocators):
+    """(the programs that have rows, {name: summary} of them, the allocators in the table's order)."""
     by_program = {}
     for row in rows:
         by_program.setdefault(row["program"], []).append(row)
     shown = [program for program in programs if program.name in by_program]
     summaries = {p.name: summarise(by_program[p.name], p.columns) for p in shown}
-    order = in_order(list(dict.fromkeys(row["allocator"] for row in rows)), allocators)
+    return shown, summaries, in_order(list(dict.fromkeys(row["allocator"] for row in rows)),
+                                      allocators)
+
+
+def render(programs, rows, allocators):
+    """The whole table as text. Programs without rows are left out."""
+    shown, summaries, order = gather(programs, rows, allocators)
     lines = []
     for program in shown:
         present = [name for name in order if name in summaries[program.name]]

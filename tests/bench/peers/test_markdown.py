@@ -1,4 +1,4 @@
-"""README.md's table of a CSV's rows."""
+"""The Markdown table of a CSV's rows."""
 import os
 import pathlib
 import sys
