@@ -444,6 +444,7 @@ static struct sw__extent *warmest_fit(struct sw__extent *extent, size_t size, si
 static struct sw__extent *find_fit(struct sw__extents *extents, struct sw__side *side, size_t size,
                                    size_t alignment) {
     struct sw__extent *extent = best_fit(side->dirty, size, alignment);
+    /* Where there is room for all of it, what is missing need not be counted. */
     if (extent && over_budget(extents, size) &&
         over_budget(extents, missing_bytes(extent, size, alignment)))
         extent = warmest_fit(extent, size, alignment);

@@ -7,7 +7,8 @@
  *   extent    a run of pages in a region's committed part, live, parked or free. Two free extents
  *             never touch: they coalesce at once
  *   parked    the extent freed last, still as it was: if the next one wanted is of its size it is
- *             taken without search, cut and joining. Before anything else is done it is set free
+ *             taken without search, cut and joining. Any other change of what is live, trim, and
+ *             whoever asks for free extents or their pages sets it free first
  *   dirty     a free extent with touched pages (see pages.h); a clean one has none
  *   held      bytes of touched pages, of live extents and of free ones
  *
@@ -45,7 +46,7 @@ struct sw__extent {
     struct sw__treap_node node;        /* address and size; in a tree while free */
     struct sw__extent *before, *after; /* neighbours in the region */
     struct sw__region *region;
-    size_t touched; /* bytes of its pages that are; all of them while live */
+    size_t touched; /* bytes of its pages that are; all of them while live or parked */
     enum sw__extent_state state;
     bool zero;    /* live, and all zero when it was handed out */
     void *holder; /* the strategy's, while live */
