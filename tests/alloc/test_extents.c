@@ -207,9 +207,11 @@ static void the_last_one_freed_waits_for_its_like(void **state) {
 /* What is worth more joined is not kept apart. */
 static void a_large_one_is_not_parked(void **state) {
     struct sw__extents *extents = extents_of(state);
-    struct sw__extent *anchor = take(extents, 1), *large = take(extents, 2 * MIB / PAGE);
+    struct sw__extent *anchor = take(extents, MIB / PAGE), *large = take(extents, 2 * MIB / PAGE);
     sw__extents_free(extents, large);
     assert_int_equal(walk(anchor).parked, 0);
+    sw__extents_free(extents, take(extents, MIB / PAGE));
+    assert_int_equal(walk(anchor).parked, MIB);
 }
 
 static void impossible_requests_are_refused(void **state) {
