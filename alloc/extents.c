@@ -15,8 +15,7 @@
 
 #define FIRST_REGION ((size_t)64 << 20)
 #define LAST_REGION  ((size_t)4 << 30)
-/* The frontier moves at least so far where the limit allows: a system call per MiB, not per slab.
- */
+/* The frontier moves at least so far where it can: a system call per MiB, not per slab. */
 #define FRONTIER_STEP ((size_t)1 << 20)
 /* How many best fits are tried for a large alignment before one of size + alignment is sought. */
 #define ALIGNED_TRIES 16
@@ -180,11 +179,12 @@ static size_t smaller(size_t a, size_t b) {
     return a < b ? a : b;
 }
 
-/* How much more than the budget the heap would hold with so many bytes more. */
+/* How much more than the budget, or the limit, the heap would hold with so many bytes more. */
 static size_t over_budget(const struct sw__extents *extents, size_t more) {
     size_t budget = atomic_load_explicit(&extents->budget, memory_order_relaxed);
     size_t held = atomic_load_explicit(&extents->held, memory_order_relaxed);
-    return held + more > budget ? smaller(held + more - budget, more) : 0;
+    size_t enough = smaller(budget, extents->limit);
+    return held + more > enough ? smaller(held + more - enough, more) : 0;
 }
 
 /* A huge page that one live extent covers whole is wanted huge. One that it shares is not, where it
@@ -269,11 +269,39 @@ static bool fill_from_holes(struct sw__extents *extents, struct sw__extent *exte
     return moved > 0;
 }
 
-/* ---- Growth ---------------------------------------------------------------------------------- */
+/* ---- Purging ---------------------------------------------------------------------------------- */
 
-static bool within_limit(const struct sw__extents *extents, size_t more) {
-    return !extents->limit || more <= extents->limit - extents->reserved.current;
+/* Purges a part of a free extent; false if the kernel would not. */
+static bool purge(struct sw__extents *extents, struct sw__extent *extent, char *start,
+                  size_t size) {
+    if (!sw__os_purge(start, size))
+        return false;
+    mark_gone(extents, extent, start, size);
+    return true;
 }
+
+/* Purges what is above the budget from the ends of the largest free extents of a side. */
+static void purge_side_above(struct sw__extents *extents, struct sw__side *side, size_t budget) {
+    while (extents->held > budget && side->dirty) {
+        struct sw__extent *extent = extent_of(sw__treap_largest(side->dirty));
+        char *end = end_of(extent);
+        char *start = sw__pages_last_touched(&extent->region->pages, sw__extent_start(extent), end,
+                                             extents->held - budget);
+        uproot(extent);
+        bool purged = purge(extents, extent, start, (size_t)(end - start));
+        extents->shifted += (size_t)(end - start);
+        plant(extent);
+        if (!purged)
+            break;
+    }
+}
+
+static void purge_above(struct sw__extents *extents, size_t budget) {
+    for (int side = SW__SIDES - 1; side >= 0; side--)
+        purge_side_above(extents, &extents->sides[side], budget);
+}
+
+/* ---- Growth ---------------------------------------------------------------------------------- */
 
 /* A region descriptor with its tables for a region of that size. */
 static struct sw__region *make_region(struct sw__extents *extents, size_t size) {
@@ -332,8 +360,6 @@ static struct sw__region *reserve_region(struct sw__extents *extents, struct sw_
 static struct sw__region *add_region(struct sw__extents *extents, struct sw__side *side,
                                      size_t size) {
     size_t least = sw__align_up(size, SW__HUGE_PAGE);
-    if (!within_limit(extents, sw__align_up(size, SW__SLICE)))
-        return NULL;
     size_t wanted = side->regions ? 2 * side->regions->size : FIRST_REGION;
     if (wanted > LAST_REGION)
         wanted = LAST_REGION;
@@ -345,11 +371,10 @@ static struct sw__region *add_region(struct sw__extents *extents, struct sw__sid
 static bool move_frontier(struct sw__extents *extents, struct sw__region *region, size_t bytes) {
     size_t least = sw__align_up(bytes, SW__SLICE);
     size_t step = sw__align_up(bytes, FRONTIER_STEP);
-    if (step > region->size - region->committed || !within_limit(extents, step))
+    if (step > region->size - region->committed)
         step = least;
     char *frontier = region->start + region->committed;
-    if (!within_limit(extents, step) || !ensure_spares(extents, 1) ||
-        !sw__os_commit(frontier, step))
+    if (!ensure_spares(extents, 1) || !sw__os_commit(frontier, step))
         return false;
     sw__page_map_set(frontier, step, region);
     region->committed += step;
@@ -516,7 +541,7 @@ void sw__extents_init(struct sw__extents *extents, struct sw__meta *meta,
                       const struct sw__config *config) {
     memset(extents, 0, sizeof *extents);
     extents->meta = meta;
-    extents->limit = config->limit;
+    extents->limit = config->limit ? config->limit : SIZE_MAX;
     extents->huge_pages = config->huge_pages;
     extents->budget = SIZE_MAX;
 }
@@ -530,18 +555,36 @@ void sw__extents_destroy(struct sw__extents *extents) {
         }
 }
 
-/* A new or larger live extent: pages come from holes where the budget asks for it, and it may be
- * written from now on. Where work repeats itself all of it is there already. */
-static void furnish(struct sw__extents *extents, struct sw__extent *extent, bool dense) {
+/* May so much more live? What is free counts for nothing: it moves, or goes. */
+static bool may_live(struct sw__extents *extents, size_t more) {
+    extents->at_limit = more > extents->limit - sw__extents_live(extents);
+    return !extents->at_limit;
+}
+
+/* Gives free pages back until the limit has room for so many bytes more. False when the kernel
+ * would not take them. */
+static bool make_room(struct sw__extents *extents, size_t more) {
+    if (extents->held <= extents->limit - more)
+        return true;
+    purge_above(extents, extents->limit - more);
+    return extents->held <= extents->limit - more;
+}
+
+/* The pages of a new or larger extent: they come from holes where the budget asks for it, and may
+ * be written from now on. Where work repeats itself all of them are there already. */
+static bool furnish(struct sw__extents *extents, struct sw__extent *extent, bool dense) {
     size_t size = sw__extent_size(extent);
     extent->zero = extent->touched == 0;
     if (extent->touched < size) {
         extent->zero &= !fill_from_holes(extents, extent);
+        if (!make_room(extents, size - extent->touched))
+            return false;
         advise_live(extents, extent, dense || !extent->zero);
         sw__pages_mark(&extent->region->pages, sw__extent_start(extent), size, true);
         extents->held += size - extent->touched;
         extent->touched = size;
     }
+    return true;
 }
 
 static struct sw__extent *alloc(struct sw__extents *extents, size_t size, size_t alignment,
@@ -552,11 +595,13 @@ static struct sw__extent *alloc(struct sw__extents *extents, size_t size, size_t
     if (size > PTRDIFF_MAX || alignment > PTRDIFF_MAX - size)
         return NULL;
     sw__lock(&extents->lock);
-    struct sw__extent *extent = obtain(extents, size, alignment);
-    if (extent) {
-        enliven(extents, extent);
-        furnish(extents, extent, dense);
+    struct sw__extent *extent = may_live(extents, size) ? obtain(extents, size, alignment) : NULL;
+    if (extent && !furnish(extents, extent, dense)) {
+        release(extents, extent);
+        extent = NULL;
     }
+    if (extent)
+        enliven(extents, extent);
     sw__unlock(&extents->lock);
     return extent;
 }
@@ -600,6 +645,8 @@ static void shrink(struct sw__extents *extents, struct sw__extent *extent, size_
 /* Takes what is missing from a free extent behind, moving the frontier for it if need be. */
 static bool extend(struct sw__extents *extents, struct sw__extent *extent, size_t size) {
     size_t missing = size - sw__extent_size(extent);
+    if (!may_live(extents, missing))
+        return false;
     struct sw__region *region = extent->region;
     size_t behind = is_free(extent->after) ? sw__extent_size(extent->after) : 0;
     if (behind < missing) {
@@ -614,7 +661,10 @@ static bool extend(struct sw__extents *extents, struct sw__extent *extent, size_
         plant(cut(extents, tail, missing));
     join(extents, extent);
     extents->live += missing;
-    return true;
+    if (furnish(extents, extent, true))
+        return true;
+    shrink(extents, extent, size - missing);
+    return false;
 }
 
 bool sw__extents_resize(struct sw__extents *extents, struct sw__extent *extent, size_t size) {
@@ -628,8 +678,6 @@ bool sw__extents_resize(struct sw__extents *extents, struct sw__extent *extent, 
             shrink(extents, extent, size);
         else if (done)
             done = extend(extents, extent, size);
-        if (done)
-            furnish(extents, extent, true);
     }
     sw__unlock(&extents->lock);
     return done;
@@ -661,15 +709,6 @@ void sw__extents_mark(struct sw__extents *extents, struct sw__extent *extent, vo
     sw__unlock(&extents->lock);
 }
 
-/* Purges a part of a free extent; false if the kernel would not. */
-static bool purge(struct sw__extents *extents, struct sw__extent *extent, char *start,
-                  size_t size) {
-    if (!sw__os_purge(start, size))
-        return false;
-    mark_gone(extents, extent, start, size);
-    return true;
-}
-
 /* Every dirty extent moves to the clean tree; one the kernel would not purge stays dirty. */
 static size_t purge_side(struct sw__extents *extents, struct sw__side *side) {
     size_t released = 0;
@@ -691,22 +730,6 @@ static size_t purge_side(struct sw__extents *extents, struct sw__side *side) {
     return released;
 }
 
-/* Purges what is above the budget from the ends of the largest free extents of a side. */
-static void purge_above(struct sw__extents *extents, struct sw__side *side, size_t budget) {
-    while (extents->held > budget && side->dirty) {
-        struct sw__extent *extent = extent_of(sw__treap_largest(side->dirty));
-        char *end = end_of(extent);
-        char *start = sw__pages_last_touched(&extent->region->pages, sw__extent_start(extent), end,
-                                             extents->held - budget);
-        uproot(extent);
-        bool purged = purge(extents, extent, start, (size_t)(end - start));
-        extents->shifted += (size_t)(end - start);
-        plant(extent);
-        if (!purged)
-            break;
-    }
-}
-
 void sw__extents_keep_budget(struct sw__extents *extents) {
     size_t budget = atomic_load_explicit(&extents->budget, memory_order_relaxed);
     size_t held = atomic_load_explicit(&extents->held, memory_order_relaxed);
@@ -714,8 +737,7 @@ void sw__extents_keep_budget(struct sw__extents *extents) {
         return;
     sw__lock(&extents->lock);
     release_parked(extents);
-    for (int side = SW__SIDES - 1; side >= 0; side--)
-        purge_above(extents, &extents->sides[side], budget);
+    purge_above(extents, budget);
     sw__unlock(&extents->lock);
 }
 
@@ -804,5 +826,6 @@ void sw__extents_stats(struct sw__extents *extents, struct sw__strategy_stats *s
     sw__lock(&extents->lock);
     stats->reserved = extents->reserved;
     stats->metadata = extents->meta->bytes;
+    stats->at_limit = extents->at_limit;
     sw__unlock(&extents->lock);
 }

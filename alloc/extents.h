@@ -26,6 +26,9 @@
  * is 20 to 50 times cheaper than giving pages back and faulting others in. So holes of the wrong
  * size cost address space and no memory.
  *
+ * Limit: no more is ever held. Pages move as for a budget, and what is free is given back for what
+ * is to live, so that a request is refused for the limit's sake only if it would live beyond it.
+ *
  * Huge pages (auto): a 2 MiB page is asked for only where one live extent covers all of it, so that
  * it never makes a heap larger; the advice is taken back when a smaller extent comes to share it.
  *
@@ -65,7 +68,8 @@ struct sw__extents {
     struct sw__lock lock;
     struct sw__extent *parked; /* in no tree; or NULL */
     struct sw__meta *meta;     /* under the lock as well */
-    size_t limit;              /* of reserved; 0: none */
+    size_t limit;              /* of held; SIZE_MAX: none */
+    bool at_limit;             /* for its sake the last request was refused */
     enum sw__huge_pages huge_pages;
     struct sw__side sides[SW__SIDES];
     struct sw__region *spare_regions;
@@ -148,7 +152,7 @@ static inline size_t sw__extents_kept(const struct sw__extents *extents) {
     size_t live = sw__extents_live(extents);
     return held > live ? held - live : 0;
 }
-/* Fills in reserved and metadata. */
+/* Fills in reserved, metadata and at_limit. */
 void sw__extents_stats(struct sw__extents *extents, struct sw__strategy_stats *stats);
 
 #endif

@@ -540,6 +540,32 @@ static void *allocate_zeroed(struct sw_heap *heap, size_t size, enum sw_tag tag)
     return block ? memset(block, 0, size) : NULL;
 }
 
+static inline void *ask(struct sw_heap *heap, size_t size, size_t alignment, enum sw_tag tag,
+                        bool zeroed) {
+    return zeroed ? allocate_zeroed(heap, size, tag)
+                  : heap->strategy->alloc(heap->state, size, alignment, tag);
+}
+
+/* What is kept free may be all that is wanting: pages, their address space, or room under a limit.
+ * Not for what nobody can have: programs ask for that to see whether they can. */
+static __attribute__((noinline, cold)) void *ask_after_trim(struct sw_heap *heap, size_t size,
+                                                                 size_t alignment, enum sw_tag tag,
+                                                                 bool zeroed) {
+    if (!heap->strategy->trim || !sw__oom_could_be_expected(&heap->oom_report, size))
+        return NULL;
+    heap->strategy->trim(heap->state);
+    return ask(heap, size, alignment, tag, zeroed);
+}
+
+/* A block that is in no ledger, or NULL when there is no memory left. */
+static inline void *obtain(struct sw_heap *heap, size_t size, size_t alignment, enum sw_tag tag,
+                           bool zeroed) {
+    void *block = ask(heap, size, alignment, tag, zeroed);
+    return __builtin_expect(block != NULL, 1)
+               ? block
+               : ask_after_trim(heap, size, alignment, tag, zeroed);
+}
+
 static inline void *allocate(struct sw_heap *heap, size_t size, size_t alignment, enum sw_tag tag,
                              bool zeroed) {
     size += size == 0;
@@ -547,8 +573,7 @@ static inline void *allocate(struct sw_heap *heap, size_t size, size_t alignment
         return fail(ENOMEM, out_of_memory);
     if (__builtin_expect((unsigned)tag >= SW_TAG_COUNT, 0))
         return fail(EINVAL, "sw_alloc: that value is no tag");
-    void *block = zeroed ? allocate_zeroed(heap, size, tag)
-                         : heap->strategy->alloc(heap->state, size, alignment, tag);
+    void *block = obtain(heap, size, alignment, tag, zeroed);
     if (__builtin_expect(!block, 0))
         return refuse(heap, size);
     return heap->ledger ? enter(heap, block, size, tag) : block;
@@ -576,7 +601,7 @@ void *sw_alloc_aligned(sw_heap *heap, size_t alignment, size_t size, enum sw_tag
 
 static void *move(struct sw_heap *heap, void *block, size_t size, enum sw_tag tag) {
     const struct sw__strategy *strategy = heap->strategy;
-    void *moved = strategy->alloc(heap->state, size, SW_MIN_ALIGNMENT, tag);
+    void *moved = obtain(heap, size, SW_MIN_ALIGNMENT, tag, false);
     if (!moved)
         return NULL;
     size_t usable = strategy->usable_size(heap->state, block);

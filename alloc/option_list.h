@@ -29,7 +29,7 @@
     X(background_thread, FLAG, "1", "1",      "0|1",               "",      "lets a sleeping thread notice that work has stopped, and give back what is kept for it; none is started before 8 MiB are (strategy auto)") \
     X(retain,     BYTES,  "0",     "0",       "0..",               "bytes", "keeps no more than this free for work to come; 0 is no cap but what recent steps needed (strategy auto)") \
     X(soft_limit, BYTES,  "0",     "0",       "0..",               "bytes", "gives free memory back before it holds more than this; 0 is no limit (strategy auto)") \
-    X(limit,      BYTES,  "0",     "0",       "0..",               "bytes", "reserves no more than this from the system; beyond it allocation fails as when memory is out; 0 is no limit (strategies pool, sizeclass, arena, auto)") \
+    X(limit,      BYTES,  "0",     "0",       "0..",               "bytes", "holds no more than this: what is free is given back first, and what would live beyond it fails as when memory is out; 0 is no limit (strategies pool, sizeclass, arena, auto)") \
     X(oom_report, FLAG,   "0",     "1",       "0|1",               "",      "writes a paragraph to stderr, once, when memory is out: what was asked for, what is live, by size and tag, and what is free")
 
 /* What the preload library reads from the environment. */

@@ -30,6 +30,7 @@ struct sw__strategy_stats {
     struct sw_level reserved;
     struct sw_level metadata;
     size_t allocated; /* usable bytes of live blocks, for heaps without tracking */
+    bool at_limit;    /* what was refused last was refused for the option limit's sake */
 };
 
 /* Shown each range of address space the strategy holds, so that the kernel can be asked about it.

@@ -68,8 +68,14 @@ static void add_tags(struct sw__text *text, const struct sw_stats *stats) {
 
 /* ---- The paragraph --------------------------------------------------------------------------- */
 
-static void add_cause(struct sw__text *text, size_t limit, size_t size, size_t reserved) {
-    if (limit && (size > limit || reserved > limit - size))
+static bool is_at_limit(const sw_heap *heap) {
+    struct sw__strategy_stats own = {0};
+    sw__heap_strategy(heap)->stats(sw__heap_state(heap), &own);
+    return own.at_limit;
+}
+
+static void add_cause(struct sw__text *text, const sw_heap *heap, size_t limit) {
+    if (limit && is_at_limit(heap))
         sw__text_add(text, "the option limit:%zu is reached", limit);
     else
         sw__text_add(text, "the system gives no more");
@@ -80,7 +86,7 @@ static void write_paragraph(const struct sw__oom_report *report, sw_heap *heap, 
     struct sw__text text = {.length = 0};
     sw__heap_look(heap, &stats);
     sw__text_add(&text, "stepwell: out of memory: %zu bytes were asked for, and ", size);
-    add_cause(&text, report->limit, size, stats.reserved.current);
+    add_cause(&text, heap, report->limit);
     sw__text_add(&text, ". Strategy %s, pid %d.\n", sw_heap_strategy(heap), (int)getpid());
     sw__text_add(
         &text, "stepwell: MiB live (%s) %.2f, resident %.2f, reserved %.2f, largest free %.2f\n",
@@ -94,12 +100,12 @@ static void write_paragraph(const struct sw__oom_report *report, sw_heap *heap, 
     sw__text_write(&text, STDERR_FILENO);
 }
 
-static bool could_be_expected(size_t size, size_t limit) {
-    return size <= sw__os_most_memory() && (limit == 0 || size <= limit);
+bool sw__oom_could_be_expected(const struct sw__oom_report *report, size_t size) {
+    return size <= sw__os_most_memory() && (report->limit == 0 || size <= report->limit);
 }
 
 void sw__oom_note(struct sw__oom_report *report, sw_heap *heap, size_t size) {
-    if (report->is_wanted && could_be_expected(size, report->limit) &&
+    if (report->is_wanted && sw__oom_could_be_expected(report, size) &&
         !atomic_exchange(&report->done, true))
         write_paragraph(report, heap, size);
 }

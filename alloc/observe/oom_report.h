@@ -20,6 +20,8 @@ struct sw__oom_report {
     atomic_bool done;
 };
 
+/* Would a user have expected a request of so many bytes to be served? */
+bool sw__oom_could_be_expected(const struct sw__oom_report *report, size_t size);
 /* A request of so many bytes was refused. Allocates nothing; no lock of the heap may be held. */
 void sw__oom_note(struct sw__oom_report *report, sw_heap *heap, size_t size);
 

@@ -1145,7 +1145,7 @@ static void a_limit_is_kept_and_lived_with(void **state) {
             while (count < BLOCKS && (blocks[count] = sw_alloc(heap, size, SW_TAG_OTHER)) != NULL)
                 fill(blocks[count], size, count + 1), count++;
             struct sw_stats stats = stats_of(heap);
-            assert_true(stats.reserved.peak <= 16 * MIB);
+            assert_true(stats.resident.current <= 16 * MIB);
             if (count < BLOCKS) {
                 assert_int_equal(errno, ENOMEM);
                 assert_true(count * size >= 9 * MIB); /* the limit is of use */
@@ -1156,7 +1156,6 @@ static void a_limit_is_kept_and_lived_with(void **state) {
                 sw_free(heap, blocks[i]);
             }
         }
-        sw_trim(heap); /* sizes are kept apart by some strategies */
     }
     errno = 0;
     assert_null(sw_alloc(heap, 17 * MIB, SW_TAG_OTHER));
@@ -1164,6 +1163,34 @@ static void a_limit_is_kept_and_lived_with(void **state) {
     void *most = sw_alloc(heap, 12 * MIB, SW_TAG_OTHER);
     assert_non_null(most);
     sw_free(heap, most);
+    sw_heap_destroy(heap);
+}
+
+/* Holes of 1 MiB serve blocks of 2: a limit is of bytes, wherever they are. */
+static void holes_do_not_count_against_a_limit(void **state) {
+    enum { MOST = 16 };
+    char *blocks[MOST], *larger[MOST / 4];
+    sw_heap *heap = make_heap(subject_of(state), "limit:16M,quarantine:0");
+    size_t count = 0;
+    while (count < MOST && (blocks[count] = sw_alloc(heap, MIB, SW_TAG_OTHER)) != NULL)
+        fill(blocks[count], MIB, count), count++;
+    assert_true(count >= 12);
+    for (size_t i = 0; i < count; i += 2)
+        sw_free(heap, blocks[i]);
+    for (size_t i = 0; i < count / 4; i++) {
+        larger[i] = sw_alloc(heap, 2 * MIB - 64 * KIB, SW_TAG_OTHER);
+        assert_non_null(larger[i]);
+        fill(larger[i], 2 * MIB - 64 * KIB, 100 + i);
+        assert_true(stats_of(heap).resident.current <= 16 * MIB);
+    }
+    for (size_t i = 1; i < count; i += 2) {
+        assert_true(holds(blocks[i], MIB, i));
+        sw_free(heap, blocks[i]);
+    }
+    for (size_t i = 0; i < count / 4; i++) {
+        assert_true(holds(larger[i], 2 * MIB - 64 * KIB, 100 + i));
+        sw_free(heap, larger[i]);
+    }
     sw_heap_destroy(heap);
 }
 
@@ -1394,6 +1421,7 @@ static const struct behaviour behaviours[] = {
     BEHAVIOUR_OF(the_options_that_are_right_are_taken, is_tracked),
     BEHAVIOUR(free_keeps_errno_and_ignores_null),
     BEHAVIOUR_OF(a_limit_is_kept_and_lived_with, is_own),
+    BEHAVIOUR_OF(holes_do_not_count_against_a_limit, is_own),
     BEHAVIOUR(blocks_may_be_freed_by_other_threads),
     BEHAVIOUR(blocks_outlive_their_threads),
     BEHAVIOUR(threads_may_outlive_the_heap),

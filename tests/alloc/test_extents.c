@@ -6,6 +6,8 @@
 
 #include "extents.h"
 
+#include <sys/mman.h>
+
 struct source {
     struct sw__meta meta;
     struct sw__extents extents;
@@ -334,22 +336,62 @@ static void the_last_extent_moves_the_frontier(void **state) {
 
 /* ---- Limit, budget --------------------------------------------------------------------------- */
 
-static void no_more_than_the_limit_is_reserved(void **state) {
+static void no_more_than_the_limit_is_held(void **state) {
     struct sw__extents *extents = extents_of(state);
-    struct sw__extent *taken[64] = {NULL};
+    struct sw__extent *taken[16] = {NULL};
     size_t count = 0;
     extents->limit = 10 * MIB;
     assert_null(sw__extents_alloc(extents, 11 * MIB, PAGE));
-    while (count < 64 && (taken[count] = sw__extents_alloc(extents, MIB, PAGE)) != NULL)
-        count++;
+    while (count < 16 && (taken[count] = sw__extents_alloc(extents, MIB, PAGE)) != NULL)
+        fill(sw__extent_start(taken[count]), MIB, count), count++;
     assert_int_equal(count, 10);
-    assert_int_equal(extents->reserved.current, 10 * MIB);
-    assert_false(sw__extents_resize(extents, taken[9], 2 * MIB));
+    assert_true(extents->at_limit);
+    assert_null(sw__extents_alloc(extents, PAGE, PAGE));
+    assert_false(sw__extents_resize(extents, taken[9], MIB + PAGE));
+    assert_int_equal(extents->held, 10 * MIB);
+    check_map(extents, taken[0]);
+
+    /* The two holes are too small for it, and what they hold goes or moves. */
     sw__extents_free(extents, taken[4]);
-    sw__extents_free(extents, taken[5]);
-    assert_null(sw__extents_alloc(extents, 3 * MIB, PAGE));
-    assert_non_null(sw__extents_alloc(extents, 2 * MIB, PAGE));
-    assert_int_equal(extents->reserved.peak, 10 * MIB);
+    sw__extents_free(extents, taken[6]);
+    struct sw__extent *large = sw__extents_alloc(extents, 2 * MIB - PAGE, PAGE);
+    assert_non_null(large);
+    assert_false(extents->at_limit);
+    fill(sw__extent_start(large), 2 * MIB - PAGE, 100);
+    assert_true(sw__extents_resize(extents, large, 2 * MIB));
+    assert_false(sw__extents_resize(extents, large, 2 * MIB + PAGE));
+    assert_true(extents->at_limit);
+    assert_int_equal(extents->held, 10 * MIB);
+    assert_true(holds(sw__extent_start(large), 2 * MIB - PAGE, 100));
+    for (size_t i = 0; i < count; i++)
+        assert_true(i == 4 || i == 6 || holds(sw__extent_start(taken[i]), MIB, i));
+    check_map(extents, taken[0]);
+    check_map(extents, large);
+}
+
+/* Where the kernel will not take back what is free, a request fails and all is as it was. */
+static void what_cannot_be_given_back_counts(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    enum { HOLE = 50, WALL = 30, MORE = 60 }; /* too few pages to move */
+    extents->limit = 128 * PAGE;
+    struct sw__extent *hole = take(extents, HOLE), *wall = take(extents, WALL);
+    char *start = sw__extent_start(hole);
+    fill(sw__extent_start(wall), WALL * PAGE, 1);
+    if (mlock(start, HOLE * PAGE))
+        skip(); /* RLIMIT_MEMLOCK */
+    sw__extents_free(extents, hole);
+    sw__extents_largest_free(extents); /* nothing is parked then */
+    assert_null(sw__extents_alloc(extents, MORE * PAGE, PAGE));
+    assert_false(sw__extents_resize(extents, wall, (WALL + MORE) * PAGE));
+    assert_int_equal(sw__extent_size(wall), WALL * PAGE);
+    assert_int_equal(extents->held, (HOLE + WALL) * PAGE);
+    assert_int_equal(sw__extents_live(extents), WALL * PAGE);
+    check_map(extents, wall);
+    munlock(start, HOLE * PAGE);
+    assert_non_null(sw__extents_alloc(extents, MORE * PAGE, PAGE));
+    assert_true(extents->held <= 128 * PAGE);
+    assert_true(holds(sw__extent_start(wall), WALL * PAGE, 1));
+    check_map(extents, wall);
 }
 
 static void a_budget_is_kept_by_giving_free_pages_back(void **state) {
@@ -439,7 +481,7 @@ static void the_map_stays_sound(void **state) {
     struct sw__extents *extents = extents_of(state);
     uint64_t random = run_seed();
     memset(live, 0, sizeof live);
-    extents->limit = 60 * MIB; /* so that there is one region, and that requests are refused too */
+    extents->limit = 60 * MIB; /* so that requests are refused too */
     struct sw__extent *anchor = take(extents, 1);
     size_t refused = 0;
     for (size_t i = 0; i < scaled(200000); i++) {
@@ -462,7 +504,10 @@ static void the_map_stays_sound(void **state) {
             size_t size = some_pages(&random) * PAGE;
             extent = sw__extents_alloc(extents, size, alignment);
             live[slot].extent = extent;
-            refused += extent == NULL;
+            if (!extent) {
+                refused++;
+                CHECK(sw__extents_live(extents) + size > extents->limit);
+            }
             if (extent) {
                 CHECK(is_aligned(sw__extent_start(extent), alignment));
                 CHECK(sw__extent_size(extent) == size);
@@ -481,6 +526,7 @@ static void the_map_stays_sound(void **state) {
             CHECK(extents->held <= budget ||
                   extents->held - budget <= sw__extents_tolerated(budget));
         }
+        CHECK(extents->held <= extents->limit);
         if (i % 64 == 0)
             check_map(extents, anchor);
     }
@@ -512,7 +558,8 @@ int main(void) {
         EXTENTS_TEST(a_region_that_is_free_goes_with_trim),
         EXTENTS_TEST(an_extent_grows_into_what_is_free_behind_it),
         EXTENTS_TEST(the_last_extent_moves_the_frontier),
-        EXTENTS_TEST(no_more_than_the_limit_is_reserved),
+        EXTENTS_TEST(no_more_than_the_limit_is_held),
+        EXTENTS_TEST(what_cannot_be_given_back_counts),
         EXTENTS_TEST(a_budget_is_kept_by_giving_free_pages_back),
         EXTENTS_TEST(over_budget_pages_come_from_holes),
         EXTENTS_TEST(the_map_stays_sound),
