@@ -1,16 +1,15 @@
 /*
  * extents.c - the page source: see extents.h.
  *
- * Order of the file: regions and the map from pages to extents, making and unmaking extents, huge
- * pages, growth, then the public calls. Whatever may fail comes before anything is changed.
+ * Order of the file: making and unmaking extents, growth, placement, then the public calls.
+ * Whatever may fail comes before anything is changed. Where pages come from and go: supply.h.
  */
 #include "extents.h"
 
 #include "align.h"
 #include "page_map.h"
-#include "pages.h"
+#include "supply.h"
 
-#include <assert.h>
 #include <string.h>
 
 #define FIRST_REGION ((size_t)64 << 20)
@@ -21,31 +20,8 @@
 #define ALIGNED_TRIES 16
 /* How many more fits are looked at for one that is warm. */
 #define WARM_TRIES 32
-/* How many free extents are asked for their pages, the largest first, before a new extent does
- * without. */
-#define MOST_DONORS 64
 /* A larger one is not parked: it is worth more where it joins its neighbours. */
 #define PARKED_MAX ((size_t)1 << 20)
-
-struct sw__region {
-    char *start;
-    size_t size;
-    size_t committed;
-    struct sw__extents *extents; /* whose it is */
-    struct sw__side *side;
-    struct sw__region *next;
-    struct sw__extent *last;     /* ends at the frontier; NULL while nothing is committed */
-    struct sw__extent **by_page; /* the live extent that begins on the page */
-    struct sw__pages pages;
-};
-
-static struct sw__extent *extent_of(struct sw__treap_node *node) {
-    return (struct sw__extent *)node; /* its first member */
-}
-
-static char *end_of(const struct sw__extent *extent) {
-    return sw__extent_start(extent) + sw__extent_size(extent);
-}
 
 static struct sw__extent **page_entry(const struct sw__region *region, const void *address) {
     return &region->by_page[(size_t)((const char *)address - region->start) >> SW__PAGE_SHIFT];
@@ -77,16 +53,6 @@ static struct sw__extent *take_spare(struct sw__extents *extents) {
 static void keep_spare(struct sw__extents *extents, struct sw__extent *extent) {
     extent->after = extents->spare_extents;
     extents->spare_extents = extent;
-}
-
-static struct sw__treap_node **tree_of(const struct sw__extent *extent) {
-    struct sw__side *side = extent->region->side;
-    return extent->state == SW__EXTENT_DIRTY ? &side->dirty : &side->clean;
-}
-
-static void uproot(struct sw__extent *extent) {
-    assert(extent);
-    sw__treap_remove(tree_of(extent), &extent->node);
 }
 
 /* Touched bytes of a part of an extent: mostly all or nothing, and then nothing is counted. */
@@ -134,34 +100,18 @@ static bool is_free(const struct sw__extent *extent) {
     return extent && (extent->state == SW__EXTENT_DIRTY || extent->state == SW__EXTENT_CLEAN);
 }
 
-/* ---- Pages: touched, advised, moved -----------------------------------------------------------
- */
-
-/* The pages of a part of a free extent are not touched any more. */
-static void mark_gone(struct sw__extents *extents, struct sw__extent *extent, char *start,
-                      size_t size) {
-    size_t gone = sw__pages_mark(&extent->region->pages, start, size, false);
-    extent->touched -= gone;
-    extents->held -= gone;
-}
-
-static void plant(struct sw__extent *extent) {
-    extent->state = extent->touched ? SW__EXTENT_DIRTY : SW__EXTENT_CLEAN;
-    sw__treap_insert(tree_of(extent), &extent->node);
-}
-
 /* Makes an extent that is in no tree free, joined with its free neighbours. */
 static void release(struct sw__extents *extents, struct sw__extent *extent) {
     if (is_free(extent->after)) {
-        uproot(extent->after);
+        sw__extent_uproot(extent->after);
         join(extents, extent);
     }
     if (is_free(extent->before)) {
         extent = extent->before;
-        uproot(extent);
+        sw__extent_uproot(extent);
         join(extents, extent);
     }
-    plant(extent);
+    sw__extent_plant(extent);
 }
 
 static void release_parked(struct sw__extents *extents) {
@@ -173,132 +123,6 @@ static void release_parked(struct sw__extents *extents) {
 static void park(struct sw__extents *extents, struct sw__extent *extent) {
     extent->state = SW__EXTENT_PARKED;
     extents->parked = extent;
-}
-
-static size_t smaller(size_t a, size_t b) {
-    return a < b ? a : b;
-}
-
-/* How much more than the budget, or the limit, the heap would hold with so many bytes more. */
-static size_t over_budget(const struct sw__extents *extents, size_t more) {
-    size_t budget = atomic_load_explicit(&extents->budget, memory_order_relaxed);
-    size_t held = atomic_load_explicit(&extents->held, memory_order_relaxed);
-    size_t enough = smaller(budget, extents->limit);
-    return held + more > enough ? smaller(held + more - enough, more) : 0;
-}
-
-/* A huge page that one live extent covers whole is wanted huge. One that it shares is not, where it
- * would come as a whole for the first page touched. */
-static void advise_live(struct sw__extents *extents, struct sw__extent *extent, bool dense) {
-    if (extents->huge_pages != SW__HUGE_AUTO)
-        return;
-    struct sw__pages *pages = &extent->region->pages;
-    char *start = sw__extent_start(extent), *end = end_of(extent);
-    sw__pages_decline_shared(pages, start, end);
-    if (dense && sw__extent_size(extent) >= SW__HUGE_PAGE)
-        sw__pages_want_huge(pages, start, end);
-}
-
-/* Where pages are wanted: the untouched grains of a live extent, from its end downwards. */
-struct hole {
-    struct sw__region *region;
-    char *start, *end;
-    enum sw__grain grain;
-};
-
-/* Moves full grains of a free extent into the hole until `wanted` bytes came or either has no more.
- * From the ends of both, downwards: the end of a free extent is used last, and neighbours that move
- * together stay one mapping. Returns the bytes moved. */
-static size_t move_from(struct sw__extent *donor, struct hole *hole, size_t wanted) {
-    size_t moved = 0;
-    struct sw__passage passage = {
-        .from = &donor->region->pages, .to = &hole->region->pages, .grain = hole->grain};
-    char *start = sw__extent_start(donor), *end = end_of(donor);
-    while (moved < wanted) {
-        passage.empty = sw__pages_last_empty(passage.to, hole->start, hole->end, hole->grain);
-        passage.full = sw__pages_last_full(passage.from, start, end, hole->grain);
-        if (!passage.empty || !passage.full)
-            break;
-        passage.size = sw__grain_size(hole->grain);
-        sw__passage_widen(&passage, start, hole->start, wanted - moved);
-        hole->end = passage.empty;
-        end = passage.full;
-        if (sw__passage_move(&passage))
-            moved += passage.size;
-    }
-    donor->touched -= moved;
-    return moved;
-}
-
-/* Fills untouched grains with those of one side's free extents, the largest first. Returns the
- * bytes moved. */
-static size_t move_from_side(struct sw__side *side, struct hole *hole, size_t wanted) {
-    size_t size = SIZE_MAX, moved = 0;
-    uintptr_t address = 0;
-    for (int tries = 0; moved < wanted && tries < MOST_DONORS; tries++) {
-        struct sw__treap_node *node = sw__treap_below(side->dirty, size, address);
-        if (!node || node->size < sw__grain_size(hole->grain))
-            break;
-        struct sw__extent *donor = extent_of(node);
-        size = node->size;
-        address = node->address;
-        size_t came = move_from(donor, hole, wanted - moved);
-        moved += came;
-        if (came && donor->touched == 0) {
-            sw__treap_remove(&side->dirty, &donor->node);
-            plant(donor);
-        }
-    }
-    return moved;
-}
-
-/* Fills untouched pages of a live extent with those of free ones, as far as the budget is short.
- * Huge pages first: the same work moves more, and what moves as a huge page stays one. True if any
- * page came. */
-static bool fill_from_holes(struct sw__extents *extents, struct sw__extent *extent) {
-    size_t wanted = over_budget(extents, sw__extent_size(extent) - extent->touched);
-    size_t moved = 0;
-    for (int grain = SW__GRAIN_HUGE; grain >= SW__GRAIN_UNIT; grain--)
-        for (int side = SW__SIDES - 1; side >= 0 && moved < wanted; side--) {
-            struct hole hole = {extent->region, sw__extent_start(extent), end_of(extent),
-                                (enum sw__grain)grain};
-            moved += move_from_side(&extents->sides[side], &hole, wanted - moved);
-        }
-    extent->touched += moved;
-    extents->shifted += moved;
-    return moved > 0;
-}
-
-/* ---- Purging ---------------------------------------------------------------------------------- */
-
-/* Purges a part of a free extent; false if the kernel would not. */
-static bool purge(struct sw__extents *extents, struct sw__extent *extent, char *start,
-                  size_t size) {
-    if (!sw__os_purge(start, size))
-        return false;
-    mark_gone(extents, extent, start, size);
-    return true;
-}
-
-/* Purges what is above the budget from the ends of the largest free extents of a side. */
-static void purge_side_above(struct sw__extents *extents, struct sw__side *side, size_t budget) {
-    while (extents->held > budget && side->dirty) {
-        struct sw__extent *extent = extent_of(sw__treap_largest(side->dirty));
-        char *end = end_of(extent);
-        char *start = sw__pages_last_touched(&extent->region->pages, sw__extent_start(extent), end,
-                                             extents->held - budget);
-        uproot(extent);
-        bool purged = purge(extents, extent, start, (size_t)(end - start));
-        extents->shifted += (size_t)(end - start);
-        plant(extent);
-        if (!purged)
-            break;
-    }
-}
-
-static void purge_above(struct sw__extents *extents, size_t budget) {
-    for (int side = SW__SIDES - 1; side >= 0; side--)
-        purge_side_above(extents, &extents->sides[side], budget);
 }
 
 /* ---- Growth ---------------------------------------------------------------------------------- */
@@ -430,13 +254,13 @@ static struct sw__extent *best_fit(struct sw__treap_node *tree, size_t size, siz
         struct sw__treap_node *node = sw__treap_at_least(tree, least, from);
         if (!node)
             return NULL;
-        if (gap_before(extent_of(node), alignment) + size <= node->size)
-            return extent_of(node);
+        if (gap_before(sw__extent_of(node), alignment) + size <= node->size)
+            return sw__extent_of(node);
         least = node->size;
         from = node->address + 1;
     }
     struct sw__treap_node *node = sw__treap_at_least(tree, size + alignment - SW__PAGE, 0);
-    return node ? extent_of(node) : NULL;
+    return node ? sw__extent_of(node) : NULL;
 }
 
 /* Bytes that are not there where the extent would be placed. */
@@ -455,12 +279,12 @@ static struct sw__extent *warmest_fit(struct sw__extent *extent, size_t size, si
         node = sw__treap_at_least(extent->region->side->dirty, node->size, node->address + 1);
         if (!node)
             break;
-        if (gap_before(extent_of(node), alignment) + size > node->size)
+        if (gap_before(sw__extent_of(node), alignment) + size > node->size)
             continue;
-        size_t here = missing_bytes(extent_of(node), size, alignment);
+        size_t here = missing_bytes(sw__extent_of(node), size, alignment);
         if (here < missing) {
             missing = here;
-            warmest = extent_of(node);
+            warmest = sw__extent_of(node);
         }
     }
     return warmest;
@@ -470,8 +294,8 @@ static struct sw__extent *find_fit(struct sw__extents *extents, struct sw__side 
                                    size_t alignment) {
     struct sw__extent *extent = best_fit(side->dirty, size, alignment);
     /* Where there is room for all of it, what is missing need not be counted. */
-    if (extent && over_budget(extents, size) &&
-        over_budget(extents, missing_bytes(extent, size, alignment)))
+    if (extent && sw__supply_over_budget(extents, size) &&
+        sw__supply_over_budget(extents, missing_bytes(extent, size, alignment)))
         extent = warmest_fit(extent, size, alignment);
     if (!extent)
         extent = best_fit(side->clean, size, alignment);
@@ -496,14 +320,14 @@ static struct sw__extent *find_place(struct sw__extents *extents, size_t size, s
 static struct sw__extent *carve(struct sw__extents *extents, struct sw__extent *extent, size_t size,
                                 size_t alignment) {
     size_t gap = gap_before(extent, alignment);
-    uproot(extent);
+    sw__extent_uproot(extent);
     if (gap) {
         struct sw__extent *rest = cut(extents, extent, gap);
-        plant(extent);
+        sw__extent_plant(extent);
         extent = rest;
     }
     if (extent->node.size > size)
-        plant(cut(extents, extent, size));
+        sw__extent_plant(cut(extents, extent, size));
     return extent;
 }
 
@@ -561,32 +385,6 @@ static bool may_live(struct sw__extents *extents, size_t more) {
     return !extents->at_limit;
 }
 
-/* Gives free pages back until the limit has room for so many bytes more. False when the kernel
- * would not take them. */
-static bool make_room(struct sw__extents *extents, size_t more) {
-    if (extents->held <= extents->limit - more)
-        return true;
-    purge_above(extents, extents->limit - more);
-    return extents->held <= extents->limit - more;
-}
-
-/* The pages of a new or larger extent: they come from holes where the budget asks for it, and may
- * be written from now on. Where work repeats itself all of them are there already. */
-static bool furnish(struct sw__extents *extents, struct sw__extent *extent, bool dense) {
-    size_t size = sw__extent_size(extent);
-    extent->zero = extent->touched == 0;
-    if (extent->touched < size) {
-        extent->zero &= !fill_from_holes(extents, extent);
-        if (!make_room(extents, size - extent->touched))
-            return false;
-        advise_live(extents, extent, dense || !extent->zero);
-        sw__pages_mark(&extent->region->pages, sw__extent_start(extent), size, true);
-        extents->held += size - extent->touched;
-        extent->touched = size;
-    }
-    return true;
-}
-
 static struct sw__extent *alloc(struct sw__extents *extents, size_t size, size_t alignment,
                                 bool dense) {
     size = sw__align_up(size, SW__PAGE);
@@ -596,7 +394,7 @@ static struct sw__extent *alloc(struct sw__extents *extents, size_t size, size_t
         return NULL;
     sw__lock(&extents->lock);
     struct sw__extent *extent = may_live(extents, size) ? obtain(extents, size, alignment) : NULL;
-    if (extent && !furnish(extents, extent, dense)) {
+    if (extent && !sw__supply_furnish(extents, extent, dense)) {
         release(extents, extent);
         extent = NULL;
     }
@@ -656,12 +454,12 @@ static bool extend(struct sw__extents *extents, struct sw__extent *extent, size_
             return false;
     }
     struct sw__extent *tail = extent->after;
-    uproot(tail);
+    sw__extent_uproot(tail);
     if (tail->node.size > missing)
-        plant(cut(extents, tail, missing));
+        sw__extent_plant(cut(extents, tail, missing));
     join(extents, extent);
     extents->live += missing;
-    if (furnish(extents, extent, true))
+    if (sw__supply_furnish(extents, extent, true))
         return true;
     shrink(extents, extent, size - missing);
     return false;
@@ -709,27 +507,6 @@ void sw__extents_mark(struct sw__extents *extents, struct sw__extent *extent, vo
     sw__unlock(&extents->lock);
 }
 
-/* Every dirty extent moves to the clean tree; one the kernel would not purge stays dirty. */
-static size_t purge_side(struct sw__extents *extents, struct sw__side *side) {
-    size_t released = 0;
-    struct sw__treap_node *refused = NULL;
-    while (side->dirty) {
-        struct sw__extent *extent = extent_of(side->dirty);
-        char *start = sw__extent_start(extent);
-        size_t size = sw__extent_size(extent);
-        size_t resident = sw__os_resident(start, size);
-        uproot(extent);
-        if (purge(extents, extent, start, size)) {
-            plant(extent);
-            released += resident;
-        } else {
-            sw__treap_insert(&refused, &extent->node);
-        }
-    }
-    side->dirty = refused;
-    return released;
-}
-
 void sw__extents_keep_budget(struct sw__extents *extents) {
     size_t budget = atomic_load_explicit(&extents->budget, memory_order_relaxed);
     size_t held = atomic_load_explicit(&extents->held, memory_order_relaxed);
@@ -737,7 +514,7 @@ void sw__extents_keep_budget(struct sw__extents *extents) {
         return;
     sw__lock(&extents->lock);
     release_parked(extents);
-    purge_above(extents, budget);
+    sw__supply_purge_above(extents, budget);
     sw__unlock(&extents->lock);
 }
 
@@ -750,8 +527,8 @@ static void release_free_regions(struct sw__extents *extents, struct sw__side *s
             continue;
         }
         *link = region->next;
-        uproot(region->last);
-        mark_gone(extents, region->last, region->start, region->committed);
+        sw__extent_uproot(region->last);
+        sw__supply_gone(extents, region->last, region->start, region->committed);
         keep_spare(extents, region->last);
         extents->reserved.current -= region->committed;
         sw__page_map_set(region->start, region->committed, NULL);
@@ -765,7 +542,7 @@ size_t sw__extents_trim(struct sw__extents *extents) {
     sw__lock(&extents->lock);
     release_parked(extents);
     for (int side = 0; side < SW__SIDES; side++) {
-        released += purge_side(extents, &extents->sides[side]);
+        released += sw__supply_purge_side(extents, &extents->sides[side]);
         release_free_regions(extents, &extents->sides[side]);
     }
     sw__unlock(&extents->lock);
@@ -802,7 +579,7 @@ void sw__extents_visit_live(struct sw__extents *extents, sw__range_visitor *visi
 static size_t most_present(struct sw__treap_node *node, size_t most) {
     if (!node)
         return most;
-    const struct sw__extent *extent = extent_of(node);
+    const struct sw__extent *extent = sw__extent_of(node);
     char *start = sw__extent_start(extent);
     size_t size = sw__extent_size(extent);
     if (extent->touched > most) {

@@ -548,9 +548,8 @@ static inline void *ask(struct sw_heap *heap, size_t size, size_t alignment, enu
 
 /* What is kept free may be all that is wanting: pages, their address space, or room under a limit.
  * Not for what nobody can have: programs ask for that to see whether they can. */
-static __attribute__((noinline, cold)) void *ask_after_trim(struct sw_heap *heap, size_t size,
-                                                                 size_t alignment, enum sw_tag tag,
-                                                                 bool zeroed) {
+static __attribute__((noinline, cold)) void *
+ask_after_trim(struct sw_heap *heap, size_t size, size_t alignment, enum sw_tag tag, bool zeroed) {
     if (!heap->strategy->trim || !sw__oom_could_be_expected(&heap->oom_report, size))
         return NULL;
     heap->strategy->trim(heap->state);
@@ -561,9 +560,8 @@ static __attribute__((noinline, cold)) void *ask_after_trim(struct sw_heap *heap
 static inline void *obtain(struct sw_heap *heap, size_t size, size_t alignment, enum sw_tag tag,
                            bool zeroed) {
     void *block = ask(heap, size, alignment, tag, zeroed);
-    return __builtin_expect(block != NULL, 1)
-               ? block
-               : ask_after_trim(heap, size, alignment, tag, zeroed);
+    return __builtin_expect(block != NULL, 1) ? block
+                                              : ask_after_trim(heap, size, alignment, tag, zeroed);
 }
 
 static inline void *allocate(struct sw_heap *heap, size_t size, size_t alignment, enum sw_tag tag,

@@ -10,6 +10,7 @@
  * system. A clock only tells that work has stopped (keeper.h): then nothing is kept. Nor is
  * anything near the limit of a container (pressure.h).
  */
+#include "align.h"
 #include "blocks.h"
 #include "keeper.h"
 #include "pressure.h"
@@ -35,10 +36,6 @@ struct auto_heap {
     struct sw__pressure pressure;
     struct sw__keeper_client keeper;
 };
-
-static size_t smaller(size_t a, size_t b) {
-    return a < b ? a : b;
-}
 
 /* ---- The budget ------------------------------------------------------------------------------ */
 
@@ -73,9 +70,9 @@ static void set_budget(struct auto_heap *heap, size_t live) {
     size_t needed = needed_of_late(heap);
     size_t budget = needed + slack(heap, needed);
     if (heap->retain)
-        budget = smaller(budget, live + heap->retain);
+        budget = sw__smaller(budget, live + heap->retain);
     if (heap->soft_limit)
-        budget = smaller(budget, heap->soft_limit);
+        budget = sw__smaller(budget, heap->soft_limit);
     if (heap->pressure.is_tight)
         budget = live;
     heap->is_restrained = heap->retain || heap->soft_limit || heap->pressure.is_tight;

@@ -1,0 +1,191 @@
+/*
+ * supply.c - the physical side of extents: see supply.h.
+ */
+#include "supply.h"
+
+#include "align.h"
+
+/* How many free extents are asked for their pages, the largest first, before a new extent does
+ * without. */
+#define MOST_DONORS 64
+
+/* How much more than the budget, or the limit, the heap would hold with so many bytes more. */
+size_t sw__supply_over_budget(const struct sw__extents *extents, size_t more) {
+    size_t budget = atomic_load_explicit(&extents->budget, memory_order_relaxed);
+    size_t held = atomic_load_explicit(&extents->held, memory_order_relaxed);
+    size_t enough = sw__smaller(budget, extents->limit);
+    return held + more > enough ? sw__smaller(held + more - enough, more) : 0;
+}
+
+/* ---- Pages go -------------------------------------------------------------------------------- */
+
+/* The pages of a part of a free extent are not touched any more. */
+void sw__supply_gone(struct sw__extents *extents, struct sw__extent *extent, char *start,
+                     size_t size) {
+    size_t gone = sw__pages_mark(&extent->region->pages, start, size, false);
+    extent->touched -= gone;
+    extents->held -= gone;
+}
+
+/* Purges a part of a free extent; false if the kernel would not. */
+static bool purge(struct sw__extents *extents, struct sw__extent *extent, char *start,
+                  size_t size) {
+    if (!sw__os_purge(start, size))
+        return false;
+    sw__supply_gone(extents, extent, start, size);
+    return true;
+}
+
+/* Purges what is above the budget from the ends of the largest free extents of a side. */
+static void purge_side_above(struct sw__extents *extents, struct sw__side *side, size_t budget) {
+    while (extents->held > budget && side->dirty) {
+        struct sw__extent *extent = sw__extent_of(sw__treap_largest(side->dirty));
+        char *end = sw__extent_end(extent);
+        char *start = sw__pages_last_touched(&extent->region->pages, sw__extent_start(extent), end,
+                                             extents->held - budget);
+        sw__extent_uproot(extent);
+        bool purged = purge(extents, extent, start, (size_t)(end - start));
+        extents->shifted += (size_t)(end - start);
+        sw__extent_plant(extent);
+        if (!purged)
+            break;
+    }
+}
+
+void sw__supply_purge_above(struct sw__extents *extents, size_t budget) {
+    for (int side = SW__SIDES - 1; side >= 0; side--)
+        purge_side_above(extents, &extents->sides[side], budget);
+}
+
+/* Every dirty extent moves to the clean tree; one the kernel would not purge stays dirty. */
+size_t sw__supply_purge_side(struct sw__extents *extents, struct sw__side *side) {
+    size_t released = 0;
+    struct sw__treap_node *refused = NULL;
+    while (side->dirty) {
+        struct sw__extent *extent = sw__extent_of(side->dirty);
+        char *start = sw__extent_start(extent);
+        size_t size = sw__extent_size(extent);
+        size_t resident = sw__os_resident(start, size);
+        sw__extent_uproot(extent);
+        if (purge(extents, extent, start, size)) {
+            sw__extent_plant(extent);
+            released += resident;
+        } else {
+            sw__treap_insert(&refused, &extent->node);
+        }
+    }
+    side->dirty = refused;
+    return released;
+}
+
+/* ---- Pages move ------------------------------------------------------------------------------ */
+
+/* Where pages are wanted: the untouched grains of a live extent, from its end downwards. */
+struct hole {
+    struct sw__region *region;
+    char *start, *end;
+    enum sw__grain grain;
+};
+
+/* Moves full grains of a free extent into the hole until `wanted` bytes came or either has no more.
+ * From the ends of both, downwards: the end of a free extent is used last, and neighbours that move
+ * together stay one mapping. Returns the bytes moved. */
+static size_t move_from(struct sw__extent *donor, struct hole *hole, size_t wanted) {
+    size_t moved = 0;
+    struct sw__passage passage = {
+        .from = &donor->region->pages, .to = &hole->region->pages, .grain = hole->grain};
+    char *start = sw__extent_start(donor), *end = sw__extent_end(donor);
+    while (moved < wanted) {
+        passage.empty = sw__pages_last_empty(passage.to, hole->start, hole->end, hole->grain);
+        passage.full = sw__pages_last_full(passage.from, start, end, hole->grain);
+        if (!passage.empty || !passage.full)
+            break;
+        passage.size = sw__grain_size(hole->grain);
+        sw__passage_widen(&passage, start, hole->start, wanted - moved);
+        hole->end = passage.empty;
+        end = passage.full;
+        if (sw__passage_move(&passage))
+            moved += passage.size;
+    }
+    donor->touched -= moved;
+    return moved;
+}
+
+/* Fills untouched grains with those of one side's free extents, the largest first. Returns the
+ * bytes moved. */
+static size_t move_from_side(struct sw__side *side, struct hole *hole, size_t wanted) {
+    size_t size = SIZE_MAX, moved = 0;
+    uintptr_t address = 0;
+    for (int tries = 0; moved < wanted && tries < MOST_DONORS; tries++) {
+        struct sw__treap_node *node = sw__treap_below(side->dirty, size, address);
+        if (!node || node->size < sw__grain_size(hole->grain))
+            break;
+        struct sw__extent *donor = sw__extent_of(node);
+        size = node->size;
+        address = node->address;
+        size_t came = move_from(donor, hole, wanted - moved);
+        moved += came;
+        if (came && donor->touched == 0) {
+            sw__treap_remove(&side->dirty, &donor->node);
+            sw__extent_plant(donor);
+        }
+    }
+    return moved;
+}
+
+/* Fills untouched pages of a live extent with those of free ones, as far as the budget is short.
+ * Huge pages first: the same work moves more, and what moves as a huge page stays one. True if any
+ * page came. */
+static bool fill_from_holes(struct sw__extents *extents, struct sw__extent *extent) {
+    size_t wanted = sw__supply_over_budget(extents, sw__extent_size(extent) - extent->touched);
+    size_t moved = 0;
+    for (int grain = SW__GRAIN_HUGE; grain >= SW__GRAIN_UNIT; grain--)
+        for (int side = SW__SIDES - 1; side >= 0 && moved < wanted; side--) {
+            struct hole hole = {extent->region, sw__extent_start(extent), sw__extent_end(extent),
+                                (enum sw__grain)grain};
+            moved += move_from_side(&extents->sides[side], &hole, wanted - moved);
+        }
+    extent->touched += moved;
+    extents->shifted += moved;
+    return moved > 0;
+}
+
+/* ---- Pages come ------------------------------------------------------------------------------ */
+
+/* A huge page that one live extent covers whole is wanted huge. One that it shares is not, where it
+ * would come as a whole for the first page touched. */
+static void advise_live(struct sw__extents *extents, struct sw__extent *extent, bool dense) {
+    if (extents->huge_pages != SW__HUGE_AUTO)
+        return;
+    struct sw__pages *pages = &extent->region->pages;
+    char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
+    sw__pages_decline_shared(pages, start, end);
+    if (dense && sw__extent_size(extent) >= SW__HUGE_PAGE)
+        sw__pages_want_huge(pages, start, end);
+}
+
+/* Gives free pages back until the limit has room for so many bytes more. False when the kernel
+ * would not take them. */
+static bool make_room(struct sw__extents *extents, size_t more) {
+    if (extents->held <= extents->limit - more)
+        return true;
+    sw__supply_purge_above(extents, extents->limit - more);
+    return extents->held <= extents->limit - more;
+}
+
+/* The pages of a new or larger extent: they come from holes where the budget asks for it, and may
+ * be written from now on. Where work repeats itself all of them are there already. */
+bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent, bool dense) {
+    size_t size = sw__extent_size(extent);
+    extent->zero = extent->touched == 0;
+    if (extent->touched < size) {
+        extent->zero &= !fill_from_holes(extents, extent);
+        if (!make_room(extents, size - extent->touched))
+            return false;
+        advise_live(extents, extent, dense || !extent->zero);
+        sw__pages_mark(&extent->region->pages, sw__extent_start(extent), size, true);
+        extents->held += size - extent->touched;
+        extent->touched = size;
+    }
+    return true;
+}
