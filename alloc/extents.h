@@ -31,6 +31,8 @@
  *
  * Huge pages (auto): a 2 MiB page is asked for only where one live extent covers all of it, so that
  * it never makes a heap larger; the advice is taken back when a smaller extent comes to share it.
+ * While much less is held than the budget, as when work begins again after a rest, one that several
+ * will share is asked for as well, and comes with the first of them.
  *
  * Locked inside: any thread may call anything but init and destroy.
  */

@@ -152,6 +152,49 @@ static bool fill_from_holes(struct sw__extents *extents, struct sw__extent *exte
 
 /* ---- Pages come ------------------------------------------------------------------------------ */
 
+/* The untouched part [start, end) of a free extent comes along with its neighbour. */
+static void take_along(struct sw__extents *extents, struct sw__extent *extent, const char *start,
+                       const char *end) {
+    size_t size = (size_t)(end - start);
+    sw__extent_uproot(extent);
+    sw__pages_mark(&extent->region->pages, start, size, true);
+    extent->touched += size;
+    extents->held += size;
+    sw__extent_plant(extent);
+}
+
+/* Wants a huge page of which an extent covers a part, if nothing of it has been touched: what lies
+ * beside the extent is free then. */
+static void want_shared(struct sw__extents *extents, struct sw__extent *extent, char *huge_page) {
+    struct sw__region *region = extent->region;
+    char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
+    char *huge_end = huge_page + SW__HUGE_PAGE;
+    if (huge_end > region->start + region->committed ||
+        sw__pages_touched(&region->pages, huge_page, SW__HUGE_PAGE) > 0)
+        return;
+    if (huge_page < start)
+        take_along(extents, extent->before, huge_page, start);
+    if (end < huge_end)
+        take_along(extents, extent->after, end, huge_end);
+    sw__pages_want_huge(&region->pages, huge_page, huge_end);
+}
+
+/* After a rest, what recent steps needed is soon wanted again, and a huge page comes at a fraction
+ * of what its pages cost one by one. So while the budget has room the huge pages at an extent's
+ * edges come whole, for the extents that follow. */
+static void want_edges(struct sw__extents *extents, struct sw__extent *extent) {
+    size_t size = sw__extent_size(extent);
+    if (extents->budget == SIZE_MAX || sw__supply_over_budget(extents, size + 2 * SW__HUGE_PAGE))
+        return;
+    const size_t inside = SW__HUGE_PAGE - 1; /* regions are aligned to huge pages */
+    char *start = sw__extent_start(extent), *last = sw__extent_end(extent) - 1;
+    char *huge_start = start - ((uintptr_t)start & inside);
+    char *huge_last = last - ((uintptr_t)last & inside);
+    want_shared(extents, extent, huge_start);
+    if (huge_last != huge_start)
+        want_shared(extents, extent, huge_last);
+}
+
 /* A huge page that one live extent covers whole is wanted huge. One that it shares is not, where it
  * would come as a whole for the first page touched. */
 static void advise_live(struct sw__extents *extents, struct sw__extent *extent, bool dense) {
@@ -162,6 +205,8 @@ static void advise_live(struct sw__extents *extents, struct sw__extent *extent, 
     sw__pages_decline_shared(pages, start, end);
     if (dense && sw__extent_size(extent) >= SW__HUGE_PAGE)
         sw__pages_want_huge(pages, start, end);
+    if (dense && sw__extent_size(extent) > SW__SMALL_EXTENT)
+        want_edges(extents, extent);
 }
 
 /* Gives free pages back until the limit has room for so many bytes more. False when the kernel

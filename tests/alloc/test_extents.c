@@ -452,6 +452,37 @@ static void over_budget_pages_come_from_holes(void **state) {
     check_map(extents, walls[0]);
 }
 
+/* What is wanted again after a rest comes by the huge page, as far as the budget has room. */
+static void a_rest_ends_with_huge_pages(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    const size_t huge = SW__HUGE_PAGE / PAGE;
+    struct sw__extent *room = take(extents, 4 * huge), *end = take(extents, 256);
+    extents->huge_pages = SW__HUGE_AUTO;
+    sw__extents_free(extents, room);
+    sw__extents_trim(extents);
+    assert_int_equal(extents->held, 256 * PAGE);
+
+    sw__extents_set_budget(extents, extents->held + 3 * SW__HUGE_PAGE);
+    struct sw__extent *first = take(extents, 100);
+    assert_int_equal(extents->held, 256 * PAGE + SW__HUGE_PAGE);
+    assert_true(first->zero);
+    fill(sw__extent_start(first), 100 * PAGE, 1);
+    struct sw__extent *second = take(extents, huge - 100); /* the rest of it */
+    assert_ptr_equal(sw__extent_start(second), sw__extent_start(first) + 100 * PAGE);
+    assert_int_equal(extents->held, 256 * PAGE + SW__HUGE_PAGE);
+    assert_true(is_all_zero(sw__extent_start(second), PAGE));
+
+    sw__extents_set_budget(extents, extents->held + SW__HUGE_PAGE);
+    take(extents, 100);
+    assert_int_equal(extents->held, 356 * PAGE + SW__HUGE_PAGE);
+    assert_true(holds(sw__extent_start(first), 100 * PAGE, 1));
+    check_map(extents, end);
+    sw__extents_keep_budget(extents);
+    sw__extents_free(extents, first);
+    sw__extents_free(extents, second);
+    check_map(extents, end);
+}
+
 /* ---- At random ------------------------------------------------------------------------------- */
 
 enum { LIVE = 300 };
@@ -482,6 +513,7 @@ static void the_map_stays_sound(void **state) {
     uint64_t random = run_seed();
     memset(live, 0, sizeof live);
     extents->limit = 60 * MIB; /* so that requests are refused too */
+    extents->huge_pages = SW__HUGE_AUTO;
     struct sw__extent *anchor = take(extents, 1);
     size_t refused = 0;
     for (size_t i = 0; i < scaled(200000); i++) {
@@ -520,7 +552,8 @@ static void the_map_stays_sound(void **state) {
             sw__extents_trim(extents);
         if (choice == 98) {
             bool tight = below(&random, 2);
-            size_t budget = tight ? sw__extents_live(extents) + MIB : SIZE_MAX;
+            size_t budget =
+                tight ? sw__extents_live(extents) + (MIB << below(&random, 5)) : SIZE_MAX;
             sw__extents_set_budget(extents, budget);
             sw__extents_keep_budget(extents);
             CHECK(extents->held <= budget ||
@@ -562,6 +595,7 @@ int main(void) {
         EXTENTS_TEST(what_cannot_be_given_back_counts),
         EXTENTS_TEST(a_budget_is_kept_by_giving_free_pages_back),
         EXTENTS_TEST(over_budget_pages_come_from_holes),
+        EXTENTS_TEST(a_rest_ends_with_huge_pages),
         EXTENTS_TEST(the_map_stays_sound),
     };
     return cmocka_run_group_tests_name("extents", tests, NULL, NULL);
