@@ -3,6 +3,8 @@
  */
 #include "blocks.h"
 
+#include "align.h"
+
 #include <string.h>
 
 void *sw__blocks_create(size_t state_size, const struct sw__config *config,
@@ -70,17 +72,30 @@ static struct sw__slab *small_block(const struct sw__blocks *blocks, const void 
     return slab && slab->cache->slabs == &blocks->slabs ? slab : NULL;
 }
 
-bool sw__blocks_free_small(struct sw__blocks *blocks, void *block) {
-    struct sw__slab *slab = small_block(blocks, block);
-    if (__builtin_expect(slab != NULL, 1))
+struct sw__extent *sw__blocks_free_small(struct sw__blocks *blocks, void *block) {
+    void *entry = sw__page_map_get(block);
+    struct sw__slab *slab = sw__slab_in(entry);
+    if (slab && slab->cache->slabs == &blocks->slabs) {
         sw__slabs_free(&blocks->slabs, slab, block);
-    return slab != NULL;
+        return NULL;
+    }
+    struct sw__extent *large = sw__extents_find_by(&blocks->extents, entry, block);
+    if (!large)
+        sw__misuse_free();
+    return large;
 }
 
 void sw__blocks_free(void *state, void *block) {
     struct sw__blocks *blocks = state;
-    if (!sw__blocks_free_small(blocks, block))
-        sw__extents_free(&blocks->extents, sw__extents_block(&blocks->extents, block));
+    struct sw__extent *large = sw__blocks_free_small(blocks, block);
+    if (large)
+        sw__extents_free(&blocks->extents, large);
+}
+
+bool sw__blocks_suits(struct sw__blocks *blocks, const void *large, size_t size) {
+    const struct sw__extent *extent = sw__extents_find(&blocks->extents, large);
+    return extent && size > SW__SMALL_MAX && size <= sw__extent_size(extent) &&
+           sw__align_up(blocks->round_large(size), SW__PAGE) == sw__extent_size(extent);
 }
 
 /* A large block may shrink or grow in place. */

@@ -24,8 +24,10 @@ void sw__blocks_destroy(void *state);
 void *sw__blocks_alloc(void *state, size_t size, size_t alignment, enum sw_tag tag);
 void *sw__blocks_alloc_zeroed(void *state, size_t size, enum sw_tag tag);
 void sw__blocks_free(void *state, void *block);
-/* Frees a block that is in a slab; false if it is in none. */
-bool sw__blocks_free_small(struct sw__blocks *blocks, void *block);
+/* Frees a small block; a large one is left to be freed: its extent. */
+struct sw__extent *sw__blocks_free_small(struct sw__blocks *blocks, void *block);
+/* Is it the size that a large block of this heap has, and would have if it were of the new one? */
+bool sw__blocks_suits(struct sw__blocks *blocks, const void *large, size_t size);
 bool sw__blocks_resize(void *state, void *block, size_t size);
 size_t sw__blocks_usable_size(void *state, const void *block);
 size_t sw__blocks_trim(void *state);

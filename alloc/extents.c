@@ -354,9 +354,10 @@ static struct sw__extent *obtain(struct sw__extents *extents, size_t size, size_
 
 static void enliven(struct sw__extents *extents, struct sw__extent *extent) {
     extent->state = SW__EXTENT_LIVE;
+    extent->marked = false;
     extent->holder = NULL;
     *page_entry(extent->region, sw__extent_start(extent)) = extent;
-    extents->live += sw__extent_size(extent);
+    sw__extents_count(&extents->live, sw__extent_size(extent));
 }
 
 /* ---- The public calls ------------------------------------------------------------------------ */
@@ -415,18 +416,16 @@ struct sw__extent *sw__extents_alloc_sparse(struct sw__extents *extents, size_t 
 
 /* The region's entries in the page map again, where a holder had marked the slices as its own. */
 static void unmark(struct sw__extent *extent) {
-    char *start = sw__extent_start(extent);
-    size_t size = sw__extent_size(extent);
-    if ((extent->node.address & (SW__SLICE - 1)) == 0 && (size & (SW__SLICE - 1)) == 0 &&
-        sw__page_map_get(start) != extent->region)
-        sw__page_map_set(start, size, extent->region);
+    if (extent->marked)
+        sw__page_map_set(sw__extent_start(extent), sw__extent_size(extent), extent->region);
+    extent->marked = false;
 }
 
 void sw__extents_free(struct sw__extents *extents, struct sw__extent *extent) {
     sw__lock(&extents->lock);
     unmark(extent);
     *page_entry(extent->region, sw__extent_start(extent)) = NULL;
-    extents->live -= sw__extent_size(extent);
+    sw__extents_count(&extents->live, -sw__extent_size(extent));
     release_parked(extents);
     if (sw__extent_size(extent) <= PARKED_MAX)
         park(extents, extent);
@@ -436,7 +435,7 @@ void sw__extents_free(struct sw__extents *extents, struct sw__extent *extent) {
 }
 
 static void shrink(struct sw__extents *extents, struct sw__extent *extent, size_t size) {
-    extents->live -= sw__extent_size(extent) - size;
+    sw__extents_count(&extents->live, size - sw__extent_size(extent));
     release(extents, cut(extents, extent, size));
 }
 
@@ -458,7 +457,7 @@ static bool extend(struct sw__extents *extents, struct sw__extent *extent, size_
     if (tail->node.size > missing)
         sw__extent_plant(cut(extents, tail, missing));
     join(extents, extent);
-    extents->live += missing;
+    sw__extents_count(&extents->live, missing);
     if (sw__supply_furnish(extents, extent, true))
         return true;
     shrink(extents, extent, size - missing);
@@ -481,12 +480,17 @@ bool sw__extents_resize(struct sw__extents *extents, struct sw__extent *extent, 
     return done;
 }
 
-struct sw__extent *sw__extents_find(struct sw__extents *extents, const void *address) {
-    struct sw__region *region = sw__page_map_get(address);
+struct sw__extent *sw__extents_find_by(struct sw__extents *extents, void *entry,
+                                       const void *address) {
+    struct sw__region *region = entry;
     if (!region || ((uintptr_t)region & SW__HOLDER_BITS) || region->extents != extents ||
         ((uintptr_t)address & (SW__PAGE - 1)) != 0)
         return NULL;
     return *page_entry(region, address);
+}
+
+struct sw__extent *sw__extents_find(struct sw__extents *extents, const void *address) {
+    return sw__extents_find_by(extents, sw__page_map_get(address), address);
 }
 
 struct sw__extent *sw__extents_block_to(struct sw__extents *extents, const void *block,
@@ -504,6 +508,7 @@ struct sw__extent *sw__extents_block(struct sw__extents *extents, const void *bl
 void sw__extents_mark(struct sw__extents *extents, struct sw__extent *extent, void *holder) {
     sw__lock(&extents->lock);
     sw__page_map_set(sw__extent_start(extent), sw__extent_size(extent), holder);
+    extent->marked = true;
     sw__unlock(&extents->lock);
 }
 

@@ -54,6 +54,7 @@ struct sw__extent {
     size_t touched; /* bytes of its pages that are; all of them while live or parked */
     enum sw__extent_state state;
     bool zero;    /* live, and all zero when it was handed out */
+    bool marked;  /* live, and its slices name its holder in the page map */
     void *holder; /* the strategy's, while live */
 };
 
@@ -109,6 +110,9 @@ bool sw__extents_resize(struct sw__extents *extents, struct sw__extent *extent, 
 
 /* The live extent that begins at the address, NULL if there is none. */
 struct sw__extent *sw__extents_find(struct sw__extents *extents, const void *address);
+/* The same, of an address whose entry in the page map is known. */
+struct sw__extent *sw__extents_find_by(struct sw__extents *extents, void *entry,
+                                       const void *address);
 /* The same; a pointer that is none is misuse: of free, or of what it was brought to. */
 struct sw__extent *sw__extents_block(struct sw__extents *extents, const void *block);
 struct sw__extent *sw__extents_block_to(struct sw__extents *extents, const void *block,

@@ -22,6 +22,12 @@ struct sw__region {
     struct sw__pages pages;
 };
 
+/* What is read without the lock is written under it alone: no bus is locked for that. */
+static inline void sw__extents_count(_Atomic(size_t) *level, size_t more) {
+    size_t before = atomic_load_explicit(level, memory_order_relaxed);
+    atomic_store_explicit(level, before + more, memory_order_relaxed);
+}
+
 static inline struct sw__extent *sw__extent_of(struct sw__treap_node *node) {
     return (struct sw__extent *)node; /* its first member */
 }

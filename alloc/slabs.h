@@ -217,10 +217,15 @@ static inline void *sw__slabs_alloc(struct sw__slabs *slabs, unsigned class) {
     return __builtin_expect(block != NULL, 1) ? block : sw__slabs_alloc_slow(cache, class);
 }
 
+/* The slab that an entry of the page map names, NULL if it names none. */
+static inline struct sw__slab *sw__slab_in(void *entry) {
+    uintptr_t holder = (uintptr_t)entry;
+    return holder & SW__HOLDER_IS_SLAB ? (struct sw__slab *)(holder - SW__HOLDER_IS_SLAB) : NULL;
+}
+
 /* The slab that holds the address, NULL if none does. */
 static inline struct sw__slab *sw__slab_of(const void *address) {
-    uintptr_t holder = (uintptr_t)sw__page_map_get(address);
-    return holder & SW__HOLDER_IS_SLAB ? (struct sw__slab *)(holder - SW__HOLDER_IS_SLAB) : NULL;
+    return sw__slab_in(sw__page_map_get(address));
 }
 
 /* A small block stays while more than half of it is used. */

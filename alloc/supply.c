@@ -24,7 +24,7 @@ void sw__supply_gone(struct sw__extents *extents, struct sw__extent *extent, cha
                      size_t size) {
     size_t gone = sw__pages_mark(&extent->region->pages, start, size, false);
     extent->touched -= gone;
-    extents->held -= gone;
+    sw__extents_count(&extents->held, -gone);
 }
 
 /* Purges a part of a free extent; false if the kernel would not. */
@@ -45,7 +45,7 @@ static void purge_side_above(struct sw__extents *extents, struct sw__side *side,
                                              extents->held - budget);
         sw__extent_uproot(extent);
         bool purged = purge(extents, extent, start, (size_t)(end - start));
-        extents->shifted += (size_t)(end - start);
+        sw__extents_count(&extents->shifted, (size_t)(end - start));
         sw__extent_plant(extent);
         if (!purged)
             break;
@@ -146,7 +146,7 @@ static bool fill_from_holes(struct sw__extents *extents, struct sw__extent *exte
             moved += move_from_side(&extents->sides[side], &hole, wanted - moved);
         }
     extent->touched += moved;
-    extents->shifted += moved;
+    sw__extents_count(&extents->shifted, moved);
     return moved > 0;
 }
 
@@ -159,7 +159,7 @@ static void take_along(struct sw__extents *extents, struct sw__extent *extent, c
     sw__extent_uproot(extent);
     sw__pages_mark(&extent->region->pages, start, size, true);
     extent->touched += size;
-    extents->held += size;
+    sw__extents_count(&extents->held, size);
     sw__extent_plant(extent);
 }
 
@@ -229,7 +229,7 @@ bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent, 
             return false;
         advise_live(extents, extent, dense || !extent->zero);
         sw__pages_mark(&extent->region->pages, sw__extent_start(extent), size, true);
-        extents->held += size - extent->touched;
+        sw__extents_count(&extents->held, size - extent->touched);
         extent->touched = size;
     }
     return true;

@@ -52,13 +52,21 @@ static size_t rest_of_early(const void *block) {
 
 /* ---- malloc and free ------------------------------------------------------------------------- */
 
+/* Straight from the strategy, where nothing is counted or checked between. NULL leaves it to the
+ * heap. */
+static inline void *alloc_large(struct sw__blocks *blocks, size_t size, size_t alignment) {
+    return LIKELY(blocks && size > SW__SMALL_MAX && size <= PTRDIFF_MAX)
+               ? sw__process.strategy->alloc(blocks, size, alignment, SW_TAG_OTHER)
+               : NULL;
+}
+
 void *sw__malloc_slow(size_t size) {
     struct sw__blocks *blocks = sw__process.blocks;
-    if (LIKELY(blocks && size <= SW__SMALL_MAX)) {
-        void *block = sw__slabs_alloc(&blocks->slabs, sw__class_of(size));
-        if (LIKELY(block != NULL))
-            return block;
-    }
+    void *block = LIKELY(blocks && size <= SW__SMALL_MAX)
+                      ? sw__slabs_alloc(&blocks->slabs, sw__class_of(size))
+                      : alloc_large(blocks, size, SW_MIN_ALIGNMENT);
+    if (LIKELY(block != NULL))
+        return block;
     if (UNLIKELY(sw__process_is_starting_here()))
         return alloc_early(size);
     sw__process_ensure();
@@ -81,14 +89,21 @@ static void free_foreign(void *block) {
 }
 
 void sw__free_slow(void *block) {
-    struct sw__slab *slab = sw__process.blocks ? sw__slab_of(block) : NULL;
+    struct sw__blocks *blocks = sw__process.blocks;
+    void *entry = blocks ? sw__page_map_get(block) : NULL;
+    struct sw__slab *slab = sw__slab_in(entry);
     if (LIKELY(slab != NULL)) {
-        sw__slabs_free(&sw__process.blocks->slabs, slab, block);
+        sw__slabs_free(&blocks->slabs, slab, block);
+        return;
+    }
+    int kept = errno;
+    if (LIKELY(entry != NULL)) {
+        sw__process.strategy->free(blocks, block);
+        errno = kept;
         return;
     }
     if (!block || is_early(block))
         return;
-    int kept = errno;
     sw__process_ensure();
     if (LIKELY(sw__process_knows(block)))
         sw_free(sw__process.heap, block);
@@ -132,7 +147,8 @@ static void *realloc_foreign(void *block, size_t size) {
 
 EXPORT void *realloc(void *block, size_t size) {
     struct sw__slab *slab = sw__process.blocks ? sw__slab_of(block) : NULL;
-    if (slab && sw__slab_suits(slab, size))
+    if (slab ? sw__slab_suits(slab, size)
+             : sw__process.blocks && sw__blocks_suits(sw__process.blocks, block, size))
         return block;
     if (!block)
         return malloc(size);
@@ -163,6 +179,9 @@ static bool is_power_of_two(size_t value) {
 }
 
 EXPORT void *aligned_alloc(size_t alignment, size_t size) {
+    void *block = is_power_of_two(alignment) ? sw__front_alloc_aligned(size, alignment) : NULL;
+    if (LIKELY(block != NULL))
+        return block;
     sw__process_ensure();
     return sw_alloc_aligned(sw__process.heap, alignment, size, SW_TAG_OTHER);
 }
@@ -181,16 +200,25 @@ EXPORT void free_aligned_sized(void *block, size_t alignment, size_t size) {
 
 /* ---- POSIX, and what is older ---------------------------------------------------------------- */
 
-/* The answer is the error; errno stays. */
+/* errno stays. */
+static __attribute__((noinline)) void *alloc_aligned_slow(size_t alignment, size_t size) {
+    int kept = errno;
+    void *block = alloc_large(sw__process.blocks, size, alignment);
+    if (UNLIKELY(!block)) {
+        sw__process_ensure();
+        block = sw_alloc_aligned(sw__process.heap, alignment, size, SW_TAG_OTHER);
+    }
+    errno = kept;
+    return block;
+}
+
+/* The answer is the error. */
 EXPORT int posix_memalign(void **out, size_t alignment, size_t size) {
     if (!is_power_of_two(alignment) || alignment % sizeof(void *) != 0)
         return EINVAL;
     void *block = sw__front_alloc_aligned(size, alignment);
     if (UNLIKELY(!block)) {
-        int kept = errno;
-        sw__process_ensure();
-        block = sw_alloc_aligned(sw__process.heap, alignment, size, SW_TAG_OTHER);
-        errno = kept;
+        block = alloc_aligned_slow(alignment, size);
         if (!block)
             return ENOMEM;
     }

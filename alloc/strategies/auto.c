@@ -23,11 +23,14 @@
 #define COUNTED_AT_ONCE ((size_t)4 << 20)
 
 struct auto_heap {
-    struct sw__blocks blocks;              /* first: the slots of blocks.h work on it */
-    struct sw__lock lock;                  /* guards the rest */
-    _Atomic(size_t) deepest[KEPT_PERIODS]; /* the most that lived at once, this period first */
-    size_t in_period;                      /* bytes of large blocks allocated in this period */
-    _Atomic(size_t) work_counted;          /* of keeper.work, what is counted there */
+    struct sw__blocks blocks;     /* first: the slots of blocks.h work on it */
+    struct sw__lock lock;         /* guards the rest */
+    _Atomic(size_t) deepest;      /* the most that lived at once in this period */
+    size_t earlier[KEPT_PERIODS]; /* the same of those before, as a ring */
+    unsigned oldest;              /* of them */
+    size_t deepest_earlier;       /* of them */
+    size_t in_period;             /* bytes of large blocks allocated in this period */
+    _Atomic(size_t) work_counted; /* of keeper.work, what is counted there */
     bool steps_are_marked;
     unsigned looseness;        /* of the budget */
     size_t shifted_before;     /* this period */
@@ -45,18 +48,35 @@ static size_t slack(const struct auto_heap *heap, size_t needed) {
     return (needed / 512 + ((size_t)256 << 10)) * (1 + heap->looseness);
 }
 
+static size_t deepest_of(const struct auto_heap *heap) {
+    return atomic_load_explicit(&heap->deepest, memory_order_relaxed);
+}
+
+static void set_deepest(struct auto_heap *heap, size_t live) {
+    atomic_store_explicit(&heap->deepest, live, memory_order_relaxed);
+}
+
 static size_t needed_of_late(const struct auto_heap *heap) {
-    size_t deepest = heap->deepest[0];
-    for (int i = 1; i < KEPT_PERIODS; i++)
-        if (heap->deepest[i] > deepest)
-            deepest = heap->deepest[i];
-    return deepest;
+    size_t deepest = deepest_of(heap);
+    return deepest > heap->deepest_earlier ? deepest : heap->deepest_earlier;
+}
+
+/* This period takes the place of the oldest one. */
+static void remember_period(struct auto_heap *heap) {
+    size_t deepest = deepest_of(heap), forgotten = heap->earlier[heap->oldest];
+    heap->earlier[heap->oldest] = deepest;
+    heap->oldest = (heap->oldest + 1) % KEPT_PERIODS;
+    if (deepest >= heap->deepest_earlier || forgotten == heap->deepest_earlier) {
+        heap->deepest_earlier = deepest;
+        for (int i = 0; i < KEPT_PERIODS && forgotten > deepest; i++)
+            if (heap->earlier[i] > heap->deepest_earlier)
+                heap->deepest_earlier = heap->earlier[i];
+    }
 }
 
 static void end_period(struct auto_heap *heap) {
-    for (int i = KEPT_PERIODS - 1; i > 0; i--)
-        heap->deepest[i] = heap->deepest[i - 1];
-    heap->deepest[0] = sw__extents_live(&heap->blocks.extents);
+    remember_period(heap);
+    set_deepest(heap, sw__extents_live(&heap->blocks.extents));
     heap->in_period = 0;
     size_t shifted = atomic_load_explicit(&heap->blocks.extents.shifted, memory_order_relaxed);
     if (shifted - heap->shifted_before > needed_of_late(heap) / 64 && heap->looseness < LOOSEST)
@@ -90,9 +110,9 @@ static __attribute__((noinline)) void reconsider(struct auto_heap *heap, size_t 
     atomic_store_explicit(&heap->work_counted, heap->work_counted + turned_over,
                           memory_order_relaxed);
     heap->in_period += turned_over;
-    if (live > heap->deepest[0])
-        atomic_store_explicit(&heap->deepest[0], live, memory_order_relaxed);
-    if (!heap->steps_are_marked && heap->in_period / PERIOD_TURNS > heap->deepest[0])
+    if (live > deepest_of(heap))
+        set_deepest(heap, live);
+    if (!heap->steps_are_marked && heap->in_period / PERIOD_TURNS > deepest_of(heap))
         end_period(heap);
     bool was_tight = heap->pressure.is_tight;
     bool is_tight = sw__pressure_is_tight(&heap->pressure, turned_over);
@@ -108,9 +128,19 @@ static void expect_large(struct auto_heap *heap, size_t size) {
     size_t live = sw__extents_live(&heap->blocks.extents) + size;
     size_t work = atomic_fetch_add_explicit(&heap->keeper.work, size, memory_order_relaxed) + size;
     size_t counted = atomic_load_explicit(&heap->work_counted, memory_order_relaxed);
-    if (live > atomic_load_explicit(&heap->deepest[0], memory_order_relaxed) ||
-        work - counted >= COUNTED_AT_ONCE || heap->is_restrained)
+    if (live > deepest_of(heap) || work - counted >= COUNTED_AT_ONCE || heap->is_restrained)
         reconsider(heap, live);
+}
+
+/* It was refused: nothing is to be kept for it, and it was no work. */
+static __attribute__((noinline, cold)) void unexpect_large(struct auto_heap *heap, size_t size,
+                                                           size_t deepest_before) {
+    size_t live = sw__extents_live(&heap->blocks.extents);
+    sw__lock(&heap->lock);
+    set_deepest(heap, deepest_before > live ? deepest_before : live);
+    heap->in_period -= sw__smaller(size, heap->in_period);
+    set_budget(heap, live);
+    sw__unlock(&heap->lock);
 }
 
 /* The work has stopped: nothing is kept. What recent work needed is still known, so that its
@@ -190,8 +220,11 @@ static void *alloc(void *state, size_t size, size_t alignment, enum sw_tag tag) 
     if (__builtin_expect(size <= SW__SMALL_MAX, 1))
         return sw__blocks_alloc(state, size, alignment, tag);
     struct auto_heap *heap = state;
+    size_t deepest = deepest_of(heap);
     expect_large(heap, size);
     void *block = sw__blocks_alloc(state, size, alignment, tag);
+    if (__builtin_expect(!block, 0))
+        unexpect_large(heap, size, deepest);
     sw__extents_keep_budget(&heap->blocks.extents);
     return block;
 }
@@ -200,8 +233,11 @@ static void *alloc_zeroed(void *state, size_t size, enum sw_tag tag) {
     if (size <= SW__SMALL_MAX)
         return sw__blocks_alloc_zeroed(state, size, tag);
     struct auto_heap *heap = state;
+    size_t deepest = deepest_of(heap);
     expect_large(heap, size);
     void *block = sw__blocks_alloc_zeroed(state, size, tag);
+    if (__builtin_expect(!block, 0))
+        unexpect_large(heap, size, deepest);
     sw__extents_keep_budget(&heap->blocks.extents);
     return block;
 }
@@ -211,18 +247,21 @@ static bool resize(void *state, void *block, size_t size) {
     struct auto_heap *heap = state;
     if (size <= SW__SMALL_MAX)
         return sw__blocks_resize(state, block, size);
-    size_t old = sw__blocks_usable_size(state, block);
+    size_t old = sw__blocks_usable_size(state, block), deepest = deepest_of(heap);
     if (size > old)
         expect_large(heap, size - old);
     bool resized = sw__blocks_resize(state, block, size);
+    if (!resized && size > old)
+        unexpect_large(heap, size - old, deepest);
     sw__extents_keep_budget(&heap->blocks.extents);
     return resized;
 }
 
 static void give_block_back(void *state, void *block) {
     struct auto_heap *heap = state;
-    if (!sw__blocks_free_small(&heap->blocks, block)) {
-        sw__extents_free(&heap->blocks.extents, sw__extents_block(&heap->blocks.extents, block));
+    struct sw__extent *large = sw__blocks_free_small(&heap->blocks, block);
+    if (large) {
+        sw__extents_free(&heap->blocks.extents, large);
         consider_giving_back(heap);
     }
 }

@@ -77,6 +77,26 @@ static void a_spike_is_forgotten(void **state) {
     sw_heap_destroy(heap);
 }
 
+static void what_was_refused_is_not_kept_for(void **state) {
+    (void)state;
+    sw_heap *heap = make_auto("tracking:0,background_thread:0");
+    const size_t nobodys = (size_t)1 << 50;
+    step(heap, BLOCKS, BLOCK);
+    size_t spike = resident_of(heap);
+    void *block = sw_alloc(heap, BLOCK, SW_TAG_OTHER);
+    for (int i = 0; i < 1000; i++) {
+        if (i % 100 == 0) {
+            assert_null(sw_alloc(heap, nobodys, SW_TAG_OTHER));
+            assert_null(sw_alloc_zeroed(heap, 1, nobodys, SW_TAG_OTHER));
+            assert_null(sw_realloc(heap, block, nobodys));
+        }
+        step(heap, 2, BLOCK);
+    }
+    assert_true(resident_of(heap) < spike / 2);
+    sw_free(heap, block);
+    sw_heap_destroy(heap);
+}
+
 /* Sizes that never come back fit into what the deepest step needed. */
 static void ragged_steps_hold_no_more_than_the_deepest(void **state) {
     (void)state;
@@ -189,6 +209,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steady_steps_neither_give_back_nor_fault),
         cmocka_unit_test(a_spike_is_forgotten),
+        cmocka_unit_test(what_was_refused_is_not_kept_for),
         cmocka_unit_test(ragged_steps_hold_no_more_than_the_deepest),
         cmocka_unit_test(when_work_has_stopped_nothing_is_kept),
         cmocka_unit_test(a_busy_process_keeps_its_pages),
