@@ -559,6 +559,20 @@ static void visit_ranges(void *state, sw__range_visitor *visitor, void *context)
     checked->below->visit_ranges(checked->state, visitor, context);
 }
 
+static void visit_sizes(void *state, sw__size_visitor *visitor, void *context) {
+    struct sw__checked *checked = state;
+    for (int i = 0; i < SHARDS; i++) {
+        struct shard *shard = &checked->shards[i];
+        sw__lock(&shard->lock);
+        for (size_t place = 0; place < shard->capacity; place++) {
+            const struct entry *entry = &shard->places[place];
+            if (entry->start && !entry->freed)
+                visitor(context, entry->size, entry->size);
+        }
+        sw__unlock(&shard->lock);
+    }
+}
+
 static void lock_all(void *state) {
     struct sw__checked *checked = state;
     sw__lock(&checked->quarantine.lock);
@@ -630,6 +644,7 @@ struct sw__checked *sw__checked_create(const struct sw__strategy *below, void *s
         .stats = stats,
         .largest_free = largest_free,
         .visit_ranges = below->visit_ranges ? visit_ranges : NULL,
+        .visit_sizes = visit_sizes,
         .lock_all = lock_all,
         .unlock_all = unlock_all,
         .in_page_map = below->in_page_map,

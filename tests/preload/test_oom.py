@@ -75,6 +75,12 @@ class Quick(Test):
                     self.assertLessEqual(float(report.group(6)), 64)
                     self.assertEqual("by tag" in report.group(0), tracking == 1)
 
+    def test_checked_blocks_are_told_by_size(self):
+        report = self.expect_one_report(run("exhaust", "arena", "limit:64M,checked:1"), "arena")
+        self.assertTrue(report.group(8), report.group(0))
+        by_size = sum(float(report.group(i)) for i in range(8, 13))
+        self.assertAlmostEqual(by_size, float(report.group(4)), delta=0.1)
+
     def test_it_can_be_kept_quiet(self):
         self.expect(run("exhaust", "auto", "limit:64M,oom_report:0"))
 
