@@ -42,8 +42,8 @@ struct auto_heap {
 
 /* ---- The budget ------------------------------------------------------------------------------ */
 
-/* What may stay free beside what is live: little at first, and more by and by where pages keep
- * shifting, until they do not or it is a fiftieth. */
+/* What may stay free beside what is live: little at first, and more where pages keep shifting,
+ * until they do not or it is a fiftieth. */
 static size_t slack(const struct auto_heap *heap, size_t needed) {
     return (needed / 512 + ((size_t)256 << 10)) * (1 + heap->looseness);
 }
@@ -74,13 +74,25 @@ static void remember_period(struct auto_heap *heap) {
     }
 }
 
+static size_t deepest_periods_ago(const struct auto_heap *heap, unsigned periods) {
+    return heap->earlier[(heap->oldest + KEPT_PERIODS - periods) % KEPT_PERIODS];
+}
+
+/* Where work repeats itself, shifting pages is waste, and it ends at once. Where it does not, some
+ * is the price of holding no more than is needed, and room is given by and by. */
+static void loosen(struct auto_heap *heap) {
+    size_t last = deepest_periods_ago(heap, 1), before = deepest_periods_ago(heap, 2);
+    size_t apart = last > before ? last - before : before - last;
+    heap->looseness = apart <= last / 512 ? LOOSEST : heap->looseness + 1;
+}
+
 static void end_period(struct auto_heap *heap) {
     remember_period(heap);
     set_deepest(heap, sw__extents_live(&heap->blocks.extents));
     heap->in_period = 0;
     size_t shifted = atomic_load_explicit(&heap->blocks.extents.shifted, memory_order_relaxed);
     if (shifted - heap->shifted_before > needed_of_late(heap) / 64 && heap->looseness < LOOSEST)
-        heap->looseness++;
+        loosen(heap);
     heap->shifted_before = shifted;
 }
 
