@@ -5,11 +5,10 @@
 
 #include "os.h"
 
-enum { LEAF_ENTRIES = 1 << 16 };
+#define LEAF_SIZE (sizeof(sw__page_map_entry) << SW__LEAF_SHIFT)
 
-#define LEAF_SIZE (LEAF_ENTRIES * sizeof(sw__page_map_entry))
-
-_Atomic(sw__page_map_entry *) sw__page_map_root[1 << 16];
+_Atomic(sw__page_map_entry *)
+    sw__page_map_root[1 << (SW__ADDRESS_BITS - SW__SLICE_SHIFT - SW__LEAF_SHIFT)];
 
 static bool make_leaf(size_t index) {
     if (atomic_load_explicit(&sw__page_map_root[index], memory_order_acquire))
@@ -27,9 +26,9 @@ static bool make_leaf(size_t index) {
 bool sw__page_map_prepare(const void *start, size_t size) {
     size_t first = (uintptr_t)start >> SW__SLICE_SHIFT;
     size_t last = ((uintptr_t)start + size - 1) >> SW__SLICE_SHIFT;
-    if (last >> 32)
-        return false; /* beyond 48 bits: only ever handed out on explicit request */
-    for (size_t index = first >> 16; index <= last >> 16; index++)
+    if (last >> (SW__ADDRESS_BITS - SW__SLICE_SHIFT))
+        return false; /* only ever handed out on explicit request */
+    for (size_t index = first >> SW__LEAF_SHIFT; index <= last >> SW__LEAF_SHIFT; index++)
         if (!make_leaf(index))
             return false;
     return true;
@@ -39,7 +38,7 @@ void sw__page_map_set(const void *start, size_t size, void *holder) {
     size_t first = (uintptr_t)start >> SW__SLICE_SHIFT;
     for (size_t slice = first; slice < first + (size >> SW__SLICE_SHIFT); slice++) {
         sw__page_map_entry *leaf =
-            atomic_load_explicit(&sw__page_map_root[slice >> 16], memory_order_relaxed);
-        atomic_store_explicit(&leaf[slice & 0xffff], holder, memory_order_release);
+            atomic_load_explicit(&sw__page_map_root[slice >> SW__LEAF_SHIFT], memory_order_relaxed);
+        atomic_store_explicit(&leaf[slice & SW__LEAF_MASK], holder, memory_order_release);
     }
 }

@@ -9,10 +9,17 @@
 
 #define NEVER UINT32_MAX
 
-/* Blocks over this size are cut from slabs of LARGE_SLAB, so that a slab has eight at least. */
-#define SLAB         SW__SLICE
+/* Blocks over this size are cut from slabs of LARGE_SLAB, so that a slab has eight at least. The
+ * first slab of a bin is a quarter of that: there are many bins and many threads, and most need no
+ * more. */
+#define SLAB         ((size_t)64 << 10)
 #define SLAB_FOR_MAX (SLAB / 8)
 #define LARGE_SLAB   (4 * SLAB)
+#define FIRST_PART   4
+
+_Static_assert(SLAB / FIRST_PART % SW__SLICE == 0, "slabs are entered in the page map");
+_Static_assert(SLAB / FIRST_PART >= SLAB_FOR_MAX && LARGE_SLAB / FIRST_PART >= SW__SMALL_MAX,
+               "blocks are aligned as their slabs are");
 /* What a cache may keep in slabs with nothing live, beside those it takes blocks from. */
 #define MOST_KEPT (4 * SLAB)
 
@@ -63,8 +70,15 @@ size_t sw__round_to_class(size_t size) {
 
 /* ---- Slabs ----------------------------------------------------------------------------------- */
 
-static size_t slab_size_for(size_t block_size) {
-    return block_size <= SLAB_FOR_MAX ? SLAB : LARGE_SLAB;
+/* Of the next slab of a bin. */
+static size_t slab_size_for(const struct sw__cache *cache, unsigned class) {
+    size_t size = sw__class_sizes[class] <= SLAB_FOR_MAX ? SLAB : LARGE_SLAB;
+    return cache->slab_counts[class] ? size : size / FIRST_PART;
+}
+
+/* No block is aligned to more than its size. */
+static size_t slab_alignment_for(unsigned class) {
+    return sw__class_sizes[class] <= SLAB_FOR_MAX ? SLAB / FIRST_PART : LARGE_SLAB / FIRST_PART;
 }
 
 /* A descriptor, spare or new. The heap's lock is held. */
@@ -101,11 +115,13 @@ static uint32_t used_of(const struct sw__slab *slab) {
 static struct sw__slab *make_slab(struct sw__cache *cache, unsigned class) {
     struct sw__slabs *slabs = cache->slabs;
     size_t block_size = sw__class_sizes[class];
-    size_t size = slab_size_for(block_size);
+    size_t size = slab_size_for(cache, class);
     sw__lock(&slabs->lock);
     struct sw__slab *slab = take_descriptor(slabs);
-    struct sw__extent *extent = slab ? sw__extents_alloc(slabs->extents, size, SW__SLICE) : NULL;
+    struct sw__extent *extent =
+        slab ? sw__extents_alloc(slabs->extents, size, slab_alignment_for(class)) : NULL;
     if (extent) {
+        cache->slab_counts[class]++;
         slab->cache = cache;
         slab->class = (uint16_t) class;
         slab->block_size = (uint32_t)block_size;
@@ -131,6 +147,7 @@ static void end_slab(struct sw__slabs *slabs, struct sw__slab *slab) {
 
 static void give_slab_back(struct sw__slab *slab) {
     struct sw__slabs *slabs = slab->cache->slabs;
+    slab->cache->slab_counts[slab->class]--;
     sw__lock(&slabs->lock);
     end_slab(slabs, slab);
     sw__unlock(&slabs->lock);

@@ -103,7 +103,8 @@ struct sw__bin {
 struct sw__cache {
     struct sw__bin bins[SW__CLASS_COUNT];
     struct sw__slab *last_listed[SW__CLASS_COUNT]; /* where the bin has any listed */
-    size_t bytes_kept;                             /* in slabs with nothing live */
+    uint32_t slab_counts[SW__CLASS_COUNT];
+    size_t bytes_kept; /* in slabs with nothing live */
     struct sw__slabs *slabs;
     struct sw__lock lock; /* held by its thread where it does more than the fast paths */
     struct sw__cache *next_orphan;
