@@ -67,15 +67,19 @@ void *sw__blocks_alloc_zeroed(void *state, size_t size, enum sw_tag tag) {
 /* ---- Free, resize ---------------------------------------------------------------------------- */
 
 /* The slab of a small block of this heap; NULL when it is none. */
-static struct sw__slab *small_block(const struct sw__blocks *blocks, const void *block) {
-    struct sw__slab *slab = sw__slab_of(block);
+static struct sw__slab *small_block_by(const struct sw__blocks *blocks, void *entry) {
+    struct sw__slab *slab = sw__slab_in(entry);
     return slab && slab->cache->slabs == &blocks->slabs ? slab : NULL;
+}
+
+static struct sw__slab *small_block(const struct sw__blocks *blocks, const void *block) {
+    return small_block_by(blocks, sw__page_map_get(block));
 }
 
 struct sw__extent *sw__blocks_free_small(struct sw__blocks *blocks, void *block) {
     void *entry = sw__page_map_get(block);
-    struct sw__slab *slab = sw__slab_in(entry);
-    if (slab && slab->cache->slabs == &blocks->slabs) {
+    struct sw__slab *slab = small_block_by(blocks, entry);
+    if (slab) {
         sw__slabs_free(&blocks->slabs, slab, block);
         return NULL;
     }

@@ -110,10 +110,11 @@ bool sw__extents_resize(struct sw__extents *extents, struct sw__extent *extent, 
 
 /* The live extent that begins at the address, NULL if there is none. */
 struct sw__extent *sw__extents_find(struct sw__extents *extents, const void *address);
-/* The same, of an address whose entry in the page map is known. */
+/* The same, where the address's entry in the page map is known. */
 struct sw__extent *sw__extents_find_by(struct sw__extents *extents, void *entry,
                                        const void *address);
-/* The same; a pointer that is none is misuse: of free, or of what it was brought to. */
+/* As sw__extents_find(); a pointer that is none is misuse: of free, or of what it was brought to.
+ */
 struct sw__extent *sw__extents_block(struct sw__extents *extents, const void *block);
 struct sw__extent *sw__extents_block_to(struct sw__extents *extents, const void *block,
                                         enum sw__misuse otherwise);

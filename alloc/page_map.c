@@ -7,8 +7,7 @@
 
 #define LEAF_SIZE (sizeof(sw__page_map_entry) << SW__LEAF_SHIFT)
 
-_Atomic(sw__page_map_entry *)
-    sw__page_map_root[1 << (SW__ADDRESS_BITS - SW__SLICE_SHIFT - SW__LEAF_SHIFT)];
+_Atomic(sw__page_map_entry *) sw__page_map_root[SW__ROOT_ENTRIES];
 
 static bool make_leaf(size_t index) {
     if (atomic_load_explicit(&sw__page_map_root[index], memory_order_acquire))

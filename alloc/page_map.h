@@ -18,16 +18,16 @@
 #define SW__SLICE_SHIFT  14
 #define SW__SLICE        ((size_t)1 << SW__SLICE_SHIFT)
 /* Root and leaf are smaller than a huge page each, so that neither comes as one. */
-#define SW__LEAF_SHIFT 17
-#define SW__LEAF_MASK  (((uintptr_t)1 << SW__LEAF_SHIFT) - 1)
+#define SW__LEAF_SHIFT   17
+#define SW__ROOT_ENTRIES (1 << (SW__ADDRESS_BITS - SW__SLICE_SHIFT - SW__LEAF_SHIFT))
+#define SW__LEAF_MASK    (((uintptr_t)1 << SW__LEAF_SHIFT) - 1)
 
 /* What a holder's pointer has in its lowest bits: neither for a region. */
 enum { SW__HOLDER_IS_SLAB = 1, SW__HOLDER_IS_SEGMENT = 2, SW__HOLDER_BITS = 3 };
 
 typedef _Atomic(void *) sw__page_map_entry;
 
-extern _Atomic(sw__page_map_entry *)
-    sw__page_map_root[1 << (SW__ADDRESS_BITS - SW__SLICE_SHIFT - SW__LEAF_SHIFT)];
+extern _Atomic(sw__page_map_entry *) sw__page_map_root[SW__ROOT_ENTRIES];
 
 static inline void *sw__page_map_get(const void *address) {
     uintptr_t slice = (uintptr_t)address >> SW__SLICE_SHIFT;

@@ -20,6 +20,7 @@
 _Static_assert(SLAB / FIRST_PART % SW__SLICE == 0, "slabs are entered in the page map");
 _Static_assert(SLAB / FIRST_PART >= SLAB_FOR_MAX && LARGE_SLAB / FIRST_PART >= SW__SMALL_MAX,
                "blocks are aligned as their slabs are");
+
 /* What a cache may keep in slabs with nothing live, beside those it takes blocks from. */
 #define MOST_KEPT (4 * SLAB)
 
@@ -70,15 +71,14 @@ size_t sw__round_to_class(size_t size) {
 
 /* ---- Slabs ----------------------------------------------------------------------------------- */
 
-/* Of the next slab of a bin. */
-static size_t slab_size_for(const struct sw__cache *cache, unsigned class) {
-    size_t size = sw__class_sizes[class] <= SLAB_FOR_MAX ? SLAB : LARGE_SLAB;
-    return cache->slab_counts[class] ? size : size / FIRST_PART;
+static size_t whole_slab(unsigned class) {
+    return sw__class_sizes[class] <= SLAB_FOR_MAX ? SLAB : LARGE_SLAB;
 }
 
-/* No block is aligned to more than its size. */
-static size_t slab_alignment_for(unsigned class) {
-    return sw__class_sizes[class] <= SLAB_FOR_MAX ? SLAB / FIRST_PART : LARGE_SLAB / FIRST_PART;
+/* All are aligned to it: it is no less than a block, and no block is aligned to more than its size.
+ */
+static size_t first_slab(unsigned class) {
+    return whole_slab(class) / FIRST_PART;
 }
 
 /* A descriptor, spare or new. The heap's lock is held. */
@@ -115,11 +115,11 @@ static uint32_t used_of(const struct sw__slab *slab) {
 static struct sw__slab *make_slab(struct sw__cache *cache, unsigned class) {
     struct sw__slabs *slabs = cache->slabs;
     size_t block_size = sw__class_sizes[class];
-    size_t size = slab_size_for(cache, class);
+    size_t size = cache->slab_counts[class] ? whole_slab(class) : first_slab(class);
     sw__lock(&slabs->lock);
     struct sw__slab *slab = take_descriptor(slabs);
     struct sw__extent *extent =
-        slab ? sw__extents_alloc(slabs->extents, size, slab_alignment_for(class)) : NULL;
+        slab ? sw__extents_alloc(slabs->extents, size, first_slab(class)) : NULL;
     if (extent) {
         cache->slab_counts[class]++;
         slab->cache = cache;

@@ -178,12 +178,19 @@ static bool is_power_of_two(size_t value) {
     return value && (value & (value - 1)) == 0;
 }
 
-EXPORT void *aligned_alloc(size_t alignment, size_t size) {
-    void *block = is_power_of_two(alignment) ? sw__front_alloc_aligned(size, alignment) : NULL;
+/* Where the front has no block, or the alignment is none. */
+static __attribute__((noinline)) void *alloc_aligned_slow(size_t alignment, size_t size) {
+    void *block =
+        is_power_of_two(alignment) ? alloc_large(sw__process.blocks, size, alignment) : NULL;
     if (LIKELY(block != NULL))
         return block;
     sw__process_ensure();
     return sw_alloc_aligned(sw__process.heap, alignment, size, SW_TAG_OTHER);
+}
+
+EXPORT void *aligned_alloc(size_t alignment, size_t size) {
+    void *block = is_power_of_two(alignment) ? sw__front_alloc_aligned(size, alignment) : NULL;
+    return LIKELY(block != NULL) ? block : alloc_aligned_slow(alignment, size);
 }
 
 /* C23. The size is the caller's claim; what the heap knows is what counts. */
@@ -200,25 +207,21 @@ EXPORT void free_aligned_sized(void *block, size_t alignment, size_t size) {
 
 /* ---- POSIX, and what is older ---------------------------------------------------------------- */
 
-/* errno stays. */
-static __attribute__((noinline)) void *alloc_aligned_slow(size_t alignment, size_t size) {
+static __attribute__((noinline)) void *alloc_aligned_slow_keeping_errno(size_t alignment,
+                                                                        size_t size) {
     int kept = errno;
-    void *block = alloc_large(sw__process.blocks, size, alignment);
-    if (UNLIKELY(!block)) {
-        sw__process_ensure();
-        block = sw_alloc_aligned(sw__process.heap, alignment, size, SW_TAG_OTHER);
-    }
+    void *block = alloc_aligned_slow(alignment, size);
     errno = kept;
     return block;
 }
 
-/* The answer is the error. */
+/* The answer is the error; errno stays. */
 EXPORT int posix_memalign(void **out, size_t alignment, size_t size) {
     if (!is_power_of_two(alignment) || alignment % sizeof(void *) != 0)
         return EINVAL;
     void *block = sw__front_alloc_aligned(size, alignment);
     if (UNLIKELY(!block)) {
-        block = alloc_aligned_slow(alignment, size);
+        block = alloc_aligned_slow_keeping_errno(alignment, size);
         if (!block)
             return ENOMEM;
     }

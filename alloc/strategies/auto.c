@@ -16,6 +16,7 @@
 #include "pressure.h"
 
 #define KEPT_PERIODS 16
+#define EARLIER      (KEPT_PERIODS - 1)
 #define PERIOD_TURNS 4
 /* A budget is looser than needed by so many times a 512th at most. */
 #define LOOSEST 8
@@ -26,7 +27,7 @@ struct auto_heap {
     struct sw__blocks blocks;     /* first: the slots of blocks.h work on it */
     struct sw__lock lock;         /* guards the rest */
     _Atomic(size_t) deepest;      /* the most that lived at once in this period */
-    size_t earlier[KEPT_PERIODS]; /* the same of those before, as a ring */
+    size_t earlier[EARLIER];      /* the same of those before, as a ring */
     unsigned oldest;              /* of them */
     size_t deepest_earlier;       /* of them */
     size_t in_period;             /* bytes of large blocks allocated in this period */
@@ -65,17 +66,17 @@ static size_t needed_of_late(const struct auto_heap *heap) {
 static void remember_period(struct auto_heap *heap) {
     size_t deepest = deepest_of(heap), forgotten = heap->earlier[heap->oldest];
     heap->earlier[heap->oldest] = deepest;
-    heap->oldest = (heap->oldest + 1) % KEPT_PERIODS;
+    heap->oldest = (heap->oldest + 1) % EARLIER;
     if (deepest >= heap->deepest_earlier || forgotten == heap->deepest_earlier) {
         heap->deepest_earlier = deepest;
-        for (int i = 0; i < KEPT_PERIODS && forgotten > deepest; i++)
+        for (int i = 0; i < EARLIER && forgotten > deepest; i++)
             if (heap->earlier[i] > heap->deepest_earlier)
                 heap->deepest_earlier = heap->earlier[i];
     }
 }
 
 static size_t deepest_periods_ago(const struct auto_heap *heap, unsigned periods) {
-    return heap->earlier[(heap->oldest + KEPT_PERIODS - periods) % KEPT_PERIODS];
+    return heap->earlier[(heap->oldest + EARLIER - periods) % EARLIER];
 }
 
 /* Where work repeats itself, shifting pages is waste, and it ends at once. Where it does not, some
@@ -135,13 +136,15 @@ static __attribute__((noinline)) void reconsider(struct auto_heap *heap, size_t 
 }
 
 /* Notes that a large block is about to be allocated: the budget is to have room for it. Mostly, in
- * work that repeats itself, it has. */
-static void expect_large(struct auto_heap *heap, size_t size) {
+ * work that repeats itself, it has. Returns the most that lived before. */
+static size_t expect_large(struct auto_heap *heap, size_t size) {
+    size_t deepest = deepest_of(heap);
     size_t live = sw__extents_live(&heap->blocks.extents) + size;
     size_t work = atomic_fetch_add_explicit(&heap->keeper.work, size, memory_order_relaxed) + size;
     size_t counted = atomic_load_explicit(&heap->work_counted, memory_order_relaxed);
-    if (live > deepest_of(heap) || work - counted >= COUNTED_AT_ONCE || heap->is_restrained)
+    if (live > deepest || work - counted >= COUNTED_AT_ONCE || heap->is_restrained)
         reconsider(heap, live);
+    return deepest;
 }
 
 /* It was refused: nothing is to be kept for it, and it was no work. */
@@ -153,6 +156,13 @@ static __attribute__((noinline, cold)) void unexpect_large(struct auto_heap *hea
     heap->in_period -= sw__smaller(size, heap->in_period);
     set_budget(heap, live);
     sw__unlock(&heap->lock);
+}
+
+/* What was expected has come, or not. */
+static void settle_large(struct auto_heap *heap, size_t size, size_t deepest_before, bool came) {
+    if (__builtin_expect(!came, 0))
+        unexpect_large(heap, size, deepest_before);
+    sw__extents_keep_budget(&heap->blocks.extents);
 }
 
 /* The work has stopped: nothing is kept. What recent work needed is still known, so that its
@@ -232,12 +242,9 @@ static void *alloc(void *state, size_t size, size_t alignment, enum sw_tag tag) 
     if (__builtin_expect(size <= SW__SMALL_MAX, 1))
         return sw__blocks_alloc(state, size, alignment, tag);
     struct auto_heap *heap = state;
-    size_t deepest = deepest_of(heap);
-    expect_large(heap, size);
+    size_t deepest_before = expect_large(heap, size);
     void *block = sw__blocks_alloc(state, size, alignment, tag);
-    if (__builtin_expect(!block, 0))
-        unexpect_large(heap, size, deepest);
-    sw__extents_keep_budget(&heap->blocks.extents);
+    settle_large(heap, size, deepest_before, block != NULL);
     return block;
 }
 
@@ -245,12 +252,9 @@ static void *alloc_zeroed(void *state, size_t size, enum sw_tag tag) {
     if (size <= SW__SMALL_MAX)
         return sw__blocks_alloc_zeroed(state, size, tag);
     struct auto_heap *heap = state;
-    size_t deepest = deepest_of(heap);
-    expect_large(heap, size);
+    size_t deepest_before = expect_large(heap, size);
     void *block = sw__blocks_alloc_zeroed(state, size, tag);
-    if (__builtin_expect(!block, 0))
-        unexpect_large(heap, size, deepest);
-    sw__extents_keep_budget(&heap->blocks.extents);
+    settle_large(heap, size, deepest_before, block != NULL);
     return block;
 }
 
@@ -259,13 +263,11 @@ static bool resize(void *state, void *block, size_t size) {
     struct auto_heap *heap = state;
     if (size <= SW__SMALL_MAX)
         return sw__blocks_resize(state, block, size);
-    size_t old = sw__blocks_usable_size(state, block), deepest = deepest_of(heap);
-    if (size > old)
-        expect_large(heap, size - old);
+    size_t old = sw__blocks_usable_size(state, block);
+    size_t more = size > old ? size - old : 0;
+    size_t deepest_before = more ? expect_large(heap, more) : 0;
     bool resized = sw__blocks_resize(state, block, size);
-    if (!resized && size > old)
-        unexpect_large(heap, size - old, deepest);
-    sw__extents_keep_budget(&heap->blocks.extents);
+    settle_large(heap, more, deepest_before, resized || !more);
     return resized;
 }
 

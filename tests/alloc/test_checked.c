@@ -54,7 +54,7 @@ static void new_memory_is_not_a_number(void **state) {
 }
 
 static void an_untouched_gigabyte_is_not_resident(void **state) {
-    const size_t little = (SANITIZED ? 128 : 4) * MIB; /* a sanitizer has shadows of our tables */
+    const size_t little = (SANITIZED ? 64 : 4) * MIB; /* ThreadSanitizer shadows our tables: 32 */
     sw_heap *heap = checked_heap(state, "huge_pages:never");
     size_t before = process_resident();
     void *block = sw_alloc(heap, 1024 * MIB, SW_TAG_OTHER);
