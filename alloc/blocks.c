@@ -69,7 +69,8 @@ void *sw__blocks_alloc_zeroed(void *state, size_t size, enum sw_tag tag) {
 /* The slab of a small block of this heap; NULL when it is none. */
 static struct sw__slab *small_block_by(const struct sw__blocks *blocks, void *entry) {
     struct sw__slab *slab = sw__slab_in(entry);
-    return slab && slab->cache->slabs == &blocks->slabs ? slab : NULL;
+    struct sw__cache *owner = slab ? sw__slab_owner(slab) : NULL;
+    return owner && owner->slabs == &blocks->slabs ? slab : NULL;
 }
 
 static struct sw__slab *small_block(const struct sw__blocks *blocks, const void *block) {

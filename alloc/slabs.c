@@ -81,6 +81,10 @@ static size_t first_slab(unsigned class) {
     return whole_slab(class) / FIRST_PART;
 }
 
+static void set_owner(struct sw__slab *slab, struct sw__cache *cache) {
+    atomic_store_explicit(&slab->cache, cache, memory_order_relaxed);
+}
+
 /* A descriptor, spare or new. The heap's lock is held. */
 static struct sw__slab *take_descriptor(struct sw__slabs *slabs) {
     struct sw__slab *slab = slabs->spare;
@@ -100,6 +104,7 @@ static struct sw__slab *take_descriptor(struct sw__slabs *slabs) {
 
 static void keep_descriptor(struct sw__slabs *slabs, struct sw__slab *slab) {
     slab->extent = NULL;
+    set_owner(slab, NULL);
     slab->next = slabs->spare;
     slabs->spare = slab;
 }
@@ -122,7 +127,7 @@ static struct sw__slab *make_slab(struct sw__cache *cache, unsigned class) {
         slab ? sw__extents_alloc(slabs->extents, size, first_slab(class)) : NULL;
     if (extent) {
         cache->slab_counts[class]++;
-        slab->cache = cache;
+        set_owner(slab, cache);
         slab->class = (uint16_t) class;
         slab->block_size = (uint32_t)block_size;
         slab->capacity = (uint32_t)(size / block_size);
@@ -146,11 +151,11 @@ static void end_slab(struct sw__slabs *slabs, struct sw__slab *slab) {
 }
 
 static void give_slab_back(struct sw__slab *slab) {
-    struct sw__slabs *slabs = slab->cache->slabs;
-    slab->cache->slab_counts[slab->class]--;
-    sw__lock(&slabs->lock);
-    end_slab(slabs, slab);
-    sw__unlock(&slabs->lock);
+    struct sw__cache *cache = sw__slab_owner(slab);
+    cache->slab_counts[slab->class]--;
+    sw__lock(&cache->slabs->lock);
+    end_slab(cache->slabs, slab);
+    sw__unlock(&cache->slabs->lock);
 }
 
 /* Cuts a page's worth of blocks, one at least. False when all are cut. */
@@ -209,13 +214,13 @@ static void check_free(const struct sw__slab *slab) {
 /* ---- Bins ------------------------------------------------------------------------------------ */
 
 static struct sw__bin *bin_of(const struct sw__slab *slab) {
-    return &slab->cache->bins[slab->class];
+    return &sw__slab_owner(slab)->bins[slab->class];
 }
 
 /* At the end: until its turn comes more of its blocks will have come back. */
 static void list(struct sw__slab *slab) {
     struct sw__bin *bin = bin_of(slab);
-    struct sw__slab **last = &slab->cache->last_listed[slab->class];
+    struct sw__slab **last = &sw__slab_owner(slab)->last_listed[slab->class];
     slab->listed = true;
     slab->alarm = 0;
     slab->next = NULL;
@@ -228,9 +233,10 @@ static void list(struct sw__slab *slab) {
 }
 
 static void unlist(struct sw__slab *slab) {
+    struct sw__cache *cache = sw__slab_owner(slab);
     slab->listed = false;
     if (slab->kept)
-        slab->cache->bytes_kept -= sw__extent_size(slab->extent);
+        cache->bytes_kept -= sw__extent_size(slab->extent);
     slab->kept = false;
     if (slab->previous)
         slab->previous->next = slab->next;
@@ -239,7 +245,7 @@ static void unlist(struct sw__slab *slab) {
     if (slab->next)
         slab->next->previous = slab->previous;
     else
-        slab->cache->last_listed[slab->class] = slab->previous;
+        cache->last_listed[slab->class] = slab->previous;
 }
 
 static bool is_only_one_listed(const struct sw__bin *bin, const struct sw__slab *slab) {
@@ -250,7 +256,7 @@ static bool is_only_one_listed(const struct sw__bin *bin, const struct sw__slab 
  * that fills and empties in turn would come and go each time. A cache keeps few of those: there are
  * many bins, and many threads. */
 static void consider_giving_back(struct sw__slab *slab) {
-    struct sw__cache *cache = slab->cache;
+    struct sw__cache *cache = sw__slab_owner(slab);
     size_t size = sw__extent_size(slab->extent);
     if (used_of(slab) != 0 || slab->kept)
         return;
@@ -269,21 +275,49 @@ static void heed_alarm(struct sw__slab *slab) {
     consider_giving_back(slab);
 }
 
-void sw__slabs_free_alarm(struct sw__slab *slab) {
-    struct sw__cache *cache = slab->cache;
-    check_free(slab);
-    sw__lock(&cache->lock);
-    heed_alarm(slab);
-    sw__unlock(&cache->lock);
-    struct sw__slabs *slabs = cache->slabs;
+static void tell_of_giving_back(struct sw__slabs *slabs) {
     if (slabs->when_given_back)
         slabs->when_given_back(slabs);
 }
 
+void sw__slabs_free_alarm(struct sw__cache *cache, struct sw__slab *slab) {
+    sw__lock(&cache->lock);
+    if (sw__slab_owner(slab) == cache) { /* else another thread has given it back meanwhile */
+        check_free(slab);
+        heed_alarm(slab);
+    }
+    sw__unlock(&cache->lock);
+    tell_of_giving_back(cache->slabs);
+}
+
 /* ---- Frees from other threads ---------------------------------------------------------------- */
 
-static void put_into_inbox(struct sw__slab *slab) {
-    struct sw__cache *owner = slab->cache;
+/* A remote list in one word: the address of its first block, of 48 bits as the page map has it, and
+ * below it the number of its blocks, of 16. */
+#define COUNT_BITS 16
+_Static_assert(SW__ADDRESS_BITS + COUNT_BITS <= 64, "an address and a count share a word");
+_Static_assert(SLAB / SW_MIN_ALIGNMENT < 1 << COUNT_BITS, "a slab's blocks can be counted");
+
+static uintptr_t chain_of(const struct sw__free_block *first, uint32_t count) {
+    return (uintptr_t)first << COUNT_BITS | count;
+}
+
+static struct sw__free_block *first_of(uintptr_t chain) {
+    return (struct sw__free_block *)(chain >> COUNT_BITS);
+}
+
+static uint32_t count_of(uintptr_t chain) {
+    return (uint32_t)(chain & (((uintptr_t)1 << COUNT_BITS) - 1));
+}
+
+/* All blocks that are handed out are in the remote list. For certain only under the owner's lock,
+ * and if the slab is not current: then `used` does not rise, and no free is under way. */
+static bool is_all_remote(struct sw__slab *slab) {
+    uint32_t count = count_of(atomic_load_explicit(&slab->remote, memory_order_acquire));
+    return count > 0 && count == atomic_load_explicit(&slab->used, memory_order_acquire);
+}
+
+static void put_into_inbox(struct sw__cache *owner, struct sw__slab *slab) {
     struct sw__slab *head = atomic_load_explicit(&owner->inbox, memory_order_relaxed);
     do {
         slab->next_in_inbox = head;
@@ -291,31 +325,72 @@ static void put_into_inbox(struct sw__slab *slab) {
                                                     memory_order_release, memory_order_relaxed));
 }
 
+/* Gives the pages back of a slab whose blocks are all in its remote list. The descriptor stays
+ * where the inbox has it, or will. The owner's lock is held. */
+static void make_ghost(struct sw__cache *owner, struct sw__slab *slab) {
+    if (slab->listed)
+        unlist(slab);
+    owner->slab_counts[slab->class]--;
+    atomic_store_explicit(&slab->remote, 0, memory_order_relaxed);
+    slab->is_ghost = true;
+    set_owner(slab, NULL);
+    sw__lock(&owner->slabs->lock);
+    sw__extents_free(owner->slabs->extents, slab->extent);
+    slab->extent = NULL;
+    sw__unlock(&owner->slabs->lock);
+}
+
+/* The ghost is out of the inbox. */
+static void bury(struct sw__slabs *slabs, struct sw__slab *slab) {
+    slab->is_ghost = false;
+    sw__lock(&slabs->lock);
+    keep_descriptor(slabs, slab);
+    sw__unlock(&slabs->lock);
+}
+
+/* It seems that all blocks of the owner's slab are in its remote list. */
+static __attribute__((noinline)) void reclaim(struct sw__cache *owner, struct sw__slab *slab) {
+    sw__lock(&owner->lock);
+    bool is_empty =
+        sw__slab_owner(slab) == owner && bin_of(slab)->current != slab && is_all_remote(slab);
+    if (is_empty)
+        make_ghost(owner, slab);
+    sw__unlock(&owner->lock);
+    if (is_empty)
+        tell_of_giving_back(owner->slabs);
+}
+
 void sw__slabs_free_remote(struct sw__slab *slab, void *pointer) {
     struct sw__free_block *block = pointer;
-    struct sw__free_block *first = atomic_load_explicit(&slab->remote, memory_order_relaxed);
+    /* While the block is ours the slab is its owner's; afterwards it may become anybody's. */
+    struct sw__cache *owner = sw__slab_owner(slab);
+    uint32_t capacity = slab->capacity, used = used_of(slab);
+    uintptr_t before = atomic_load_explicit(&slab->remote, memory_order_relaxed);
     do {
-        block->next = first;
-    } while (!atomic_compare_exchange_weak_explicit(&slab->remote, &first, block,
+        if (count_of(before) >= capacity)
+            sw__misuse_free();
+        block->next = first_of(before);
+    } while (!atomic_compare_exchange_weak_explicit(&slab->remote, &before,
+                                                    chain_of(block, count_of(before) + 1),
                                                     memory_order_acq_rel, memory_order_relaxed));
-    if (first)
-        return; /* the slab is in the inbox already */
-    put_into_inbox(slab);
+    if (!before) /* else the slab is in the inbox already */
+        put_into_inbox(owner, slab);
+    if (count_of(before) + 1 == used)
+        reclaim(owner, slab);
 }
 
 /* Takes the slab's remote list over. The slab is off the inbox: from the exchange on, another
  * thread may put it there again. */
 static void take_remote(struct sw__slab *slab) {
-    struct sw__free_block *first =
-        atomic_exchange_explicit(&slab->remote, NULL, memory_order_acq_rel);
-    struct sw__free_block *last = first;
+    uintptr_t chain = atomic_exchange_explicit(&slab->remote, 0, memory_order_acq_rel);
+    struct sw__free_block *last = first_of(chain);
     uint32_t count = 1;
-    while (may_be_block_of(slab, last) && last->next && count++ < used_of(slab))
+    while (may_be_block_of(slab, last) && last->next && count++ < count_of(chain))
         last = last->next;
-    if (!is_block_of(slab, last) || last->next || count > used_of(slab))
+    if (!is_block_of(slab, last) || last->next || count != count_of(chain) || count > used_of(slab))
         sw__misuse(SW__MISUSE_FREE_LIST, NULL);
     last->next = slab->free;
-    slab->free = first;
+    slab->free = first_of(chain);
     set_used(slab, used_of(slab) - count);
     if (bin_of(slab)->current != slab)
         heed_alarm(slab);
@@ -327,7 +402,10 @@ static void empty_inbox(struct sw__cache *cache) {
     struct sw__slab *slab = atomic_exchange_explicit(&cache->inbox, NULL, memory_order_acquire);
     while (slab) {
         struct sw__slab *next = slab->next_in_inbox; /* before take_remote opens it to others */
-        take_remote(slab);
+        if (slab->is_ghost)
+            bury(cache->slabs, slab);
+        else
+            take_remote(slab);
         slab = next;
     }
 }
@@ -344,7 +422,8 @@ static void set_alarm_of_full(struct sw__slab *slab) {
     slab->alarm = used_of(slab) - 1; /* not capacity - 1: a fork may have lost a block */
 }
 
-/* Everything of a cache that has nothing live goes back, the current slabs too. */
+/* Everything of a cache that has nothing live goes back, the current slabs too. Its lock is held.
+ */
 static void collect_cache(struct sw__cache *cache) {
     empty_inbox(cache);
     for (int class = 0; class < SW__CLASS_COUNT; class ++) {
@@ -368,7 +447,8 @@ static void collect_cache(struct sw__cache *cache) {
 }
 
 /* The orphans are taken off their list while they are worked on: then they are this thread's, and
- * the lock that keeps a fork from it keeps it from them. */
+ * the lock that keeps a fork from it keeps it from them. One that somebody else is at is passed by:
+ * to wait for it with a cache's lock in hand might never end, as a fork takes all of them. */
 static void collect_orphans(struct sw__slabs *slabs) {
     sw__lock(&slabs->lock);
     struct sw__cache *orphans = slabs->orphans;
@@ -377,7 +457,10 @@ static void collect_orphans(struct sw__slabs *slabs) {
     while (orphans) {
         struct sw__cache *cache = orphans;
         orphans = cache->next_orphan;
-        collect_cache(cache);
+        if (sw__try_lock(&cache->lock)) {
+            collect_cache(cache);
+            sw__unlock(&cache->lock);
+        }
         sw__lock(&slabs->lock);
         cache->next_orphan = slabs->orphans;
         slabs->orphans = cache;
@@ -402,8 +485,6 @@ static struct sw__slab *next_slab(struct sw__cache *cache, unsigned class) {
         unlist(slab);
         return slab;
     }
-    if (atomic_load_explicit(&cache->slabs->orphans, memory_order_relaxed))
-        collect_orphans(cache->slabs); /* what others freed there is better than new pages */
     return make_slab(cache, class);
 }
 
@@ -458,11 +539,19 @@ void sw__slabs_collect(struct sw__slabs *slabs) {
     sw__unlock(lock);
 }
 
+/* It waits for the next thread. */
 static void leave_cache(struct sw__cache *cache) {
     sw__lock(&cache->slabs->lock);
     cache->next_orphan = cache->slabs->orphans;
     cache->slabs->orphans = cache;
     sw__unlock(&cache->slabs->lock);
+}
+
+static void leave_collected(struct sw__cache *cache) {
+    sw__lock(&cache->lock);
+    collect_cache(cache);
+    sw__unlock(&cache->lock);
+    leave_cache(cache);
 }
 
 /* Hands a thread's caches over to who comes next, without what has nothing live. All under the
@@ -472,10 +561,8 @@ static void leave_caches(void *argument) {
     struct sw__thread_caches *mine = argument;
     sw__lock(&threads.lock);
     for (unsigned slot = 0; slot < SW__SLOTS; slot++)
-        if (mine->by_slot[slot]) {
-            collect_cache(mine->by_slot[slot]);
-            leave_cache(mine->by_slot[slot]);
-        }
+        if (mine->by_slot[slot])
+            leave_collected(mine->by_slot[slot]);
     *mine->link = mine->next;
     if (mine->next)
         mine->next->link = mine->link;
@@ -594,10 +681,14 @@ static void mend_after_fork(struct sw__slabs *slabs, const struct sw__cache *min
         }
     }
     for (struct sw__slab *slab = slabs->all; slab; slab = slab->older) {
+        if (slab->is_ghost) {
+            slab->is_ghost = false;
+            keep_descriptor(slabs, slab);
+        }
         if (!slab->extent)
             continue;
         if (slab->remote)
-            put_into_inbox(slab);
+            put_into_inbox(sw__slab_owner(slab), slab);
         if (!slab->listed && slab->alarm == used_of(slab))
             list(slab);
     }

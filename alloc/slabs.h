@@ -16,6 +16,12 @@
  * free from another thread costs one atomic exchange, or two (after the per-page lists of D.
  * Leijen, B. Zorn, L. de Moura, "Mimalloc: Free List Sharding in Action", 2019).
  *
+ * The owner may never come: it waits for others, or has ended. So whoever frees the last block of a
+ * slab that the owner takes none from gives its pages back then and there. That all blocks are in
+ * `remote` is told by their number; then nobody has one to free, and the owner does not touch the
+ * slab without the cache's lock. The slab's descriptor stays in the inbox, a ghost, until the owner
+ * finds it there.
+ *
  * Invariants of a slab: used = blocks handed out and not back in `free`, those in `remote`
  * included; used + length(free) = carved <= capacity; used == 0 implies that remote is empty. A
  * slab whose free would touch its `alarm` needs a decision: it is the first free of a full slab, or
@@ -80,7 +86,7 @@ struct sw__slab {
     struct sw__free_block *free;
     _Atomic(uint32_t) used; /* atomic for who counts from outside; written by the owner alone */
     uint32_t alarm;         /* see above; NEVER for a current slab */
-    struct sw__cache *cache;
+    _Atomic(struct sw__cache *) cache; /* NULL while nobody's */
     uint32_t block_size;
     uint32_t capacity;
     _Atomic(uint32_t) carved; /* blocks cut so far: pages are touched as they are needed */
@@ -91,8 +97,9 @@ struct sw__slab {
     struct sw__extent *extent;
     struct sw__slab *older; /* all slabs of the heap, or spare descriptors */
     /* Everybody's. */
-    _Alignas(64) _Atomic(struct sw__free_block *) remote;
+    _Alignas(64) _Atomic(uintptr_t) remote; /* a list and its length, packed by slabs.c */
     struct sw__slab *next_in_inbox;
+    bool is_ghost; /* in the inbox, or about to be, and the pages are gone */
 };
 
 struct sw__bin {
@@ -106,7 +113,7 @@ struct sw__cache {
     uint32_t slab_counts[SW__CLASS_COUNT];
     size_t bytes_kept; /* in slabs with nothing live */
     struct sw__slabs *slabs;
-    struct sw__lock lock; /* held by its thread where it does more than the fast paths */
+    struct sw__lock lock; /* held by whoever does more than the fast paths: mostly its thread */
     struct sw__cache *next_orphan;
     struct sw__cache *older; /* all caches of the heap */
     _Alignas(64) _Atomic(struct sw__slab *) inbox;
@@ -157,7 +164,7 @@ void sw__slabs_put_in_front(struct sw__slabs *slabs);
 /* For a thread without a cache, which adopts or makes one. NULL when out of memory. */
 void *sw__slabs_alloc_without_cache(struct sw__slabs *slabs, unsigned class);
 void *sw__slabs_alloc_slow(struct sw__cache *cache, unsigned class);
-void sw__slabs_free_alarm(struct sw__slab *slab);
+void sw__slabs_free_alarm(struct sw__cache *cache, struct sw__slab *slab);
 void sw__slabs_free_remote(struct sw__slab *slab, void *block);
 
 /* Empties this thread's cache and the orphans of what has nothing live. The pages stay with the
@@ -198,16 +205,22 @@ static inline void *sw__cache_take(struct sw__cache *cache, unsigned class) {
     return block;
 }
 
-/* A block goes back to its slab, which is of this thread's cache. */
-static inline void sw__slab_put(struct sw__slab *slab, void *pointer) {
+static inline struct sw__cache *sw__slab_owner(const struct sw__slab *slab) {
+    return atomic_load_explicit(&slab->cache, memory_order_relaxed);
+}
+
+/* A block goes back to its slab, which is of this thread's cache. Once `used` tells so the slab is
+ * not touched: all other blocks may be in `remote`. */
+static inline void sw__slab_put(struct sw__cache *cache, struct sw__slab *slab, void *pointer) {
     struct sw__free_block *block = pointer;
     block->next = slab->free;
     atomic_signal_fence(memory_order_release); /* see Fork above */
     slab->free = block;
+    uint32_t alarm = slab->alarm;
     uint32_t used = atomic_load_explicit(&slab->used, memory_order_relaxed) - 1;
-    atomic_store_explicit(&slab->used, used, memory_order_relaxed);
-    if (__builtin_expect(used == slab->alarm, 0))
-        sw__slabs_free_alarm(slab);
+    atomic_store_explicit(&slab->used, used, memory_order_release);
+    if (__builtin_expect(used == alarm, 0))
+        sw__slabs_free_alarm(cache, slab);
 }
 
 static inline void *sw__slabs_alloc(struct sw__slabs *slabs, unsigned class) {
@@ -221,7 +234,12 @@ static inline void *sw__slabs_alloc(struct sw__slabs *slabs, unsigned class) {
 /* The slab that an entry of the page map names, NULL if it names none. */
 static inline struct sw__slab *sw__slab_in(void *entry) {
     uintptr_t holder = (uintptr_t)entry;
-    return holder & SW__HOLDER_IS_SLAB ? (struct sw__slab *)(holder - SW__HOLDER_IS_SLAB) : NULL;
+    if (!(holder & SW__HOLDER_IS_SLAB))
+        return NULL;
+    struct sw__slab *slab = (struct sw__slab *)(holder - SW__HOLDER_IS_SLAB);
+    if (!slab)
+        __builtin_unreachable(); /* so whoever is given one does not ask again */
+    return slab;
 }
 
 /* The slab that holds the address, NULL if none does. */
@@ -235,8 +253,9 @@ static inline bool sw__slab_suits(const struct sw__slab *slab, size_t size) {
 }
 
 static inline void sw__slabs_free(struct sw__slabs *slabs, struct sw__slab *slab, void *block) {
-    if (__builtin_expect(slab->cache == sw__slabs_my_cache(slabs), 1))
-        sw__slab_put(slab, block);
+    struct sw__cache *mine = sw__slabs_my_cache(slabs);
+    if (__builtin_expect(sw__slab_owner(slab) == mine, 1))
+        sw__slab_put(mine, slab, block);
     else
         sw__slabs_free_remote(slab, block);
 }
@@ -258,9 +277,10 @@ static inline void *sw__front_alloc_aligned(size_t size, size_t alignment) {
 
 static inline bool sw__front_free(void *block) {
     struct sw__slab *slab = sw__slab_of(block);
-    if (__builtin_expect(!slab || slab->cache != sw__front_cache, 0))
+    struct sw__cache *mine = sw__front_cache;
+    if (__builtin_expect(!slab || sw__slab_owner(slab) != mine, 0))
         return false;
-    sw__slab_put(slab, block);
+    sw__slab_put(mine, slab, block);
     return true;
 }
 

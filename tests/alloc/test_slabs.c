@@ -102,6 +102,82 @@ static void what_another_thread_frees_comes_back(void **state) {
     sw_heap_destroy(table.heap);
 }
 
+static void *free_all(void *argument) {
+    struct table *table = argument;
+    for (size_t i = 0; i < BLOCKS; i++)
+        sw_free(table->heap, table->blocks[i]);
+    return NULL;
+}
+
+/* The owner sits and waits, or has ended: it will never look what came back. */
+static void pages_go_back_without_their_owner(void **state) {
+    (void)state;
+    struct table table = {.heap = sw_heap_create("sizeclass", "tracking:0")};
+    assert_non_null(table.heap);
+    for (size_t i = 0; i < BLOCKS; i++) {
+        table.blocks[i] = sw_alloc(table.heap, BLOCK, SW_TAG_INPUT);
+        assert_non_null(table.blocks[i]);
+    }
+    pthread_t other;
+    assert_int_equal(pthread_create(&other, NULL, free_all, &table), 0);
+    pthread_join(other, NULL);
+    /* But for the slab that the next block would come from. */
+    assert_true(stats_of(table.heap).allocated.current <= 256 * KIB);
+    sw_heap_destroy(table.heap);
+}
+
+enum { ROUNDS_OF_RACE = 2000, OF_EACH = 64, RACER = 1000 };
+
+struct race {
+    sw_heap *heap;
+    pthread_barrier_t turn;
+    void *blocks[2 * OF_EACH];
+};
+
+static void free_half(struct race *race, size_t first) {
+    for (size_t i = first; i < 2 * OF_EACH; i += 2) {
+        CHECK(holds(race->blocks[i], RACER, i));
+        sw_free(race->heap, race->blocks[i]);
+    }
+}
+
+static void *free_odd_ones(void *argument) {
+    struct race *race = argument;
+    for (size_t round = 0; round < ROUNDS_OF_RACE; round++) {
+        pthread_barrier_wait(&race->turn);
+        free_half(race, 1);
+        pthread_barrier_wait(&race->turn);
+    }
+    return NULL;
+}
+
+/* Two slabs' worth: either may free the last block of the one that is not current. */
+static void two_may_empty_a_slab_at_once(void **state) {
+    (void)state;
+    static struct race race;
+    pthread_t other;
+    race.heap = sw_heap_create("sizeclass", "tracking:0");
+    assert_non_null(race.heap);
+    pthread_barrier_init(&race.turn, NULL, 2);
+    assert_int_equal(pthread_create(&other, NULL, free_odd_ones, &race), 0);
+    for (size_t round = 0; round < ROUNDS_OF_RACE; round++) {
+        for (size_t i = 0; i < 2 * OF_EACH; i++) {
+            race.blocks[i] = sw_alloc(race.heap, RACER, SW_TAG_OTHER);
+            CHECK(race.blocks[i]);
+            fill(race.blocks[i], RACER, i);
+        }
+        pthread_barrier_wait(&race.turn);
+        free_half(&race, 0);
+        pthread_barrier_wait(&race.turn);
+    }
+    pthread_join(other, NULL);
+    pthread_barrier_destroy(&race.turn);
+    assert_true(stats_of(race.heap).reserved.peak <= 2 * MIB);
+    sw_trim(race.heap);
+    assert_int_equal(stats_of(race.heap).allocated.current, 0);
+    sw_heap_destroy(race.heap);
+}
+
 /* ---- The very end of a thread ---------------------------------------------------------------- */
 
 static sw_heap *late_heap;
@@ -288,6 +364,8 @@ int main(void) {
         cmocka_unit_test(classes_rise_and_are_aligned),
         cmocka_unit_test(rounding_loses_a_fifth_and_then_a_ninth_at_most),
         cmocka_unit_test(what_another_thread_frees_comes_back),
+        cmocka_unit_test(pages_go_back_without_their_owner),
+        cmocka_unit_test(two_may_empty_a_slab_at_once),
         cmocka_unit_test(the_last_destructor_of_a_thread_may_allocate),
         cmocka_unit_test(children_take_over_what_other_threads_had_cached),
         cmocka_unit_test(children_find_a_heap_in_order),
