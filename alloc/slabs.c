@@ -10,12 +10,13 @@
 #define NEVER UINT32_MAX
 
 /* Blocks over this size are cut from slabs of LARGE_SLAB, so that a slab has eight at least. The
- * first slab of a bin is a quarter of that: there are many bins and many threads, and most need no
- * more. */
+ * first slabs of a bin are a quarter of that: there are many bins and many threads, most need
+ * little, and a small slab is soon empty. */
 #define SLAB         ((size_t)64 << 10)
 #define SLAB_FOR_MAX (SLAB / 8)
 #define LARGE_SLAB   (4 * SLAB)
 #define FIRST_PART   4
+#define FIRST_SLABS  8
 
 _Static_assert(SLAB / FIRST_PART % SW__SLICE == 0, "slabs are entered in the page map");
 _Static_assert(SLAB / FIRST_PART >= SLAB_FOR_MAX && LARGE_SLAB / FIRST_PART >= SW__SMALL_MAX,
@@ -120,7 +121,7 @@ static uint32_t used_of(const struct sw__slab *slab) {
 static struct sw__slab *make_slab(struct sw__cache *cache, unsigned class) {
     struct sw__slabs *slabs = cache->slabs;
     size_t block_size = sw__class_sizes[class];
-    size_t size = cache->slab_counts[class] ? whole_slab(class) : first_slab(class);
+    size_t size = cache->slab_counts[class] < FIRST_SLABS ? first_slab(class) : whole_slab(class);
     sw__lock(&slabs->lock);
     struct sw__slab *slab = take_descriptor(slabs);
     struct sw__extent *extent =
