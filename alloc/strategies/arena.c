@@ -23,8 +23,9 @@
 
 #include <string.h>
 
-#define CHUNK_SIZE ((size_t)1 << 20)
-#define LARGE      (CHUNK_SIZE / 8)
+#define CHUNK_SHIFT 20
+#define CHUNK_SIZE  ((size_t)1 << CHUNK_SHIFT)
+#define LARGE       (CHUNK_SIZE / 8)
 
 struct chunk {
     struct sw__extent *extent; /* NULL while the descriptor is a spare */
@@ -45,7 +46,7 @@ struct arena {
     struct chunk *empty; /* chunks with an extent and nothing live */
     struct chunk *spare; /* descriptors without one */
     size_t chunk_bytes;  /* extents of chunks, live or not, so that the rest is large blocks */
-    size_t live_bytes;   /* of blocks in chunks */
+    size_t live_bytes[CHUNK_SHIFT]; /* of blocks in chunks, by the power of two that holds one */
     struct sw__extents extents;
     struct sw__meta meta;
 };
@@ -140,6 +141,11 @@ static struct header *live_header(const struct sw__extent *extent, const void *b
 
 /* ---- Blocks ---------------------------------------------------------------------------------- */
 
+/* Where a block of that size, which is not 0, is counted. */
+static size_t *live_bytes_of(struct arena *arena, size_t size) {
+    return &arena->live_bytes[size > 1 ? 64 - __builtin_clzll(size - 1) : 0];
+}
+
 static bool is_large(size_t size, size_t alignment) {
     return size > LARGE || alignment > SW__PAGE;
 }
@@ -173,7 +179,7 @@ static void *bump(struct arena *arena, struct side *side, size_t size, size_t al
     *header_of(block) = (struct header){(uint32_t)size, mark_of(block), chunk};
     chunk->used = at + size;
     chunk->live++;
-    arena->live_bytes += size;
+    *live_bytes_of(arena, size) += size;
     return block;
 }
 
@@ -185,7 +191,7 @@ static void free_in_chunk(struct arena *arena, const struct sw__extent *extent, 
     sw__lock(&arena->lock);
     struct header *header = live_header(extent, block, SW__MISUSE_FREE);
     struct chunk *chunk = header->chunk;
-    arena->live_bytes -= header->size;
+    *live_bytes_of(arena, header->size) -= header->size;
     if (is_newest(chunk, block, header->size))
         chunk->used = (size_t)((char *)header - chunk_start(chunk));
     header->size = 0;
@@ -202,7 +208,8 @@ static bool resize_in_chunk(struct arena *arena, const struct sw__extent *extent
     size_t at = (size_t)((char *)block - chunk_start(chunk));
     bool fits = size <= header->size;
     if (is_newest(chunk, block, header->size) && at + size <= CHUNK_SIZE) {
-        arena->live_bytes += size - header->size;
+        *live_bytes_of(arena, header->size) -= header->size;
+        *live_bytes_of(arena, size) += size;
         header->size = (uint32_t)size;
         chunk->used = at + size;
         fits = true;
@@ -307,7 +314,9 @@ static void stats(void *state, struct sw__strategy_stats *stats) {
     struct arena *arena = state;
     sw__extents_stats(&arena->extents, stats);
     sw__lock(&arena->lock);
-    stats->allocated = sw__extents_live(&arena->extents) - arena->chunk_bytes + arena->live_bytes;
+    stats->allocated = sw__extents_live(&arena->extents) - arena->chunk_bytes;
+    for (int shift = 0; shift < CHUNK_SHIFT; shift++)
+        stats->allocated += arena->live_bytes[shift];
     sw__unlock(&arena->lock);
 }
 
@@ -340,6 +349,27 @@ static void visit_ranges(void *state, sw__range_visitor *visitor, void *context)
     sw__extents_visit(&arena->extents, visitor, context);
 }
 
+struct sizes {
+    const struct arena *arena;
+    sw__size_visitor *visitor;
+    void *context;
+};
+
+static void show_large(void *context, const void *start, size_t size) {
+    const struct sizes *sizes = context;
+    if (!extent_around(sizes->arena, start))
+        sizes->visitor(sizes->context, size, size);
+}
+
+static void visit_sizes(void *state, sw__size_visitor *visitor, void *context) {
+    struct arena *arena = state;
+    sw__lock(&arena->lock);
+    for (int shift = 0; shift < CHUNK_SHIFT; shift++)
+        visitor(context, (size_t)1 << shift, arena->live_bytes[shift]);
+    sw__unlock(&arena->lock);
+    sw__extents_visit_live(&arena->extents, show_large, &(struct sizes){arena, visitor, context});
+}
+
 static void lock_all(void *state) {
     struct arena *arena = state;
     sw__lock(&arena->lock);
@@ -367,6 +397,7 @@ const struct sw__strategy sw__strategy_arena = {
     .stats = stats,
     .largest_free = largest_free,
     .visit_ranges = visit_ranges,
+    .visit_sizes = visit_sizes,
     .lock_all = lock_all,
     .unlock_all = unlock_all,
     .in_page_map = true,

@@ -262,12 +262,21 @@ __attribute__((constructor(101))) static void mind_forks_once(void) {
 
 /* ---- Its numbers ----------------------------------------------------------------------------- */
 
-static size_t arena_number(const struct heap *heap, const char *what) {
-    char name[80];
+/* A size_t or an unsigned; 0 where there is no such number. */
+static size_t number(const char *name) {
     size_t value = 0;
     size_t size = sizeof value;
+    if (mallctl(name, &value, &size, NULL, 0) == 0)
+        return value;
+    unsigned small = 0;
+    size = sizeof small;
+    return mallctl(name, &small, &size, NULL, 0) == 0 ? small : 0;
+}
+
+static size_t arena_number(const struct heap *heap, const char *what) {
+    char name[80];
     snprintf(name, sizeof name, "stats.arenas.%u.%s", heap->arena, what);
-    return mallctl(name, &value, &size, NULL, 0) == 0 ? value : 0;
+    return number(name);
 }
 
 static void refresh_numbers(void) {
@@ -404,6 +413,27 @@ static size_t largest_free(void *state) {
     return 0;
 }
 
+/* All classes of one kind: their sizes are `of_arenas`.N.size, and how many blocks of them live is
+ * `of_arena`.N.`count`. */
+static void visit_classes(struct heap *heap, const char *of_arenas, const char *of_arena,
+                          const char *count, size_t classes, sw__size_visitor *visitor,
+                          void *context) {
+    for (size_t class = 0; class < classes; class ++) {
+        char name[56]; /* and in front of it comes the arena's */
+        snprintf(name, sizeof name, "arenas.%s.%zu.size", of_arenas, class);
+        size_t size = number(name);
+        snprintf(name, sizeof name, "%s.%zu.%s", of_arena, class, count);
+        visitor(context, size, size * arena_number(heap, name));
+    }
+}
+
+static void visit_sizes(void *state, sw__size_visitor *visitor, void *context) {
+    refresh_numbers();
+    visit_classes(state, "bin", "bins", "curregs", number("arenas.nbins"), visitor, context);
+    visit_classes(state, "lextent", "lextents", "curlextents", number("arenas.nlextents"), visitor,
+                  context);
+}
+
 static void visit_ranges(void *state, sw__range_visitor *visitor, void *context) {
     struct heap *heap = state;
     sw__lock(&ranges_lock);
@@ -427,4 +457,5 @@ __attribute__((visibility("default"))) const struct sw__strategy sw__strategy_je
     .stats = stats,
     .largest_free = largest_free,
     .visit_ranges = visit_ranges,
+    .visit_sizes = visit_sizes,
 };

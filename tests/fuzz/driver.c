@@ -1,8 +1,10 @@
 /*
  * driver.c - runs a fuzz target on one input from stdin, or on each file named. For AFL++:
  *
- *   CC=afl-clang-fast cmake -B build-afl && cmake --build build-afl --target fuzz.heap
- *   afl-fuzz -i tests/fuzz/corpus -o findings build-afl/bin/tests/fuzz.heap
+ *   CC=afl-clang-fast CXX=afl-clang-fast++ cmake -B build-afl -DSTEPWELL_SANITIZE=address,undefined
+ *   cmake --build build-afl --target fuzz.heap
+ *   ASAN_OPTIONS=abort_on_error=1:symbolize=0:detect_leaks=0 afl-fuzz -m none -t 5000 \
+ *       -i tests/fuzz/corpus -o build-afl/findings build-afl/bin/tests/fuzz.heap
  */
 #include <stdint.h>
 #include <stdio.h>
