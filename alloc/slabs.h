@@ -213,6 +213,9 @@ static inline struct sw__cache *sw__slab_owner(const struct sw__slab *slab) {
  * not touched: all other blocks may be in `remote`. */
 static inline void sw__slab_put(struct sw__cache *cache, struct sw__slab *slab, void *pointer) {
     struct sw__free_block *block = pointer;
+    if (__builtin_expect(block == slab->free, 0))
+        sw__misuse_free(); /* twice in a row: the most usual double free, told for two instructions
+                            */
     block->next = slab->free;
     atomic_signal_fence(memory_order_release); /* see Fork above */
     slab->free = block;

@@ -1,4 +1,4 @@
-/* double free of a small block: FREE_TWICE */
+/* double free of a small block, after others: FREE_TWICE */
 #include "misuse.h"
 
 #include <pthread.h>

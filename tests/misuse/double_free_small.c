@@ -1,4 +1,4 @@
-/* double free of a small block: FREE_TWICE */
+/* double free of a small block, the second straight after the first: FREE_TWICE */
 #include "misuse.h"
 
 int main(void) {
