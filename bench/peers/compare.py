@@ -59,8 +59,6 @@ def parse(words):
                         help="each program under each allocator N times (default: 5, quick: 1)")
     parser.add_argument("--quick", action="store_true",
                         help="short runs: shows that all works, and says little about speed")
-    parser.add_argument("--long", action="store_true",
-                        help="looks at more: torch also at what is kept after ten idle seconds")
     parser.add_argument("--seed", type=int, help="of the order of runs (default: drawn)")
     parser.add_argument("--timeout", type=float, default=600, metavar="S",
                         help="ends a run after S seconds (default: 600)")
@@ -179,9 +177,10 @@ def show_saved(options):
 
 
 def further_arguments(options):
-    """What the options add to a program's command."""
-    return lambda program: ((program.quick if options.quick else ())
-                            + (program.long if options.long else ()))
+    """What is added to a program's command."""
+    def further(program, timed):
+        return program.quick if options.quick else () if timed else program.untimed
+    return further
 
 
 def run_suite(options, words):

@@ -38,11 +38,11 @@ class Program:
     # {bin} is where the build leaves programs, {python} the system's Python, {source} the project.
     command: tuple
     quick: tuple = ()  # further arguments that make it a short run
-    long: tuple = ()  # further arguments that make it look at more, and take longer
+    untimed: tuple = ()  # further arguments where nothing is timed, and waiting costs nothing
     columns: tuple = (CPU, RESIDENT, FAULTS)  # the first is the time, the second the memory
     environment: dict = dataclasses.field(default_factory=dict)
     metered: bool = False  # also run once in each round under the meter (limits.py)
-    counted: bool = False  # its memory system calls are, in a run of their own: it sets marks
+    counted: bool = False  # its memory system calls are, in an untimed run: it sets marks
     modules: tuple = ()  # Python modules it needs, each with its package: ("torch", "python3-torch")
 
 

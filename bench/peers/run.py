@@ -1,4 +1,5 @@
 """Runs programs under allocators: interleaved, the order drawn anew in each round."""
+import concurrent.futures
 import json
 import os
 import random
@@ -59,7 +60,7 @@ def finish(process, timeout):
 def launch(program, allocator, places, further, timeout, mode=()):
     """One run: what it printed last, and what was seen from outside. Raises Failed."""
     settings = {**allocators.settings(allocator), **program.environment}
-    words = [*program.command, *further(program)]
+    words = [*program.command, *further(program, not mode)]
     with tempfile.TemporaryFile() as report:
         process = subprocess.Popen(
             [os.path.join(places["bin"], "measure"), *mode, str(report.fileno()),
@@ -82,12 +83,22 @@ def measure(*how):
     return launch(*how)
 
 
+# Of a run that is slowed down these hold all the same: what the process has ten seconds after its
+# work, and what limits.py takes off.
+OF_UNTIMED = ("resident_10000ms", "file_growth", "mapped_growth", "lb", "requested_1000ms")
+
+
 def count(*how):
     """Memory system calls per step, from a run that is slowed down by the counting."""
     numbers = launch(*how, ("--calls",))
     if "memory_calls" not in numbers or not numbers.get("steps"):
         raise Failed("its memory system calls were not counted: it set no marks")
-    return {"memory_calls_per_step": numbers["memory_calls"] / numbers["steps"]}
+    return {"memory_calls_per_step": numbers["memory_calls"] / numbers["steps"],
+            **{key: numbers[key] for key in OF_UNTIMED if key in numbers}}
+
+
+# So many runs in which nothing is timed, and which wait for most of it.
+AT_ONCE = 2 * (os.cpu_count() or 1)
 
 
 class Progress:
@@ -110,7 +121,8 @@ class Progress:
     def add(self, program, allocator, seconds, left):
         self.done += 1
         self.took[program, allocator] = seconds
-        remaining = sum(self.expected(*pair) for pair in left)
+        remaining = sum(self.expected(program.name, allocator.name) / (1 if number else AT_ONCE)
+                        for number, program, allocator in left)
         minutes, rest = divmod(round(remaining), 60)
         self.say(f"[{self.done}/{self.total}] {program} under {allocator}: {seconds:.1f} s, "
                  f"{minutes}:{rest:02d} min left")
@@ -136,18 +148,47 @@ def draw_order(programs, candidates, meter, rounds, seed):
     return order
 
 
+def run_one(entry, places, further, timeout):
+    """The row of a run, and the seconds it took."""
+    number, program, allocator = entry
+    start = time.monotonic()
+    row = {"program": program.name, "allocator": allocator.name, "round": number, "failed": ""}
+    try:
+        look = measure if number else count
+        row.update(look(program, allocator, places, further, timeout))
+    except Failed as reason:
+        row["failed"] = str(reason)
+    return row, time.monotonic() - start
+
+
+def run_at_once(entries, *how):
+    """(entry, row, seconds) of each, as they end; several run at a time."""
+    pool = concurrent.futures.ThreadPoolExecutor(AT_ONCE)
+    try:
+        entry_of = {pool.submit(run_one, entry, *how): entry for entry in entries}
+        for future in concurrent.futures.as_completed(entry_of):
+            yield entry_of[future], *future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def run_in_turn(entries, *how):
+    for entry in entries:
+        yield entry, *run_one(entry, *how)
+
+
 def run_all(order, places, further, timeout, progress):
     """A row for each run, as it ends: who ran, and its numbers or why there are none. further()
-    gives a program's further arguments."""
-    for index, (number, program, allocator) in enumerate(order):
-        start = time.monotonic()
-        row = {"program": program.name, "allocator": allocator.name, "round": number, "failed": ""}
-        try:
-            look = measure if number else count
-            row.update(look(program, allocator, places, further, timeout))
-        except Failed as reason:
-            row["failed"] = str(reason)
-            progress.say(f"{program.name} under {allocator.name} failed: {reason}\n")
-        progress.add(program.name, allocator.name, time.monotonic() - start,
-                     [(p.name, a.name) for _, p, a in order[index + 1:]])
-        yield row
+    gives a program's further arguments, for a timed run or another."""
+    left = list(order)
+    how = (places, further, timeout)
+    untimed = [entry for entry in order if entry[0] == 0]
+    timed = [entry for entry in order if entry[0] > 0]
+    for results in (run_at_once(untimed, *how), run_in_turn(timed, *how)):
+        for entry, row, seconds in results:
+            left.remove(entry)
+            _, program, allocator = entry
+            if row["failed"]:
+                progress.say(f"{program.name} under {allocator.name} failed: {row['failed']}\n")
+            progress.add(program.name, allocator.name, seconds, left)
+            yield row

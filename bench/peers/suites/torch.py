@@ -30,7 +30,7 @@ def program(workload, threads):
         workload.name if threads == 1 else f"{workload.name}-{threads}",
         workload.about + ("" if threads == 1 else f"; {threads} threads"),
         ("{python}", "{source}/bench/workloads", workload.name, "--threads", str(threads)),
-        quick=("--steps", "3"), long=("--long-idle",), columns=(time, memory, *REST),
+        quick=("--steps", "3"), untimed=("--long-idle",), columns=(time, memory, *REST),
         modules=workload.modules, metered=True, counted=True)
 
 
@@ -39,7 +39,7 @@ def step_loop(kind, about, largest):
     return Program(
         f"tensors-{kind}-{largest}", f"twelve tensors, the largest of {largest} MiB, {about}",
         ("{bin}/step_loop", kind, "--largest", str(largest << 10)), quick=("--steps", "3"),
-        long=("--long-idle",), counted=True,
+        untimed=("--long-idle",), counted=True,
         columns=(WALL_STEP if kind == "threads" else CPU_STEP, OVERHEAD, *REST))
 
 

@@ -20,6 +20,7 @@ sys.path.insert(0, str(SOURCE / "bench" / "peers"))
 
 import allocators  # noqa: E402
 import compare  # noqa: E402
+import limits  # noqa: E402
 import rows  # noqa: E402
 import run  # noqa: E402
 import suites  # noqa: E402
@@ -192,6 +193,45 @@ print('{"steps": 4, "step_ms": 3}')
                 self.assertEqual(row["step_ms"], 3)
                 self.assertNotIn("memory_calls_per_step", row)
         self.assertRegex(out, r"glibc +3 .* 3\d")
+
+    WAITS = """
+import json, os, sys, time
+figures = {"steps": 1, "lb": 16 << 20, "resident_peak_growth": 20 << 20, "told": len(sys.argv)}
+if len(sys.argv) > 1:
+    open(f"{os.environ['MEETING']}/{os.getpid()}", "w").close()
+    end = time.monotonic() + 20
+    while len(os.listdir(os.environ["MEETING"])) < 2:
+        time.sleep(0.01)
+        time.monotonic() < end or sys.exit("nobody else is waiting")
+    figures.update(resident_10000ms=17 << 20, file_growth=1 << 20)
+print(json.dumps(figures))
+"""
+
+    def with_one_that_waits(self):
+        code = self.MARKED.rsplit("print", 1)[0] + self.WAITS
+        meeting = tempfile.TemporaryDirectory()
+        self.addCleanup(meeting.cleanup)
+        self.with_programs(python("waits", code, counted=True, untimed=("wait",),
+                                  environment={"MEETING": meeting.name}))
+
+    def test_what_takes_waiting_is_seen_in_the_untimed_runs_and_several_wait_at_once(self):
+        self.with_one_that_waits()
+        code, _, err = self.compare("--allocators", "glibc,stepwell", "--rounds", "1", "--csv",
+                                    self.file)
+        self.assertEqual(code, 0, err)
+        for row in limits.apply(rows.load(self.file)[1]):
+            if row["round"] == 0:
+                self.assertEqual(row["retention_10000ms"], 16 << 20)
+                self.assertNotIn("overhead", row)
+                self.assertNotIn("told", row)
+            else:
+                self.assertEqual((row["told"], row["overhead"]), (1, 1.25))
+
+    def test_short_runs_do_not_wait(self):
+        self.with_one_that_waits()
+        code, _, err = self.compare("--allocators", "glibc", "--quick", "--csv", self.file)
+        self.assertEqual(code, 0, err)
+        self.assertTrue(all("resident_10000ms" not in row for row in rows.load(self.file)[1]))
 
     def test_a_program_that_sets_no_marks_is_told(self):
         self.with_programs(python("maps", "print('{\"steps\": 4}')", counted=True,
