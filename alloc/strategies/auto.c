@@ -46,7 +46,7 @@ struct auto_heap {
 /* What may stay free beside what is live: little at first, and more where pages keep shifting,
  * until they do not or it is a fiftieth. */
 static size_t slack(const struct auto_heap *heap, size_t needed) {
-    return (needed / 512 + ((size_t)256 << 10)) * (1 + heap->looseness);
+    return (needed / 512 + ((size_t)128 << 10)) * (1 + heap->looseness);
 }
 
 static size_t deepest_of(const struct auto_heap *heap) {
