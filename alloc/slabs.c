@@ -1,11 +1,8 @@
 /*
- * slabs.c - small blocks: see slabs.h. Here is everything but the fast paths.
+ * slabs.c - small blocks: see slabs.h. Here is what a cache does off the fast paths; which thread
+ * has which cache is in caches.c.
  */
 #include "slabs.h"
-
-#include <pthread.h>
-#include <stdlib.h>
-#include <string.h>
 
 #define NEVER UINT32_MAX
 
@@ -25,15 +22,7 @@ _Static_assert(SLAB / FIRST_PART >= SLAB_FOR_MAX && LARGE_SLAB / FIRST_PART >= S
 /* What a cache may keep in slabs with nothing live, beside those it takes blocks from. */
 #define MOST_KEPT (4 * SLAB)
 
-_Thread_local struct sw__thread_caches *sw__my_caches __attribute__((tls_model("initial-exec")));
-
 struct sw__slab sw__no_slab = {.alarm = NEVER};
-struct sw__cache sw__no_cache = {.bins = {[0 ... SW__CLASS_COUNT - 1] = {.current = &sw__no_slab}}};
-_Thread_local struct sw__cache *sw__front_cache __attribute__((tls_model("initial-exec"))) =
-    &sw__no_cache;
-
-/* What sw__my_caches is once the thread has left its caches behind: no cache of any heap. */
-static struct sw__thread_caches none_any_more;
 
 /* ---- The classes ----------------------------------------------------------------------------- */
 
@@ -423,9 +412,7 @@ static void set_alarm_of_full(struct sw__slab *slab) {
     slab->alarm = used_of(slab) - 1; /* not capacity - 1: a fork may have lost a block */
 }
 
-/* Everything of a cache that has nothing live goes back, the current slabs too. Its lock is held.
- */
-static void collect_cache(struct sw__cache *cache) {
+void sw__cache_collect(struct sw__cache *cache) {
     empty_inbox(cache);
     for (int class = 0; class < SW__CLASS_COUNT; class ++) {
         struct sw__bin *bin = &cache->bins[class];
@@ -444,28 +431,6 @@ static void collect_cache(struct sw__cache *cache) {
                 give_slab_back(slab);
             }
         }
-    }
-}
-
-/* The orphans are taken off their list while they are worked on: then they are this thread's, and
- * the lock that keeps a fork from it keeps it from them. One that somebody else is at is passed by:
- * to wait for it with a cache's lock in hand might never end, as a fork takes all of them. */
-static void collect_orphans(struct sw__slabs *slabs) {
-    sw__lock(&slabs->lock);
-    struct sw__cache *orphans = slabs->orphans;
-    slabs->orphans = NULL;
-    sw__unlock(&slabs->lock);
-    while (orphans) {
-        struct sw__cache *cache = orphans;
-        orphans = cache->next_orphan;
-        if (sw__try_lock(&cache->lock)) {
-            collect_cache(cache);
-            sw__unlock(&cache->lock);
-        }
-        sw__lock(&slabs->lock);
-        cache->next_orphan = slabs->orphans;
-        slabs->orphans = cache;
-        sw__unlock(&slabs->lock);
     }
 }
 
@@ -518,169 +483,12 @@ void *sw__slabs_alloc_slow(struct sw__cache *cache, unsigned class) {
     return block;
 }
 
-/* ---- Threads --------------------------------------------------------------------------------- */
-
-/* All threads' tables, and which slots are taken. */
-static struct {
-    struct sw__lock lock;
-    struct sw__thread_caches *first;
-    struct sw__slabs *slots[SW__SLOTS];
-} threads;
-
-static pthread_key_t exit_key;
-static pthread_once_t exit_key_once = PTHREAD_ONCE_INIT;
-
-void sw__slabs_collect(struct sw__slabs *slabs) {
-    struct sw__cache *mine = sw__slabs_my_cache(slabs);
-    struct sw__lock *lock = mine ? &mine->lock : &threads.lock;
-    sw__lock(lock);
-    if (mine)
-        collect_cache(mine);
-    collect_orphans(slabs);
-    sw__unlock(lock);
-}
-
-/* It waits for the next thread. */
-static void leave_cache(struct sw__cache *cache) {
-    sw__lock(&cache->slabs->lock);
-    cache->next_orphan = cache->slabs->orphans;
-    cache->slabs->orphans = cache;
-    sw__unlock(&cache->slabs->lock);
-}
-
-static void leave_collected(struct sw__cache *cache) {
-    sw__lock(&cache->lock);
-    collect_cache(cache);
-    sw__unlock(&cache->lock);
-    leave_cache(cache);
-}
-
-/* Hands a thread's caches over to who comes next, without what has nothing live. All under the
- * lock: a heap that another thread destroys meanwhile either has its cache back before, or takes it
- * away. */
-static void leave_caches(void *argument) {
-    struct sw__thread_caches *mine = argument;
-    sw__lock(&threads.lock);
-    for (unsigned slot = 0; slot < SW__SLOTS; slot++)
-        if (mine->by_slot[slot])
-            leave_collected(mine->by_slot[slot]);
-    *mine->link = mine->next;
-    if (mine->next)
-        mine->next->link = mine->link;
-    sw__unlock(&threads.lock);
-    sw__front_cache = &sw__no_cache;
-    sw__my_caches = &none_any_more; /* not NULL: destructors may still come, and be the last */
-    sw__os_release(mine, sizeof *mine);
-}
-
-static void make_exit_key(void) {
-    if (pthread_key_create(&exit_key, leave_caches) != 0)
-        abort(); /* only when a program has used up all 1,024 keys before its first allocation */
-}
-
-static struct sw__thread_caches *make_table(void) {
-    _Static_assert(sizeof(struct sw__thread_caches) <= SW__PAGE, "a table is one page");
-    struct sw__thread_caches *mine = sw__os_map(SW__PAGE);
-    if (!mine)
-        return NULL;
-    sw__lock(&threads.lock);
-    mine->next = threads.first;
-    mine->link = &threads.first;
-    if (mine->next)
-        mine->next->link = &mine->next;
-    threads.first = mine;
-    sw__unlock(&threads.lock);
-    sw__my_caches = mine; /* before setspecific, which may allocate */
-    pthread_once(&exit_key_once, make_exit_key);
-    pthread_setspecific(exit_key, mine);
-    return mine;
-}
-
-static struct sw__cache *adopt_orphan(struct sw__slabs *slabs) {
-    sw__lock(&slabs->lock);
-    struct sw__cache *cache = slabs->orphans;
-    if (cache)
-        slabs->orphans = cache->next_orphan;
-    sw__unlock(&slabs->lock);
-    return cache;
-}
-
-static struct sw__cache *new_cache(struct sw__slabs *slabs) {
-    sw__lock(&threads.lock);
-    sw__lock(&slabs->extents->lock);
-    struct sw__cache *cache = sw__meta_alloc(slabs->extents->meta, sizeof *cache);
-    sw__unlock(&slabs->extents->lock);
-    if (cache) {
-        cache->slabs = slabs;
-        for (int class = 0; class < SW__CLASS_COUNT; class ++)
-            cache->bins[class].current = &sw__no_slab;
-        cache->older = slabs->caches;
-        slabs->caches = cache;
-    }
-    sw__unlock(&threads.lock);
-    return cache;
-}
-
-static struct sw__cache *adopt_or_make(struct sw__slabs *slabs) {
-    struct sw__cache *cache = adopt_orphan(slabs);
-    return cache ? cache : new_cache(slabs);
-}
-
-/* From a cache that is this thread's for the one call. */
-static void *alloc_borrowed(struct sw__slabs *slabs, unsigned class) {
-    struct sw__cache *cache = adopt_or_make(slabs);
-    if (!cache)
-        return NULL;
-    void *block = sw__slabs_alloc_slow(cache, class);
-    leave_cache(cache);
-    return block;
-}
-
-void *sw__slabs_alloc_without_cache(struct sw__slabs *slabs, unsigned class) {
-    if (sw__my_caches == &none_any_more)
-        return alloc_borrowed(slabs, class);
-    struct sw__thread_caches *mine = sw__my_caches ? sw__my_caches : make_table();
-    if (!mine)
-        return NULL;
-    /* Making the table may have allocated, and come here before. */
-    if (!mine->by_slot[slabs->slot])
-        mine->by_slot[slabs->slot] = adopt_or_make(slabs);
-    if (slabs->is_in_front && mine->by_slot[slabs->slot])
-        sw__front_cache = mine->by_slot[slabs->slot];
-    return mine->by_slot[slabs->slot] ? sw__slabs_alloc(slabs, class) : NULL;
-}
-
 /* ---- Fork ------------------------------------------------------------------------------------ */
 
-void sw__slabs_lock_threads(void) {
-    sw__lock(&threads.lock);
-}
-
-void sw__slabs_unlock_threads(void) {
-    sw__unlock(&threads.lock);
-}
-
-void sw__slabs_lock_caches(struct sw__slabs *slabs) {
-    for (struct sw__cache *cache = slabs->caches; cache; cache = cache->older)
-        sw__lock(&cache->lock);
-}
-
-void sw__slabs_unlock_caches(struct sw__slabs *slabs) {
-    for (struct sw__cache *cache = slabs->caches; cache; cache = cache->older)
-        sw__unlock(&cache->lock);
-}
-
-/* Threads may have stood between a free and its alarm, between a block's way to a remote list and
- * its slab's to the inbox, and with orphans in their hands. */
-static void mend_after_fork(struct sw__slabs *slabs, const struct sw__cache *mine) {
-    slabs->orphans = NULL;
-    for (struct sw__cache *cache = slabs->caches; cache; cache = cache->older) {
-        cache->inbox = NULL;
-        if (cache != mine) {
-            cache->next_orphan = slabs->orphans;
-            slabs->orphans = cache;
-        }
-    }
+/* Threads may have stood between a free and its alarm, and between a block's way to a remote list
+ * and its slab's to the inbox, which caches.c has emptied. */
+void sw__slabs_mend(struct sw__slabs *slabs) {
+    torn_by_fork = true;
     for (struct sw__slab *slab = slabs->all; slab; slab = slab->older) {
         if (slab->is_ghost) {
             slab->is_ghost = false;
@@ -695,55 +503,7 @@ static void mend_after_fork(struct sw__slabs *slabs, const struct sw__cache *min
     }
 }
 
-void sw__slabs_adopt_after_fork(void) {
-    struct sw__thread_caches *mine = sw__my_caches == &none_any_more ? NULL : sw__my_caches;
-    if (threads.first == mine && (!mine || !mine->next))
-        return; /* there was no other thread */
-    torn_by_fork = true;
-    for (unsigned slot = 0; slot < SW__SLOTS; slot++)
-        if (threads.slots[slot])
-            mend_after_fork(threads.slots[slot], mine ? mine->by_slot[slot] : NULL);
-    for (struct sw__thread_caches *each = threads.first, *next; each; each = next) {
-        next = each->next;
-        if (each != mine)
-            sw__os_release(each, sizeof *each);
-    }
-    threads.first = mine;
-    if (mine) {
-        mine->next = NULL;
-        mine->link = &threads.first;
-    }
-}
-
-void sw__slabs_put_in_front(struct sw__slabs *slabs) {
-    slabs->is_in_front = true;
-    struct sw__cache *mine = sw__slabs_my_cache(slabs);
-    if (mine)
-        sw__front_cache = mine;
-}
-
-/* ---- Life ------------------------------------------------------------------------------------ */
-
-bool sw__slabs_init(struct sw__slabs *slabs, struct sw__extents *extents) {
-    memset(slabs, 0, sizeof *slabs);
-    slabs->extents = extents;
-    sw__lock(&threads.lock);
-    while (slabs->slot < SW__SLOTS && threads.slots[slabs->slot])
-        slabs->slot++;
-    bool found = slabs->slot < SW__SLOTS;
-    if (found)
-        threads.slots[slabs->slot] = slabs;
-    sw__unlock(&threads.lock);
-    return found;
-}
-
-void sw__slabs_destroy(struct sw__slabs *slabs) {
-    sw__lock(&threads.lock);
-    for (struct sw__thread_caches *each = threads.first; each; each = each->next)
-        each->by_slot[slabs->slot] = NULL;
-    threads.slots[slabs->slot] = NULL;
-    sw__unlock(&threads.lock);
-}
+/* ---- What there is --------------------------------------------------------------------------- */
 
 size_t sw__slabs_allocated(struct sw__slabs *slabs) {
     size_t allocated = 0;

@@ -167,8 +167,10 @@ void *sw__slabs_alloc_slow(struct sw__cache *cache, unsigned class);
 void sw__slabs_free_alarm(struct sw__cache *cache, struct sw__slab *slab);
 void sw__slabs_free_remote(struct sw__slab *slab, void *block);
 
-/* Empties this thread's cache and the orphans of what has nothing live. The pages stay with the
- * extents: trim those. */
+/* Everything of a cache that has nothing live goes back to the extents, the current slabs too. Its
+ * lock is held. */
+void sw__cache_collect(struct sw__cache *cache);
+/* The same of this thread's cache and the orphans. The pages stay with the extents: trim those. */
 void sw__slabs_collect(struct sw__slabs *slabs);
 
 /* Round a fork: the lock over all threads' tables, then every cache of a heap. */
@@ -176,8 +178,10 @@ void sw__slabs_lock_threads(void);
 void sw__slabs_unlock_threads(void);
 void sw__slabs_lock_caches(struct sw__slabs *slabs);
 void sw__slabs_unlock_caches(struct sw__slabs *slabs);
-/* In the child, with every lock held: makes orphans of all caches but this thread's. */
+/* In the child, with every lock held: makes orphans of all caches but this thread's, */
 void sw__slabs_adopt_after_fork(void);
+/* and puts a heap's slabs in order, whose inboxes are empty. */
+void sw__slabs_mend(struct sw__slabs *slabs);
 
 /* Usable bytes of live blocks. */
 size_t sw__slabs_allocated(struct sw__slabs *slabs);

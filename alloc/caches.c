@@ -1,0 +1,260 @@
+/*
+ * caches.c - which thread has which cache: see slabs.h.
+ *
+ * Order of the file: a thread's table, what becomes of its caches when it ends, how it comes to a
+ * cache, collecting, forks, and the life of a heap's slabs.
+ */
+#include "slabs.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+_Thread_local struct sw__thread_caches *sw__my_caches __attribute__((tls_model("initial-exec")));
+
+struct sw__cache sw__no_cache = {.bins = {[0 ... SW__CLASS_COUNT - 1] = {.current = &sw__no_slab}}};
+_Thread_local struct sw__cache *sw__front_cache __attribute__((tls_model("initial-exec"))) =
+    &sw__no_cache;
+
+/* What sw__my_caches is once the thread has left its caches behind: no cache of any heap. */
+static struct sw__thread_caches none_any_more;
+
+/* All threads' tables, and which slots are taken. */
+static struct {
+    struct sw__lock lock;
+    struct sw__thread_caches *first;
+    struct sw__slabs *slots[SW__SLOTS];
+} threads;
+
+static pthread_key_t exit_key;
+static pthread_once_t exit_key_once = PTHREAD_ONCE_INIT;
+
+/* ---- Leaving --------------------------------------------------------------------------------- */
+
+/* It waits for the next thread. */
+static void leave_cache(struct sw__cache *cache) {
+    sw__lock(&cache->slabs->lock);
+    cache->next_orphan = cache->slabs->orphans;
+    cache->slabs->orphans = cache;
+    sw__unlock(&cache->slabs->lock);
+}
+
+static void leave_collected(struct sw__cache *cache) {
+    sw__lock(&cache->lock);
+    sw__cache_collect(cache);
+    sw__unlock(&cache->lock);
+    leave_cache(cache);
+}
+
+/* Hands a thread's caches over to who comes next, without what has nothing live. All under the
+ * lock: a heap that another thread destroys meanwhile either has its cache back before, or takes it
+ * away. */
+static void leave_caches(void *argument) {
+    struct sw__thread_caches *mine = argument;
+    sw__lock(&threads.lock);
+    for (unsigned slot = 0; slot < SW__SLOTS; slot++)
+        if (mine->by_slot[slot])
+            leave_collected(mine->by_slot[slot]);
+    *mine->link = mine->next;
+    if (mine->next)
+        mine->next->link = mine->link;
+    sw__unlock(&threads.lock);
+    sw__front_cache = &sw__no_cache;
+    sw__my_caches = &none_any_more; /* not NULL: destructors may still come, and be the last */
+    sw__os_release(mine, sizeof *mine);
+}
+
+/* ---- Coming to a cache ----------------------------------------------------------------------- */
+
+static void make_exit_key(void) {
+    if (pthread_key_create(&exit_key, leave_caches) != 0)
+        abort(); /* only when a program has used up all 1,024 keys before its first allocation */
+}
+
+static struct sw__thread_caches *make_table(void) {
+    _Static_assert(sizeof(struct sw__thread_caches) <= SW__PAGE, "a table is one page");
+    struct sw__thread_caches *mine = sw__os_map(SW__PAGE);
+    if (!mine)
+        return NULL;
+    sw__lock(&threads.lock);
+    mine->next = threads.first;
+    mine->link = &threads.first;
+    if (mine->next)
+        mine->next->link = &mine->next;
+    threads.first = mine;
+    sw__unlock(&threads.lock);
+    sw__my_caches = mine; /* before setspecific, which may allocate */
+    pthread_once(&exit_key_once, make_exit_key);
+    pthread_setspecific(exit_key, mine);
+    return mine;
+}
+
+static struct sw__cache *adopt_orphan(struct sw__slabs *slabs) {
+    sw__lock(&slabs->lock);
+    struct sw__cache *cache = slabs->orphans;
+    if (cache)
+        slabs->orphans = cache->next_orphan;
+    sw__unlock(&slabs->lock);
+    return cache;
+}
+
+static struct sw__cache *new_cache(struct sw__slabs *slabs) {
+    sw__lock(&threads.lock);
+    sw__lock(&slabs->extents->lock);
+    struct sw__cache *cache = sw__meta_alloc(slabs->extents->meta, sizeof *cache);
+    sw__unlock(&slabs->extents->lock);
+    if (cache) {
+        cache->slabs = slabs;
+        for (int class = 0; class < SW__CLASS_COUNT; class ++)
+            cache->bins[class].current = &sw__no_slab;
+        cache->older = slabs->caches;
+        slabs->caches = cache;
+    }
+    sw__unlock(&threads.lock);
+    return cache;
+}
+
+static struct sw__cache *adopt_or_make(struct sw__slabs *slabs) {
+    struct sw__cache *cache = adopt_orphan(slabs);
+    return cache ? cache : new_cache(slabs);
+}
+
+/* From a cache that is this thread's for the one call. */
+static void *alloc_borrowed(struct sw__slabs *slabs, unsigned class) {
+    struct sw__cache *cache = adopt_or_make(slabs);
+    if (!cache)
+        return NULL;
+    void *block = sw__slabs_alloc_slow(cache, class);
+    leave_cache(cache);
+    return block;
+}
+
+void *sw__slabs_alloc_without_cache(struct sw__slabs *slabs, unsigned class) {
+    if (sw__my_caches == &none_any_more)
+        return alloc_borrowed(slabs, class);
+    struct sw__thread_caches *mine = sw__my_caches ? sw__my_caches : make_table();
+    if (!mine)
+        return NULL;
+    /* Making the table may have allocated, and come here before. */
+    if (!mine->by_slot[slabs->slot])
+        mine->by_slot[slabs->slot] = adopt_or_make(slabs);
+    if (slabs->is_in_front && mine->by_slot[slabs->slot])
+        sw__front_cache = mine->by_slot[slabs->slot];
+    return mine->by_slot[slabs->slot] ? sw__slabs_alloc(slabs, class) : NULL;
+}
+
+void sw__slabs_put_in_front(struct sw__slabs *slabs) {
+    slabs->is_in_front = true;
+    struct sw__cache *mine = sw__slabs_my_cache(slabs);
+    if (mine)
+        sw__front_cache = mine;
+}
+
+/* ---- Collecting ------------------------------------------------------------------------------ */
+
+/* The orphans are taken off their list while they are worked on: then they are this thread's, and
+ * the lock that keeps a fork from it keeps it from them. One that somebody else is at is passed by:
+ * to wait for it with a cache's lock in hand might never end, as a fork takes all of them. */
+static void collect_orphans(struct sw__slabs *slabs) {
+    sw__lock(&slabs->lock);
+    struct sw__cache *orphans = slabs->orphans;
+    slabs->orphans = NULL;
+    sw__unlock(&slabs->lock);
+    while (orphans) {
+        struct sw__cache *cache = orphans;
+        orphans = cache->next_orphan;
+        if (sw__try_lock(&cache->lock)) {
+            sw__cache_collect(cache);
+            sw__unlock(&cache->lock);
+        }
+        sw__lock(&slabs->lock);
+        cache->next_orphan = slabs->orphans;
+        slabs->orphans = cache;
+        sw__unlock(&slabs->lock);
+    }
+}
+
+void sw__slabs_collect(struct sw__slabs *slabs) {
+    struct sw__cache *mine = sw__slabs_my_cache(slabs);
+    struct sw__lock *lock = mine ? &mine->lock : &threads.lock;
+    sw__lock(lock);
+    if (mine)
+        sw__cache_collect(mine);
+    collect_orphans(slabs);
+    sw__unlock(lock);
+}
+
+/* ---- Fork ------------------------------------------------------------------------------------ */
+
+void sw__slabs_lock_threads(void) {
+    sw__lock(&threads.lock);
+}
+
+void sw__slabs_unlock_threads(void) {
+    sw__unlock(&threads.lock);
+}
+
+void sw__slabs_lock_caches(struct sw__slabs *slabs) {
+    for (struct sw__cache *cache = slabs->caches; cache; cache = cache->older)
+        sw__lock(&cache->lock);
+}
+
+void sw__slabs_unlock_caches(struct sw__slabs *slabs) {
+    for (struct sw__cache *cache = slabs->caches; cache; cache = cache->older)
+        sw__unlock(&cache->lock);
+}
+
+/* With orphans in their hands, or blocks on the way to an inbox, threads are gone. */
+static void mend_after_fork(struct sw__slabs *slabs, const struct sw__cache *mine) {
+    slabs->orphans = NULL;
+    for (struct sw__cache *cache = slabs->caches; cache; cache = cache->older) {
+        cache->inbox = NULL;
+        if (cache != mine) {
+            cache->next_orphan = slabs->orphans;
+            slabs->orphans = cache;
+        }
+    }
+    sw__slabs_mend(slabs);
+}
+
+void sw__slabs_adopt_after_fork(void) {
+    struct sw__thread_caches *mine = sw__my_caches == &none_any_more ? NULL : sw__my_caches;
+    if (threads.first == mine && (!mine || !mine->next))
+        return; /* there was no other thread */
+    for (unsigned slot = 0; slot < SW__SLOTS; slot++)
+        if (threads.slots[slot])
+            mend_after_fork(threads.slots[slot], mine ? mine->by_slot[slot] : NULL);
+    for (struct sw__thread_caches *each = threads.first, *next; each; each = next) {
+        next = each->next;
+        if (each != mine)
+            sw__os_release(each, sizeof *each);
+    }
+    threads.first = mine;
+    if (mine) {
+        mine->next = NULL;
+        mine->link = &threads.first;
+    }
+}
+
+/* ---- Life ------------------------------------------------------------------------------------ */
+
+bool sw__slabs_init(struct sw__slabs *slabs, struct sw__extents *extents) {
+    memset(slabs, 0, sizeof *slabs);
+    slabs->extents = extents;
+    sw__lock(&threads.lock);
+    while (slabs->slot < SW__SLOTS && threads.slots[slabs->slot])
+        slabs->slot++;
+    bool found = slabs->slot < SW__SLOTS;
+    if (found)
+        threads.slots[slabs->slot] = slabs;
+    sw__unlock(&threads.lock);
+    return found;
+}
+
+void sw__slabs_destroy(struct sw__slabs *slabs) {
+    sw__lock(&threads.lock);
+    for (struct sw__thread_caches *each = threads.first; each; each = each->next)
+        each->by_slot[slabs->slot] = NULL;
+    threads.slots[slabs->slot] = NULL;
+    sw__unlock(&threads.lock);
+}
