@@ -31,17 +31,8 @@ void sw__blocks_destroy(void *state) {
 
 /* ---- Alloc ----------------------------------------------------------------------------------- */
 
-static struct sw__extent *alloc_large(struct sw__blocks *blocks, size_t size, size_t alignment) {
-    if (size > PTRDIFF_MAX / 2)
-        return NULL;
-    return sw__extents_alloc(&blocks->extents, blocks->round_large(size), alignment);
-}
-
-static struct sw__extent *alloc_large_sparse(struct sw__blocks *blocks, size_t size) {
-    if (size > PTRDIFF_MAX / 2)
-        return NULL;
-    return sw__extents_alloc_sparse(&blocks->extents, blocks->round_large(size), SW_MIN_ALIGNMENT);
-}
+/* More than any machine has, and rounding it up cannot overflow. */
+#define MOST ((size_t)PTRDIFF_MAX / 2)
 
 void *sw__blocks_alloc(void *state, size_t size, size_t alignment, enum sw_tag tag) {
     struct sw__blocks *blocks = state;
@@ -49,7 +40,10 @@ void *sw__blocks_alloc(void *state, size_t size, size_t alignment, enum sw_tag t
     if (__builtin_expect(size <= SW__SMALL_MAX && alignment <= SW__SMALL_MAX, 1)) {
         return sw__slabs_alloc(&blocks->slabs, sw__aligned_class(size, alignment));
     }
-    struct sw__extent *extent = alloc_large(blocks, size, alignment);
+    if (size > MOST)
+        return NULL;
+    struct sw__extent *extent =
+        sw__extents_alloc(&blocks->extents, blocks->round_large(size), alignment);
     return extent ? sw__extent_start(extent) : NULL;
 }
 
@@ -58,10 +52,9 @@ void *sw__blocks_alloc_zeroed(void *state, size_t size, enum sw_tag tag) {
         void *block = sw__blocks_alloc(state, size, SW_MIN_ALIGNMENT, tag);
         return block ? memset(block, 0, size) : NULL;
     }
-    struct sw__extent *extent = alloc_large_sparse(state, size);
-    if (!extent)
-        return NULL;
-    return extent->zero ? sw__extent_start(extent) : memset(sw__extent_start(extent), 0, size);
+    struct sw__blocks *blocks = state;
+    return size > MOST ? NULL
+                       : sw__extents_alloc_zeroed(&blocks->extents, blocks->round_large(size));
 }
 
 /* ---- Free, resize ---------------------------------------------------------------------------- */
@@ -110,7 +103,7 @@ bool sw__blocks_resize(void *state, void *block, size_t size) {
     if (slab)
         return sw__slab_suits(slab, size);
     struct sw__extent *extent = sw__extents_block_to(&blocks->extents, block, SW__MISUSE_REALLOC);
-    return size > SW__SMALL_MAX && size <= PTRDIFF_MAX / 2 &&
+    return size > SW__SMALL_MAX && size <= MOST &&
            sw__extents_resize(&blocks->extents, extent, blocks->round_large(size));
 }
 

@@ -409,9 +409,11 @@ struct sw__extent *sw__extents_alloc(struct sw__extents *extents, size_t size, s
     return alloc(extents, size, alignment, true);
 }
 
-struct sw__extent *sw__extents_alloc_sparse(struct sw__extents *extents, size_t size,
-                                            size_t alignment) {
-    return alloc(extents, size, alignment, false);
+void *sw__extents_alloc_zeroed(struct sw__extents *extents, size_t size) {
+    struct sw__extent *extent = alloc(extents, size, SW__PAGE, false);
+    if (!extent)
+        return NULL;
+    return extent->zero ? sw__extent_start(extent) : memset(sw__extent_start(extent), 0, size);
 }
 
 /* The region's entries in the page map again, where a holder had marked the slices as its own. */

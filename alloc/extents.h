@@ -100,10 +100,9 @@ static inline size_t sw__extent_size(const struct sw__extent *extent) {
 /* A live extent of size bytes rounded up to pages. Alignment is a power of two. NULL when out of
  * memory, with nothing changed. */
 struct sw__extent *sw__extents_alloc(struct sw__extents *extents, size_t size, size_t alignment);
-/* The same for what is handed out as zero memory: many a program touches little of it, so huge
- * pages are not asked for where none of it is there yet. */
-struct sw__extent *sw__extents_alloc_sparse(struct sw__extents *extents, size_t size,
-                                            size_t alignment);
+/* Where such an extent starts, all zero. Many a program touches little of it, so huge pages are not
+ * asked for where none of it is there yet. */
+void *sw__extents_alloc_zeroed(struct sw__extents *extents, size_t size);
 void sw__extents_free(struct sw__extents *extents, struct sw__extent *extent);
 /* Makes a live extent larger or smaller where it stands. False when there is no room. */
 bool sw__extents_resize(struct sw__extents *extents, struct sw__extent *extent, size_t size);

@@ -293,10 +293,7 @@ static void *alloc_zeroed(void *state, size_t size, enum sw_tag tag) {
         void *block = alloc(state, size, SW_MIN_ALIGNMENT, tag);
         return block ? memset(block, 0, size) : NULL;
     }
-    struct sw__extent *extent = sw__extents_alloc_sparse(&pool->extents, size, SW_MIN_ALIGNMENT);
-    if (!extent)
-        return NULL;
-    return extent->zero ? sw__extent_start(extent) : memset(sw__extent_start(extent), 0, size);
+    return sw__extents_alloc_zeroed(&pool->extents, size);
 }
 
 static void give_back(void *state, void *block) {

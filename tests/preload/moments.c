@@ -291,7 +291,7 @@ static void spawned_children_start(void **state) {
 static void a_vfork_child_may_allocate(void **state) {
     (void)state;
     static void *volatile block;
-    for (int i = 0; i < 20; i++) {
+    for (volatile int i = 0; i < 20; i++) { /* the child runs on our stack */
         pid_t child = vfork(); /* NOLINT(clang-analyzer-security.insecureAPI.vfork) */
         if (child == 0) {
             block = malloc(100000); /* NOLINT(clang-analyzer-unix.Vfork) */
