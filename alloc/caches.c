@@ -152,10 +152,9 @@ void sw__slabs_put_in_front(struct sw__slabs *slabs) {
 
 /* ---- Collecting ------------------------------------------------------------------------------ */
 
-/* The orphans are taken off their list while they are worked on: then they are this thread's, and
- * the lock that keeps a fork from it keeps it from them. One that somebody else is at is passed by:
- * to wait for it with a cache's lock in hand might never end, as a fork takes all of them. */
-static void collect_orphans(struct sw__slabs *slabs) {
+/* Under the lock that keeps forks away, and threads from leaving theirs meanwhile. */
+void sw__slabs_collect_orphans(struct sw__slabs *slabs) {
+    sw__lock(&threads.lock);
     sw__lock(&slabs->lock);
     struct sw__cache *orphans = slabs->orphans;
     slabs->orphans = NULL;
@@ -163,25 +162,19 @@ static void collect_orphans(struct sw__slabs *slabs) {
     while (orphans) {
         struct sw__cache *cache = orphans;
         orphans = cache->next_orphan;
-        if (sw__try_lock(&cache->lock)) {
-            sw__cache_collect(cache);
-            sw__unlock(&cache->lock);
-        }
-        sw__lock(&slabs->lock);
-        cache->next_orphan = slabs->orphans;
-        slabs->orphans = cache;
-        sw__unlock(&slabs->lock);
+        leave_collected(cache);
     }
+    sw__unlock(&threads.lock);
 }
 
 void sw__slabs_collect(struct sw__slabs *slabs) {
     struct sw__cache *mine = sw__slabs_my_cache(slabs);
-    struct sw__lock *lock = mine ? &mine->lock : &threads.lock;
-    sw__lock(lock);
-    if (mine)
+    if (mine) {
+        sw__lock(&mine->lock);
         sw__cache_collect(mine);
-    collect_orphans(slabs);
-    sw__unlock(lock);
+        sw__unlock(&mine->lock);
+    }
+    sw__slabs_collect_orphans(slabs);
 }
 
 /* ---- Fork ------------------------------------------------------------------------------------ */
@@ -234,6 +227,12 @@ void sw__slabs_adopt_after_fork(void) {
         mine->next = NULL;
         mine->link = &threads.first;
     }
+}
+
+void sw__slabs_collect_after_fork(void) {
+    for (unsigned slot = 0; slot < SW__SLOTS; slot++)
+        if (threads.slots[slot] && threads.slots[slot]->orphans)
+            sw__slabs_collect_orphans(threads.slots[slot]);
 }
 
 /* ---- Life ------------------------------------------------------------------------------------ */

@@ -324,6 +324,7 @@ static void after_fork_in_parent(void) {
 static void after_fork_in_child(void) {
     sw__slabs_adopt_after_fork();
     after_fork();
+    sw__slabs_collect_after_fork();
     sw__keeper_after_fork_in_child();
 }
 

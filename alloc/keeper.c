@@ -23,10 +23,11 @@
 
 static struct {
     struct sw__lock life; /* held while the thread is started or ended, and over a fork */
+    pid_t process;        /* whose threads may be started: not a child's that shares our memory */
     pthread_t thread;
-    bool exists;      /* and is to be joined */
-    atomic_int leave; /* a futex: 1 tells the thread to end */
-    bool refused;     /* the system would not give us a thread: no second try */
+    bool exists;       /* and is to be joined */
+    atomic_int calls;  /* a futex: another number tells the thread to look up */
+    atomic_bool leave; /* and end */
 
     struct sw__lock lock; /* guards what follows, and is held while clients give back */
     struct sw__keeper_client *clients;
@@ -35,7 +36,7 @@ static struct {
     int returns; /* how often in a row work was back soon */
 } keeper = {.patience = PATIENCE};
 
-atomic_bool sw__keeper_is_awake;
+atomic_bool sw__keeper_is_there, sw__keeper_is_awake;
 
 static int64_t now_of(clockid_t clock) {
     struct timespec time;
@@ -86,34 +87,33 @@ static void give_back(bool in_child) {
     keeper.gave_back_at = now_of(CLOCK_MONOTONIC);
 }
 
-static bool told_to_leave(void) {
-    struct timespec tick = {.tv_nsec = TICK};
-    syscall(SYS_futex, &keeper.leave, FUTEX_WAIT_PRIVATE, 0, &tick, NULL, 0);
+/* Until the next call, or for so long. True when the thread is to end. */
+static bool sleep_until_called(int calls_seen, const struct timespec *most) {
+    if (!atomic_load(&keeper.leave))
+        syscall(SYS_futex, &keeper.calls, FUTEX_WAIT_PRIVATE, calls_seen, most, NULL, 0);
     return atomic_load(&keeper.leave);
 }
 
-static void *keep(void *nothing) {
+/* While there is work, and until all that was kept for it has been given back. False when the
+ * thread is to end. */
+static bool watch_work(void) {
     int64_t now = now_of(CLOCK_MONOTONIC);
     struct rest rest = {now, now_of(CLOCK_PROCESS_CPUTIME_ID), now, now};
+    const struct timespec tick = {.tv_nsec = TICK};
     bool over = false;
-    while (!over && !told_to_leave()) {
+    while (!over) {
+        if (sleep_until_called(atomic_load(&keeper.calls), &tick))
+            return false;
         sw__lock(&keeper.lock);
-        if (is_idle(&rest)) {
+        over = is_idle(&rest);
+        if (over)
             give_back(false);
-            /* Who takes a block from here on starts the next thread. */
-            atomic_store(&sw__keeper_is_awake, false);
-            over = !there_was_work();
-            if (!over)
-                atomic_store(&sw__keeper_is_awake, true);
-        }
         sw__unlock(&keeper.lock);
     }
-    return nothing;
+    return true;
 }
 
-/* ---- Its start and end ----------------------------------------------------------------------- */
-
-/* Work is back: soon after its pages went, or after a true rest. */
+/* Work is back: soon after its pages went, or after a true rest. The lock is held. */
 static void learn_patience(void) {
     int64_t rest = now_of(CLOCK_MONOTONIC) - keeper.gave_back_at;
     keeper.returns = keeper.gave_back_at && rest < SOON ? keeper.returns + 1 : 0;
@@ -125,13 +125,55 @@ static void learn_patience(void) {
     }
 }
 
+/* Until somebody calls. Who took a block while all was given back may have seen us awake, and not
+ * called. False when the thread is to end. */
+static bool rest_until_work(void) {
+    int calls_seen = atomic_load(&keeper.calls);
+    bool leaves = false;
+    atomic_store(&sw__keeper_is_awake, false);
+    sw__lock(&keeper.lock);
+    if (there_was_work())
+        atomic_store(&sw__keeper_is_awake, true);
+    sw__unlock(&keeper.lock);
+    while (!leaves && !atomic_load(&sw__keeper_is_awake))
+        leaves = sleep_until_called(calls_seen, NULL);
+    sw__lock(&keeper.lock);
+    learn_patience();
+    sw__unlock(&keeper.lock);
+    return !leaves;
+}
+
+static void *keep(void *nothing) {
+    while (watch_work() && rest_until_work())
+        continue;
+    return nothing;
+}
+
+/* ---- Its start and end ----------------------------------------------------------------------- */
+
+static void call(void) {
+    atomic_fetch_add(&keeper.calls, 1);
+    syscall(SYS_futex, &keeper.calls, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+void sw__keeper_call(void) {
+    int kept = errno;
+    if (atomic_load(&sw__keeper_is_there) && !atomic_exchange(&sw__keeper_is_awake, true))
+        call();
+    errno = kept;
+}
+
+/* Ends the thread, which may be started again. */
 static void join(void) {
     if (!keeper.exists)
         return;
-    atomic_store(&keeper.leave, 1);
-    syscall(SYS_futex, &keeper.leave, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    atomic_store(&keeper.leave, true);
+    call();
     pthread_join(keeper.thread, NULL);
+    atomic_store(&keeper.leave, false);
     keeper.exists = false;
+    atomic_store(&sw__keeper_is_awake, false);
+    atomic_store(&sw__keeper_is_there, false);
 }
 
 /* On a small stack, where thread-local storage leaves room for one, and deaf to signals: those are
@@ -153,16 +195,13 @@ static bool create_thread(void) {
 void sw__keeper_start(void) {
     int kept = errno;
     /* Somebody else is at it, or a fork is under way: there will be another block. */
-    if (keeper.refused || !sw__try_lock(&keeper.life))
+    if (!sw__try_lock(&keeper.life))
         return;
-    if (!atomic_load(&sw__keeper_is_awake)) {
-        join(); /* the one before, that has ended or is about to */
-        learn_patience();
-        atomic_store(&keeper.leave, 0);
+    if (!atomic_load(&sw__keeper_is_there) && getpid() == keeper.process) {
+        /* Even if the system gives us none: no second try. */
+        atomic_store(&sw__keeper_is_there, true);
         atomic_store(&sw__keeper_is_awake, true);
         keeper.exists = create_thread();
-        if (!keeper.exists)
-            keeper.refused = true;
     }
     sw__unlock(&keeper.life);
     errno = kept;
@@ -174,8 +213,8 @@ __attribute__((destructor)) static void end_with_the_process(void) {
     if (!sw__try_lock(&keeper.life))
         return;
     join();
-    atomic_store(&sw__keeper_is_awake, true); /* so it is not started again */
-    keeper.refused = true;
+    atomic_store(&sw__keeper_is_there, true); /* so it is not started again, */
+    atomic_store(&sw__keeper_is_awake, true); /* nor called */
     sw__unlock(&keeper.life);
 }
 
@@ -183,18 +222,25 @@ __attribute__((destructor)) static void end_with_the_process(void) {
 
 void sw__keeper_add(struct sw__keeper_client *client) {
     sw__lock(&keeper.lock);
+    if (!keeper.process)
+        keeper.process = getpid();
     client->next = keeper.clients;
     keeper.clients = client;
     sw__unlock(&keeper.lock);
 }
 
 void sw__keeper_remove(struct sw__keeper_client *client) {
+    sw__lock(&keeper.life);
     sw__lock(&keeper.lock);
     struct sw__keeper_client **link = &keeper.clients;
     while (*link != client)
         link = &(*link)->next;
     *link = client->next;
+    bool was_last = !keeper.clients;
     sw__unlock(&keeper.lock);
+    if (was_last)
+        join();
+    sw__unlock(&keeper.life);
 }
 
 /* ---- Fork ------------------------------------------------------------------------------------ */
@@ -202,7 +248,6 @@ void sw__keeper_remove(struct sw__keeper_client *client) {
 void sw__keeper_before_fork(void) {
     sw__lock(&keeper.life);
     join();
-    atomic_store(&sw__keeper_is_awake, false);
     sw__lock(&keeper.lock);
 }
 
@@ -212,6 +257,7 @@ void sw__keeper_after_fork(void) {
 }
 
 void sw__keeper_after_fork_in_child(void) {
+    keeper.process = getpid();
     give_back(true);
     keeper.gave_back_at = 0;
     sw__keeper_after_fork();

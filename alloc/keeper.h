@@ -1,10 +1,14 @@
 /*
  * keeper.h - notices that the work has stopped, and lets heaps give back what they keep for it.
  *
- * A thread that sleeps. It is started when a heap first keeps enough to be worth it, looks up ten
- * times a second while there is work, and ends when all has been given back: a process without
- * large blocks has none, nor has an idle one. It is gone before fork() as well, so that a program
- * of one thread forks as one (CPython 3.12 warns of others).
+ * A thread that sleeps. It is started when a heap first holds enough to be worth it, looks up ten
+ * times a second while there is work, and sleeps for good when all has been given back, until there
+ * is something again: a process that holds little has none, and an idle one is not woken. It is
+ * gone before fork(), so that a program of one thread forks as one (CPython 3.12 warns of others),
+ * and comes again with the next memory that is taken.
+ *
+ * It is started where memory is taken, and never where it is freed: libc frees what a thread had
+ * with a lock in hand that the start of another one takes.
  *
  * Idle is when nobody took a large block and the process hardly used a processor for PATIENCE: a
  * step of ten seconds computes, so its pages stay. Where work keeps coming back soon after the
@@ -28,21 +32,32 @@ struct sw__keeper_client {
 };
 
 void sw__keeper_add(struct sw__keeper_client *client);
-/* Once it returns, neither function is called any more. */
+/* Once it returns, neither function is called any more. With the last client the thread goes. */
 void sw__keeper_remove(struct sw__keeper_client *client);
 
 /* How many bytes kept are worth a thread. */
 #define SW__WORTH_KEEPING ((size_t)8 << 20)
 
+extern atomic_bool sw__keeper_is_there; /* or will never be */
 extern atomic_bool sw__keeper_is_awake;
 void sw__keeper_start(void);
+void sw__keeper_call(void);
 
-/* There is something to give back. To be called without any lock held. */
+/* The heap has taken memory and holds so much now. To be called without any lock held. */
+static inline void sw__keeper_expect(const struct sw__keeper_client *client, size_t held) {
+    if (__builtin_expect(held >= SW__WORTH_KEEPING &&
+                             !atomic_load_explicit(&sw__keeper_is_there, memory_order_relaxed) &&
+                             !client->only_in_children,
+                         0))
+        sw__keeper_start();
+}
+
+/* There is something to give back. To be called from anywhere. */
 static inline void sw__keeper_wake(const struct sw__keeper_client *client) {
     if (__builtin_expect(!client->only_in_children &&
                              !atomic_load_explicit(&sw__keeper_is_awake, memory_order_relaxed),
                          0))
-        sw__keeper_start();
+        sw__keeper_call();
 }
 
 /* Round a fork: before it, with no lock held; after it with none held any longer. In the child,

@@ -26,7 +26,7 @@
     X(checked,    FLAG,   "0",     "0",       "0|1",               "",      "watches for misuse, over any strategy: accesses past either end of a block or after it was freed, frees and reallocs of what is no live block; takes a few times the time and 100 bytes a block") \
     X(quarantine, BYTES,  "32M",   "32M",     "0..",               "bytes", "with checked, keeps so much of what was freed from use, to see accesses to it") \
     X(huge_pages, CHOICE, "auto",  "auto",    "auto|never|always", "",      "asks for transparent huge pages: auto where one live block covers the whole huge page, always for all the heap maps") \
-    X(background_thread, FLAG, "1", "1",      "0|1",               "",      "lets a sleeping thread notice that work has stopped, and give back what is kept for it; none is started before 8 MiB are (strategy auto)") \
+    X(background_thread, FLAG, "1", "1",      "0|1",               "",      "lets a sleeping thread notice that work has stopped, and give back what is kept for it; none is started before the heap holds 8 MiB (strategy auto)") \
     X(retain,     BYTES,  "0",     "0",       "0..",               "bytes", "keeps no more than this free for work to come; 0 is no cap but what recent steps needed (strategy auto)") \
     X(soft_limit, BYTES,  "0",     "0",       "0..",               "bytes", "gives free memory back before it holds more than this; 0 is no limit (strategy auto)") \
     X(limit,      BYTES,  "0",     "0",       "0..",               "bytes", "holds no more than this: what is free is given back first, and what would live beyond it fails as when memory is out; 0 is no limit (strategies pool, sizeclass, arena, auto)") \

@@ -354,9 +354,10 @@ void sw__slabs_free_remote(struct sw__slab *slab, void *pointer) {
     struct sw__free_block *block = pointer;
     /* While the block is ours the slab is its owner's; afterwards it may become anybody's. */
     struct sw__cache *owner = sw__slab_owner(slab);
-    uint32_t capacity = slab->capacity, used = used_of(slab);
+    uint32_t capacity = slab->capacity, used;
     uintptr_t before = atomic_load_explicit(&slab->remote, memory_order_relaxed);
     do {
+        used = used_of(slab);
         if (count_of(before) >= capacity)
             sw__misuse_free();
         block->next = first_of(before);
@@ -478,8 +479,12 @@ static void *alloc_from_next(struct sw__cache *cache, unsigned class) {
 
 void *sw__slabs_alloc_slow(struct sw__cache *cache, unsigned class) {
     sw__lock(&cache->lock);
+    uint32_t slabs = cache->slab_counts[class];
     void *block = alloc_from_next(cache, class);
+    bool made = cache->slab_counts[class] > slabs;
     sw__unlock(&cache->lock);
+    if (made && cache->slabs->when_made)
+        cache->slabs->when_made(cache->slabs);
     return block;
 }
 

@@ -16,11 +16,11 @@
  * free from another thread costs one atomic exchange, or two (after the per-page lists of D.
  * Leijen, B. Zorn, L. de Moura, "Mimalloc: Free List Sharding in Action", 2019).
  *
- * The owner may never come: it waits for others, or has ended. So whoever frees the last block of a
- * slab that the owner takes none from gives its pages back then and there. That all blocks are in
- * `remote` is told by their number; then nobody has one to free, and the owner does not touch the
- * slab without the cache's lock. The slab's descriptor stays in the inbox, a ghost, until the owner
- * finds it there.
+ * The owner may never come: it waits for others, or has ended. So another thread that frees the
+ * last block of a slab which the owner takes none from gives its pages back then and there. That
+ * all blocks are in `remote` is told by their number; then nobody has one to free, and the owner
+ * does not touch the slab without the cache's lock. The slab's descriptor stays in the inbox, a
+ * ghost, until the owner finds it there.
  *
  * Invariants of a slab: used = blocks handed out and not back in `free`, those in `remote`
  * included; used + length(free) = carved <= capacity; used == 0 implies that remote is empty. A
@@ -129,7 +129,9 @@ struct sw__slabs {
     struct sw__cache *caches;            /* grows under the lock of all threads' tables as well */
     struct sw__slab *spare;
     bool is_in_front;
-    /* Told, with no lock held, when a free may have given a slab back. Optional. */
+    /* Told, with no lock held, when a slab may have been made, and when one may have been given
+     * back. Optional. */
+    void (*when_made)(struct sw__slabs *slabs);
     void (*when_given_back)(struct sw__slabs *slabs);
 };
 
@@ -172,6 +174,8 @@ void sw__slabs_free_remote(struct sw__slab *slab, void *block);
 void sw__cache_collect(struct sw__cache *cache);
 /* The same of this thread's cache and the orphans. The pages stay with the extents: trim those. */
 void sw__slabs_collect(struct sw__slabs *slabs);
+/* Of the orphans alone. */
+void sw__slabs_collect_orphans(struct sw__slabs *slabs);
 
 /* Round a fork: the lock over all threads' tables, then every cache of a heap. */
 void sw__slabs_lock_threads(void);
@@ -180,8 +184,10 @@ void sw__slabs_lock_caches(struct sw__slabs *slabs);
 void sw__slabs_unlock_caches(struct sw__slabs *slabs);
 /* In the child, with every lock held: makes orphans of all caches but this thread's, */
 void sw__slabs_adopt_after_fork(void);
-/* and puts a heap's slabs in order, whose inboxes are empty. */
+/* and puts a heap's slabs in order, whose inboxes are empty; */
 void sw__slabs_mend(struct sw__slabs *slabs);
+/* then, with no lock held, gives back what those caches have that is empty. */
+void sw__slabs_collect_after_fork(void);
 
 /* Usable bytes of live blocks. */
 size_t sw__slabs_allocated(struct sw__slabs *slabs);

@@ -144,6 +144,7 @@ static size_t expect_large(struct auto_heap *heap, size_t size) {
     size_t counted = atomic_load_explicit(&heap->work_counted, memory_order_relaxed);
     if (live > deepest || work - counted >= COUNTED_AT_ONCE || heap->is_restrained)
         reconsider(heap, live);
+    sw__keeper_expect(&heap->keeper, live);
     return deepest;
 }
 
@@ -169,6 +170,7 @@ static void settle_large(struct auto_heap *heap, size_t size, size_t deepest_bef
  * return finds the budget it had. */
 static void give_back(void *state) {
     struct auto_heap *heap = state;
+    sw__slabs_collect_orphans(&heap->blocks.slabs);
     sw__extents_set_budget(&heap->blocks.extents, 0);
     sw__extents_keep_budget(&heap->blocks.extents);
     sw__lock(&heap->lock);
@@ -193,9 +195,17 @@ static void wake_keeper(struct auto_heap *heap) {
         sw__keeper_wake(&heap->keeper);
 }
 
-static void when_slab_given_back(struct sw__slabs *slabs) {
+static struct auto_heap *heap_of(struct sw__slabs *slabs) {
     _Static_assert(offsetof(struct auto_heap, blocks.slabs) == 0, "the slabs come first");
-    wake_keeper((struct auto_heap *)slabs);
+    return (struct auto_heap *)slabs;
+}
+
+static void when_slab_made(struct sw__slabs *slabs) {
+    sw__keeper_expect(&heap_of(slabs)->keeper, sw__extents_live(slabs->extents));
+}
+
+static void when_slab_given_back(struct sw__slabs *slabs) {
+    wake_keeper(heap_of(slabs));
 }
 
 /* A large block was freed. */
@@ -227,6 +237,7 @@ static void *create(const struct sw__config *config) {
     heap->keeper.give_back = give_back;
     heap->keeper.state = heap;
     heap->keeper.only_in_children = !config->background_thread;
+    heap->blocks.slabs.when_made = when_slab_made;
     heap->blocks.slabs.when_given_back = when_slab_given_back;
     sw__keeper_add(&heap->keeper);
     return heap;
