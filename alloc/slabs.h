@@ -7,8 +7,8 @@
  *   cache   a thread's slabs of one heap. When the thread ends, its cache waits for the next thread
  *           that has none ("orphan"), with all that is still live in it. What the thread still
  *           allocates after that, from destructors that come later, is out of a borrowed orphan
- *   bin     a cache's slabs of one class: the current one that blocks are taken from, and those
- * that have free blocks besides. Full slabs are in no list
+ *   bin     a cache's slabs of one class: the current one, which blocks are taken from, and in a
+ *           list the others that have free blocks
  *
  * Only its thread touches a cache and its slabs, without a lock, but for two words: a block freed
  * by another thread goes onto its slab's `remote` list, and the first onto an empty list also puts
@@ -223,9 +223,8 @@ static inline struct sw__cache *sw__slab_owner(const struct sw__slab *slab) {
  * not touched: all other blocks may be in `remote`. */
 static inline void sw__slab_put(struct sw__cache *cache, struct sw__slab *slab, void *pointer) {
     struct sw__free_block *block = pointer;
-    if (__builtin_expect(block == slab->free, 0))
-        sw__misuse_free(); /* twice in a row: the most usual double free, told for two instructions
-                            */
+    if (__builtin_expect(block == slab->free, 0)) /* the most usual double free: twice in a row */
+        sw__misuse_free();
     block->next = slab->free;
     atomic_signal_fence(memory_order_release); /* see Fork above */
     slab->free = block;

@@ -287,11 +287,11 @@ static void spawned_children_start(void **state) {
     }
 }
 
-/* The child has our memory, and our thread waits for it. */
+/* The child has our memory and our stack, and our thread waits for it. */
 static void a_vfork_child_may_allocate(void **state) {
     (void)state;
     static void *volatile block;
-    for (volatile int i = 0; i < 20; i++) { /* the child runs on our stack */
+    for (volatile int i = 0; i < 20; i++) {
         pid_t child = vfork(); /* NOLINT(clang-analyzer-security.insecureAPI.vfork) */
         if (child == 0) {
             block = malloc(100000); /* NOLINT(clang-analyzer-unix.Vfork) */
