@@ -18,8 +18,11 @@
 #define KEPT_PERIODS 16
 #define EARLIER      (KEPT_PERIODS - 1)
 #define PERIOD_TURNS 4
-/* A budget is looser than needed by so many times a 512th at most. */
-#define LOOSEST 8
+/* A budget is looser than needed by a 512th and LOOSE_BYTES for each degree of looseness. Where
+ * work repeats itself and pages shift all the same, which is small heaps, the bytes grow on. */
+#define LOOSE_BYTES       ((size_t)128 << 10)
+#define LOOSEST           8
+#define LOOSEST_REPEATING 24
 /* So many bytes of large blocks may be taken between two looks at how things stand. */
 #define COUNTED_AT_ONCE ((size_t)4 << 20)
 
@@ -44,9 +47,10 @@ struct auto_heap {
 /* ---- The budget ------------------------------------------------------------------------------ */
 
 /* What may stay free beside what is live: little at first, and more where pages keep shifting,
- * until they do not or it is a fiftieth. */
+ * until they do not or it is about a fiftieth. */
 static size_t slack(const struct auto_heap *heap, size_t needed) {
-    return (needed / 512 + ((size_t)128 << 10)) * (1 + heap->looseness);
+    return needed / 512 * (1 + sw__smaller(heap->looseness, LOOSEST)) +
+           LOOSE_BYTES * (1 + heap->looseness);
 }
 
 static size_t deepest_of(const struct auto_heap *heap) {
@@ -84,7 +88,10 @@ static size_t deepest_periods_ago(const struct auto_heap *heap, unsigned periods
 static void loosen(struct auto_heap *heap) {
     size_t last = deepest_periods_ago(heap, 1), before = deepest_periods_ago(heap, 2);
     size_t apart = last > before ? last - before : before - last;
-    heap->looseness = apart <= last / 512 ? LOOSEST : heap->looseness + 1;
+    if (apart <= last / 512 && heap->looseness < LOOSEST)
+        heap->looseness = LOOSEST;
+    else if (heap->looseness < (apart <= last / 512 ? LOOSEST_REPEATING : LOOSEST))
+        heap->looseness++;
 }
 
 static void end_period(struct auto_heap *heap) {
@@ -92,7 +99,7 @@ static void end_period(struct auto_heap *heap) {
     set_deepest(heap, sw__extents_live(&heap->blocks.extents));
     heap->in_period = 0;
     size_t shifted = atomic_load_explicit(&heap->blocks.extents.shifted, memory_order_relaxed);
-    if (shifted - heap->shifted_before > needed_of_late(heap) / 64 && heap->looseness < LOOSEST)
+    if (shifted - heap->shifted_before > needed_of_late(heap) / 64)
         loosen(heap);
     heap->shifted_before = shifted;
 }
