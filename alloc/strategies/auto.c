@@ -88,9 +88,10 @@ static size_t deepest_periods_ago(const struct auto_heap *heap, unsigned periods
 static void loosen(struct auto_heap *heap) {
     size_t last = deepest_periods_ago(heap, 1), before = deepest_periods_ago(heap, 2);
     size_t apart = last > before ? last - before : before - last;
-    if (apart <= last / 512 && heap->looseness < LOOSEST)
+    bool repeats = apart <= last / 512;
+    if (repeats && heap->looseness < LOOSEST)
         heap->looseness = LOOSEST;
-    else if (heap->looseness < (apart <= last / 512 ? LOOSEST_REPEATING : LOOSEST))
+    else if (heap->looseness < (repeats ? LOOSEST_REPEATING : LOOSEST))
         heap->looseness++;
 }
 

@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "blocks.h"
+
 static size_t resident_of(sw_heap *heap) {
     return stats_of(heap).resident.current;
 }
@@ -85,6 +87,39 @@ static void steady_steps_neither_give_back_nor_fault(void **state) {
     for (int i = 0; i < 200; i++)
         step(heap, BLOCKS, BLOCK);
     assert_int_equal(resident_of(heap), held);
+    sw_heap_destroy(heap);
+}
+
+/* Forward, where each tensor is larger than the one before, and back, with a gradient for each. */
+static void train(sw_heap *heap) {
+    static const size_t parts[] = {1, 2, 3, 4, 6, 7, 9, 12, 16, 24, 33, 48};
+    enum { TENSORS = LENGTH_OF(parts) };
+    void *tensors[TENSORS];
+    for (size_t i = 0; i < TENSORS; i++) {
+        tensors[i] = sw_alloc_aligned(heap, 64, 8 * MIB * parts[i] / 48, SW_TAG_ACTIVATION);
+        assert_non_null(tensors[i]);
+    }
+    for (size_t i = TENSORS; i-- > 0;) {
+        sw_free(heap, sw_alloc_aligned(heap, 64, 8 * MIB * parts[i] / 48, SW_TAG_GRADIENT));
+        sw_free(heap, tensors[i]);
+    }
+}
+
+static size_t bytes_shifted(sw_heap *heap) {
+    struct sw__blocks *blocks = sw__heap_state(heap);
+    return blocks->extents.shifted;
+}
+
+static void work_that_repeats_itself_stops_shifting_pages(void **state) {
+    (void)state;
+    sw_heap *heap = make_auto("tracking:0,background_thread:0");
+    for (int i = 0; i < 200; i++)
+        train(heap);
+    size_t shifted = bytes_shifted(heap);
+    assert_true(shifted > 0);
+    for (int i = 0; i < 200; i++)
+        train(heap);
+    assert_int_equal(bytes_shifted(heap), shifted);
     sw_heap_destroy(heap);
 }
 
@@ -274,6 +309,7 @@ static void a_child_keeps_no_copy_of_what_is_free(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steady_steps_neither_give_back_nor_fault),
+        cmocka_unit_test(work_that_repeats_itself_stops_shifting_pages),
         cmocka_unit_test(a_spike_is_forgotten),
         cmocka_unit_test(what_was_refused_is_not_kept_for),
         cmocka_unit_test(ragged_steps_hold_no_more_than_the_deepest),
