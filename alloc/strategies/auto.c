@@ -141,6 +141,7 @@ static __attribute__((noinline)) void reconsider(struct auto_heap *heap, size_t 
     sw__unlock(&heap->lock);
     if (is_tight && !was_tight)
         sw__blocks_trim(heap);
+    sw__keeper_expect(&heap->keeper, live);
 }
 
 /* Notes that a large block is about to be allocated: the budget is to have room for it. Mostly, in
@@ -152,7 +153,6 @@ static size_t expect_large(struct auto_heap *heap, size_t size) {
     size_t counted = atomic_load_explicit(&heap->work_counted, memory_order_relaxed);
     if (live > deepest || work - counted >= COUNTED_AT_ONCE || heap->is_restrained)
         reconsider(heap, live);
-    sw__keeper_expect(&heap->keeper, live);
     return deepest;
 }
 
