@@ -126,16 +126,16 @@ static void pages_go_back_without_their_owner(void **state) {
     sw_heap_destroy(table.heap);
 }
 
-enum { ROUNDS_OF_RACE = 2000, OF_EACH = 64, RACER = 1000 };
+enum { ROUNDS_OF_RACE = 2000, BLOCKS_OF_RACE = 128, RACER = 1000 };
 
 struct race {
     sw_heap *heap;
     pthread_barrier_t turn;
-    void *blocks[2 * OF_EACH];
+    void *blocks[BLOCKS_OF_RACE];
 };
 
 static void free_half(struct race *race, size_t first) {
-    for (size_t i = first; i < 2 * OF_EACH; i += 2) {
+    for (size_t i = first; i < BLOCKS_OF_RACE; i += 2) {
         CHECK(holds(race->blocks[i], RACER, i));
         sw_free(race->heap, race->blocks[i]);
     }
@@ -161,7 +161,7 @@ static void two_may_empty_a_slab_at_once(void **state) {
     pthread_barrier_init(&race.turn, NULL, 2);
     assert_int_equal(pthread_create(&other, NULL, free_odd_ones, &race), 0);
     for (size_t round = 0; round < ROUNDS_OF_RACE; round++) {
-        for (size_t i = 0; i < 2 * OF_EACH; i++) {
+        for (size_t i = 0; i < BLOCKS_OF_RACE; i++) {
             race.blocks[i] = sw_alloc(race.heap, RACER, SW_TAG_OTHER);
             CHECK(race.blocks[i]);
             fill(race.blocks[i], RACER, i);
