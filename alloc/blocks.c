@@ -142,21 +142,10 @@ void sw__blocks_visit_ranges(void *state, sw__range_visitor *visitor, void *cont
     sw__extents_visit(&blocks->extents, visitor, context);
 }
 
-struct sizes {
-    sw__size_visitor *visitor;
-    void *context;
-};
-
-static void show_large(void *context, const void *start, size_t size) {
-    const struct sizes *sizes = context;
-    if (!sw__slab_of(start))
-        sizes->visitor(sizes->context, size, size);
-}
-
 void sw__blocks_visit_sizes(void *state, sw__size_visitor *visitor, void *context) {
     struct sw__blocks *blocks = state;
     sw__slabs_visit_sizes(&blocks->slabs, visitor, context);
-    sw__extents_visit_live(&blocks->extents, show_large, &(struct sizes){visitor, context});
+    sw__extents_visit_sizes(&blocks->extents, visitor, context);
 }
 
 void sw__blocks_lock_all(void *state) {

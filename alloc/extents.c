@@ -565,19 +565,19 @@ void sw__extents_visit(struct sw__extents *extents, sw__range_visitor *visitor, 
     sw__unlock(&extents->lock);
 }
 
-static void visit_live(const struct sw__region *region, sw__range_visitor *visitor, void *context) {
+static void visit_sizes(const struct sw__region *region, sw__size_visitor *visitor, void *context) {
     for (struct sw__extent *extent = region->last; extent; extent = extent->before)
-        if (extent->state == SW__EXTENT_LIVE)
-            visitor(context, sw__extent_start(extent), sw__extent_size(extent));
+        if (extent->state == SW__EXTENT_LIVE && !extent->marked)
+            visitor(context, sw__extent_size(extent), sw__extent_size(extent));
 }
 
-void sw__extents_visit_live(struct sw__extents *extents, sw__range_visitor *visitor,
-                            void *context) {
+void sw__extents_visit_sizes(struct sw__extents *extents, sw__size_visitor *visitor,
+                             void *context) {
     sw__lock(&extents->lock);
     for (int side = 0; side < SW__SIDES; side++)
         for (struct sw__region *region = extents->sides[side].regions; region;
              region = region->next)
-            visit_live(region, visitor, context);
+            visit_sizes(region, visitor, context);
     sw__unlock(&extents->lock);
 }
 

@@ -144,8 +144,9 @@ static inline size_t sw__extents_tolerated(size_t budget) {
 void sw__extents_keep_budget(struct sw__extents *extents);
 
 void sw__extents_visit(struct sw__extents *extents, sw__range_visitor *visitor, void *context);
-/* The same of every live extent. */
-void sw__extents_visit_live(struct sw__extents *extents, sw__range_visitor *visitor, void *context);
+/* Every live extent that is not marked: what is marked, a strategy has cut into blocks of its own.
+ */
+void sw__extents_visit_sizes(struct sw__extents *extents, sw__size_visitor *visitor, void *context);
 /* The most that is physically present of one free extent. */
 size_t sw__extents_largest_free(struct sw__extents *extents);
 /* Bytes of live extents. */

@@ -94,6 +94,7 @@ static struct sw__slab *take_descriptor(struct sw__slabs *slabs) {
 
 static void keep_descriptor(struct sw__slabs *slabs, struct sw__slab *slab) {
     slab->extent = NULL;
+    slab->is_ghost = false;
     set_owner(slab, NULL);
     slab->next = slabs->spare;
     slabs->spare = slab;
@@ -332,7 +333,6 @@ static void make_ghost(struct sw__cache *owner, struct sw__slab *slab) {
 
 /* The ghost is out of the inbox. */
 static void bury(struct sw__slabs *slabs, struct sw__slab *slab) {
-    slab->is_ghost = false;
     sw__lock(&slabs->lock);
     keep_descriptor(slabs, slab);
     sw__unlock(&slabs->lock);
@@ -495,10 +495,8 @@ void *sw__slabs_alloc_slow(struct sw__cache *cache, unsigned class) {
 void sw__slabs_mend(struct sw__slabs *slabs) {
     torn_by_fork = true;
     for (struct sw__slab *slab = slabs->all; slab; slab = slab->older) {
-        if (slab->is_ghost) {
-            slab->is_ghost = false;
+        if (slab->is_ghost)
             keep_descriptor(slabs, slab);
-        }
         if (!slab->extent)
             continue;
         if (slab->remote)

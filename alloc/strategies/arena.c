@@ -349,25 +349,13 @@ static void visit_ranges(void *state, sw__range_visitor *visitor, void *context)
     sw__extents_visit(&arena->extents, visitor, context);
 }
 
-struct sizes {
-    const struct arena *arena;
-    sw__size_visitor *visitor;
-    void *context;
-};
-
-static void show_large(void *context, const void *start, size_t size) {
-    const struct sizes *sizes = context;
-    if (!extent_around(sizes->arena, start))
-        sizes->visitor(sizes->context, size, size);
-}
-
 static void visit_sizes(void *state, sw__size_visitor *visitor, void *context) {
     struct arena *arena = state;
     sw__lock(&arena->lock);
     for (int shift = 0; shift < CHUNK_SHIFT; shift++)
         visitor(context, (size_t)1 << shift, arena->live_bytes[shift]);
     sw__unlock(&arena->lock);
-    sw__extents_visit_live(&arena->extents, show_large, &(struct sizes){arena, visitor, context});
+    sw__extents_visit_sizes(&arena->extents, visitor, context);
 }
 
 static void lock_all(void *state) {

@@ -262,15 +262,11 @@ __attribute__((constructor(101))) static void mind_forks_once(void) {
 
 /* ---- Its numbers ----------------------------------------------------------------------------- */
 
-/* A size_t or an unsigned; 0 where there is no such number. */
+/* 0 where there is no such number. */
 static size_t number(const char *name) {
     size_t value = 0;
     size_t size = sizeof value;
-    if (mallctl(name, &value, &size, NULL, 0) == 0)
-        return value;
-    unsigned small = 0;
-    size = sizeof small;
-    return mallctl(name, &small, &size, NULL, 0) == 0 ? small : 0;
+    return mallctl(name, &value, &size, NULL, 0) == 0 ? value : 0;
 }
 
 static size_t arena_number(const struct heap *heap, const char *what) {
@@ -413,25 +409,26 @@ static size_t largest_free(void *state) {
     return 0;
 }
 
-/* All classes of one kind: their sizes are `of_arenas`.N.size, and how many blocks of them live is
- * `of_arena`.N.`count`. */
-static void visit_classes(struct heap *heap, const char *of_arenas, const char *of_arena,
-                          const char *count, size_t classes, sw__size_visitor *visitor,
-                          void *context) {
-    for (size_t class = 0; class < classes; class ++) {
-        char name[56]; /* and in front of it comes the arena's */
-        snprintf(name, sizeof name, "arenas.%s.%zu.size", of_arenas, class);
-        size_t size = number(name);
-        snprintf(name, sizeof name, "%s.%zu.%s", of_arena, class, count);
+/* All classes of one kind, "bin" or "lextent"; how many blocks of a class live is `count`. */
+static void visit_classes(struct heap *heap, const char *kind, const char *count,
+                          sw__size_visitor *visitor, void *context) {
+    char name[56]; /* and in front of it comes the arena's */
+    unsigned classes = 0;
+    size_t size = sizeof classes;
+    snprintf(name, sizeof name, "arenas.n%ss", kind);
+    mallctl(name, &classes, &size, NULL, 0);
+    for (unsigned class = 0; class < classes; class ++) {
+        snprintf(name, sizeof name, "arenas.%s.%u.size", kind, class);
+        size = number(name);
+        snprintf(name, sizeof name, "%ss.%u.%s", kind, class, count);
         visitor(context, size, size * arena_number(heap, name));
     }
 }
 
 static void visit_sizes(void *state, sw__size_visitor *visitor, void *context) {
     refresh_numbers();
-    visit_classes(state, "bin", "bins", "curregs", number("arenas.nbins"), visitor, context);
-    visit_classes(state, "lextent", "lextents", "curlextents", number("arenas.nlextents"), visitor,
-                  context);
+    visit_classes(state, "bin", "curregs", visitor, context);
+    visit_classes(state, "lextent", "curlextents", visitor, context);
 }
 
 static void visit_ranges(void *state, sw__range_visitor *visitor, void *context) {

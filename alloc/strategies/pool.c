@@ -387,25 +387,13 @@ static void visit_ranges(void *state, sw__range_visitor *visitor, void *context)
     sw__extents_visit(&pool->extents, visitor, context);
 }
 
-struct sizes {
-    sw__size_visitor *visitor;
-    void *context;
-};
-
-static void show_large(void *context, const void *start, size_t size) {
-    const struct sizes *sizes = context;
-    bool is_segment = (uintptr_t)sw__page_map_get(start) & SW__HOLDER_IS_SEGMENT;
-    if (!is_segment)
-        sizes->visitor(sizes->context, size, size);
-}
-
 /* Of small blocks only the sum is kept. */
 static void visit_sizes(void *state, sw__size_visitor *visitor, void *context) {
     struct pool *pool = state;
     sw__lock(&pool->lock);
     visitor(context, SMALL_MAX, pool->live_small);
     sw__unlock(&pool->lock);
-    sw__extents_visit_live(&pool->extents, show_large, &(struct sizes){visitor, context});
+    sw__extents_visit_sizes(&pool->extents, visitor, context);
 }
 
 static void lock_all(void *state) {
