@@ -1,6 +1,6 @@
 /*
  * test_auto.c - what auto keeps: as much as recent steps needed, nothing when work has stopped, no
- * more than it was told; and what its forked children keep.
+ * more than it was told; when it shifts pages, and has a thread; and what its forked children keep.
  */
 #include "support.h"
 
@@ -174,6 +174,12 @@ static void ragged_steps_hold_no_more_than_the_deepest(void **state) {
     sw_heap_destroy(heap);
 }
 
+static void wait_until_given_back(sw_heap *heap) {
+    for (int i = 0; i < 100 && resident_of(heap) > 2 * BLOCK; i++)
+        sleep_ms(50);
+    assert_true(resident_of(heap) <= 2 * BLOCK);
+}
+
 static void when_work_has_stopped_nothing_is_kept(void **state) {
     (void)state;
     wait_for_threads(1);
@@ -183,9 +189,7 @@ static void when_work_has_stopped_nothing_is_kept(void **state) {
     for (int rests = 0; rests < 3; rests++) { /* work may come back */
         step(heap, BLOCKS, BLOCK);
         assert_true(resident_of(heap) >= BLOCKS * BLOCK);
-        for (int i = 0; i < 100 && resident_of(heap) > 2 * BLOCK; i++)
-            sleep_ms(50);
-        assert_true(resident_of(heap) <= 2 * BLOCK);
+        wait_until_given_back(heap);
         assert_true(holds(live, BLOCK, 1));
     }
     sw_free(heap, live);
@@ -199,8 +203,7 @@ static void an_idle_process_is_not_woken(void **state) {
         skip();
     sw_heap *heap = make_auto("tracking:0");
     step(heap, BLOCKS, BLOCK);
-    for (int i = 0; i < 100 && resident_of(heap) > 2 * BLOCK; i++)
-        sleep_ms(50);
+    wait_until_given_back(heap);
     sleep_ms(200); /* for it to lie down */
     size_t woken = times_others_were_woken();
     assert_true(woken > 0);
