@@ -16,10 +16,11 @@
 
 static const char library[] = "libstepwell-preload.so";
 
-/* Milliseconds after the start. A process that begins later than the last is not looked at. */
+/* Milliseconds after the start; from the last on, as many after each look. But looking takes no more
+ * than a hundredth of the time, however many processes there are. */
 static const int looks_at[] = {50, 200, 1000, 5000};
 
-enum { LOOKS = sizeof looks_at / sizeof *looks_at, DEEPEST = 64 };
+enum { LOOKS = sizeof looks_at / sizeof *looks_at, SHARE_OF_TIME = 100, DEEPEST = 64 };
 
 static long long now(void) {
     struct timespec time;
@@ -192,14 +193,27 @@ void witness_ask(const struct witness *witness) {
 void witness_start(struct witness *witness, pid_t pid) {
     witness->pid = pid;
     witness->started = now();
+    witness->next_look = witness->started + looks_at[0];
 }
 
 int witness_milliseconds(const struct witness *witness) {
-    if (witness->answers < 0 || witness->looks == LOOKS) {
+    if (witness->answers < 0) {
         return -1;
     }
-    long long left = witness->started + looks_at[witness->looks] - now();
+    long long left = witness->next_look - now();
     return left > 0 ? (int)left : 0;
+}
+
+static void plan_next_look(struct witness *witness, long long look_took) {
+    long long wait = looks_at[LOOKS - 1];
+    if (witness->looks < LOOKS) {
+        witness->next_look = witness->started + looks_at[witness->looks];
+        return;
+    }
+    if (wait < look_took * SHARE_OF_TIME) {
+        wait = look_took * SHARE_OF_TIME;
+    }
+    witness->next_look = now() + wait;
 }
 
 void witness_look(struct witness *witness) {
@@ -208,10 +222,12 @@ void witness_look(struct witness *witness) {
     }
     take_answer(witness);
     if (witness_milliseconds(witness) == 0) {
+        long long start = now();
         if (witness->looks++ == 0 && witness->answered) {
             judge_command_by_file(witness);
         }
         judge_tree(witness, witness->pid, 0);
+        plan_next_look(witness, now() - start);
     }
 }
 

@@ -22,7 +22,7 @@ struct witness {
     bool answered;
     bool told_of_command;
     pid_t pid;
-    long long started;                          /* milliseconds */
+    long long started, next_look;               /* milliseconds */
     size_t looks;                               /* done so far */
     char told[WITNESS_TOLD_MOST][PROGRAM_PATH]; /* programs that a line was written about */
     size_t told_count;
@@ -33,7 +33,7 @@ void witness_init(struct witness *witness, const char *command, bool quiet);
 void witness_ask(const struct witness *witness);
 /* The command runs. */
 void witness_start(struct witness *witness, pid_t pid);
-/* Until the next look is due, -1 when no more are. */
+/* Until the next look is due, -1 when there is none. */
 int witness_milliseconds(const struct witness *witness);
 /* Takes what was answered, looks if it is time, and says what is wrong. */
 void witness_look(struct witness *witness);

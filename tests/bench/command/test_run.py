@@ -219,6 +219,11 @@ class Witness(Test):
         self.expect_told(run("--", "sh", "-c", f"{static}; {static}"), static, "static binary",
                          code=5)
 
+    def test_one_that_starts_late(self):
+        sleeper = "#include <unistd.h>\nint main(void) { return (int)sleep(5); }"
+        static = self.build("late", sleeper, "-static")
+        self.expect_told(run("--", "sh", "-c", f"sleep 6; {static}"), static, "static binary")
+
     def test_an_allocator_of_its_own(self):
         own = self.build("own", OWN, "-fno-builtin")
         self.expect_told(run("--", own), own, "has an allocator of its own", f"in {own}")
