@@ -5,6 +5,8 @@
  */
 #include "options.h"
 
+#include "text.h"
+
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -158,8 +160,9 @@ static void explain_value(const struct sw__option *option, struct word value, ch
 }
 
 /* Edit distance (V. Levenshtein, 1965) by rows; words here are short. */
+enum { LONGEST = 64 };
+
 static size_t distance(struct word a, const char *b) {
-    enum { LONGEST = 64 };
     size_t row[LONGEST + 1];
     size_t b_length = strlen(b);
     if (a.length > LONGEST || b_length > LONGEST)
@@ -179,18 +182,34 @@ static size_t distance(struct word a, const char *b) {
     return row[b_length];
 }
 
-void sw__explain_unknown(const char *what, const char *text, size_t length,
+/* The name that was probably meant; NULL where none is near. */
+static const char *nearest_name(struct word word, const char *const *names) {
+    const char *nearest = NULL;
+    size_t far = word.length < 9 ? 3 : word.length / 3 + 1;
+    if (word.length > LONGEST)
+        return NULL;
+    for (; *names; names++) {
+        size_t here = distance(word, *names);
+        if (here < far) {
+            far = here;
+            nearest = *names;
+        }
+    }
+    return nearest;
+}
+
+void sw__explain_unknown(const char *what, const char *word, size_t length,
                          const char *const *names, char *why, size_t why_size) {
-    struct word word = {text, length};
-    const char *nearest = names[0];
-    for (size_t i = 1; names[i]; i++)
-        if (distance(word, names[i]) < distance(word, nearest))
-            nearest = names[i];
-    int shown = length > 40 ? 40 : (int)length;
-    int at = snprintf(why, why_size, "unknown %s '%.*s'; did you mean '%s'? There are: ", what,
-                      shown, text, nearest);
-    for (size_t i = 0; names[i] && at > 0 && (size_t)at < why_size; i++)
-        at += snprintf(why + at, why_size - (size_t)at, i ? ", %s" : "%s", names[i]);
+    struct sw__text text = {.length = 0};
+    const char *nearest = nearest_name((struct word){word, length}, names);
+    sw__text_add(&text, "unknown %s '%.*s'", what, length > 40 ? 40 : (int)length, word);
+    if (nearest)
+        sw__text_add(&text, "; did you mean '%s'? There are:", nearest);
+    else
+        sw__text_add(&text, "; there are:");
+    for (size_t i = 0; names[i]; i++)
+        sw__text_add(&text, "%s %s", i ? "," : "", names[i]);
+    snprintf(why, why_size, "%s", text.bytes);
 }
 
 static bool set_option(struct sw__config *config, struct word key, struct word value, char *why,

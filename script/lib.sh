@@ -35,15 +35,16 @@ nearest() {
         NR == 1 { word = $0; next }
         { far = distance(word, $0) }
         NR == 2 || far < least { least = far; name = $0 }
-        END { print name }'
+        END { if (least <= 2 || least <= length(word) / 3) print name }'
 }
 
 # refuse_unknown SCRIPT WHAT WORD NAME...: says what is wrong and what there is, and ends with 2.
 refuse_unknown() {
-    local script=$1 what=$2 word=$3
+    local script=$1 what=$2 word=$3 meant
     shift 3
-    say "$script: unknown $what '$word': did you mean '$(nearest "$word" "$@")'?" \
-        "Valid: $(printf '%s, ' "$@" | sed 's/, $//')"
+    meant=$(nearest "$word" "$@")
+    [[ -z $meant ]] && meant='; there are' || meant="; did you mean '$meant'? There are"
+    say "$script: unknown $what '$word'$meant: $(printf '%s, ' "$@" | sed 's/, $//')"
     exit 2
 }
 

@@ -12,7 +12,7 @@
 #include "command.h"
 #include "complete.h"
 #include "manual.h"
-#include "nearest.h"
+#include "options.h" /* the library's */
 #include "stepwell.h"
 
 enum { MOST_NAMES = 64 };
@@ -39,10 +39,9 @@ void misused(const char *format, ...) {
 }
 
 void misused_unknown(const char *what, const char *word, const char *const *names) {
-    fprintf(stderr, "%s: ", program_invocation_name);
-    explain_unknown(stderr, what, word, names);
-    fputc('\n', stderr);
-    exit(EXIT_MISUSED);
+    char why[1024];
+    sw__explain_unknown(what, word, strlen(word), names, why, sizeof why);
+    misused("%s", why);
 }
 
 unsigned long long parse_count(const char *option, const char *text, unsigned long long least,

@@ -15,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "nearest.h"
+#include "options.h" /* the library's */
 #include "suites.h"
 
 static const struct workload *(*const suites[])(size_t index) = {
@@ -76,9 +76,9 @@ static void refuse(const char *argument) {
             return;
         }
     }
-    fputs("stepwell-bench: ", stderr);
-    explain_unknown(stderr, "option", name, option_names);
-    fputc('\n', stderr);
+    char why[1024];
+    sw__explain_unknown("option", name, strlen(name), option_names, why, sizeof why);
+    fprintf(stderr, "stepwell-bench: %s\n", why);
 }
 
 /* The machine's setting that changes the figures most. */

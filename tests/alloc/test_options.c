@@ -55,7 +55,7 @@ static void wrong_ones_are_explained(void **state) {
         {"limt:1", "did you mean 'limit'"},
         {"TRACKING:1", "unknown option 'TRACKING'"},
         {"tracking:1,hugepages:auto", "did you mean 'huge_pages'"},
-        {"x", "There are: "},
+        {"x", "there are: "},
         {":1", "unknown option ''"},
         {"limit", "option 'limit' takes"},
         {"limit:", "not ''"},
@@ -116,6 +116,29 @@ static void the_nearest_name_is_found(void **state) {
     }
 }
 
+static void a_name_that_is_not_near_is_not_suggested(void **state) {
+    (void)state;
+    static const char *const names[] = {"train", "compare", "list", "run", NULL};
+    static const char *const words[] = {"", "frobnicate", "explain", "diagnose", "report", "foo"};
+    for (size_t i = 0; i < LENGTH_OF(words); i++) {
+        char why[320], wanted[100];
+        sw__explain_unknown("command", words[i], strlen(words[i]), names, why, sizeof why);
+        snprintf(wanted, sizeof wanted, "unknown command '%s'; there are: train, compare, list, run",
+                 words[i]);
+        assert_string_equal(why, wanted);
+    }
+}
+
+static void words_of_any_length_are_cut(void **state) {
+    (void)state;
+    static const char *const names[] = {"train", NULL};
+    char word[10000], why[320];
+    memset(word, 'x', sizeof word);
+    sw__explain_unknown("command", word, sizeof word, names, why, sizeof why);
+    assert_non_null(strstr(why, "xxx'; there are: train"));
+    assert_in_range(strlen(why), 1, 100);
+}
+
 /* A line of the list is well-formed: its defaults and the ends of its range are values it takes,
  * and what it takes is told of a value it does not. */
 static void every_line_of_the_list_is_well_formed(void **state) {
@@ -167,6 +190,8 @@ int main(void) {
         cmocka_unit_test(wrong_ones_are_explained),
         cmocka_unit_test(any_text_is_survived),
         cmocka_unit_test(the_nearest_name_is_found),
+        cmocka_unit_test(a_name_that_is_not_near_is_not_suggested),
+        cmocka_unit_test(words_of_any_length_are_cut),
         cmocka_unit_test(what_stats_asks_for),
         cmocka_unit_test(every_line_of_the_list_is_well_formed),
     };
