@@ -16,8 +16,8 @@
 
 static const char library[] = "libstepwell-preload.so";
 
-/* Milliseconds after the start; from the last on, as many after each look. But looking takes no more
- * than a hundredth of the time, however many processes there are. */
+/* Milliseconds after the start; from the last on, as many after each look. But looking takes no
+ * more than a hundredth of the time, however many processes there are. */
 static const int looks_at[] = {50, 200, 1000, 5000};
 
 enum { LOOKS = sizeof looks_at / sizeof *looks_at, SHARE_OF_TIME = 100, DEEPEST = 64 };

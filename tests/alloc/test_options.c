@@ -123,8 +123,8 @@ static void a_name_that_is_not_near_is_not_suggested(void **state) {
     for (size_t i = 0; i < LENGTH_OF(words); i++) {
         char why[320], wanted[100];
         sw__explain_unknown("command", words[i], strlen(words[i]), names, why, sizeof why);
-        snprintf(wanted, sizeof wanted, "unknown command '%s'; there are: train, compare, list, run",
-                 words[i]);
+        snprintf(wanted, sizeof wanted,
+                 "unknown command '%s'; there are: train, compare, list, run", words[i]);
         assert_string_equal(why, wanted);
     }
 }
