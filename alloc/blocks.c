@@ -126,8 +126,7 @@ size_t sw__blocks_trim(void *state) {
 void sw__blocks_stats(void *state, struct sw__strategy_stats *stats) {
     struct sw__blocks *blocks = state;
     sw__extents_stats(&blocks->extents, stats);
-    stats->allocated = sw__extents_live(&blocks->extents) - sw__slabs_bytes(&blocks->slabs) +
-                       sw__slabs_allocated(&blocks->slabs);
+    stats->allocated = sw__slabs_allocated(&blocks->slabs);
 }
 
 size_t sw__blocks_largest_free(void *state) {

@@ -509,11 +509,11 @@ void sw__slabs_mend(struct sw__slabs *slabs) {
 /* ---- What there is --------------------------------------------------------------------------- */
 
 size_t sw__slabs_allocated(struct sw__slabs *slabs) {
-    size_t allocated = 0;
     sw__lock(&slabs->lock);
+    size_t allocated = sw__extents_live(slabs->extents);
     for (struct sw__slab *slab = slabs->all; slab; slab = slab->older)
         if (slab->extent)
-            allocated += (size_t)used_of(slab) * slab->block_size;
+            allocated -= sw__extent_size(slab->extent) - (size_t)used_of(slab) * slab->block_size;
     sw__unlock(&slabs->lock);
     return allocated;
 }
@@ -524,16 +524,6 @@ void sw__slabs_visit_sizes(struct sw__slabs *slabs, sw__size_visitor *visitor, v
         if (slab->extent)
             visitor(context, slab->block_size, (size_t)used_of(slab) * slab->block_size);
     sw__unlock(&slabs->lock);
-}
-
-size_t sw__slabs_bytes(struct sw__slabs *slabs) {
-    size_t bytes = 0;
-    sw__lock(&slabs->lock);
-    for (struct sw__slab *slab = slabs->all; slab; slab = slab->older)
-        if (slab->extent)
-            bytes += sw__extent_size(slab->extent);
-    sw__unlock(&slabs->lock);
-    return bytes;
 }
 
 size_t sw__slabs_largest_free(struct sw__slabs *slabs) {

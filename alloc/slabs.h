@@ -189,14 +189,16 @@ void sw__slabs_mend(struct sw__slabs *slabs);
 /* then, with no lock held, gives back what those caches have that is empty. */
 void sw__slabs_collect_after_fork(void);
 
-/* Usable bytes of live blocks. */
+/* This thread's end will be noticed, even if it never has a small block: with the last such thread
+ * the keeper goes. False when the thread is past that, or there is no memory. */
+bool sw__slabs_mind_end_of_thread(void);
+
+/* Usable bytes of live blocks: what lives in the extents, less what slabs have free. */
 size_t sw__slabs_allocated(struct sw__slabs *slabs);
 /* The same, slab by slab. */
 void sw__slabs_visit_sizes(struct sw__slabs *slabs, sw__size_visitor *visitor, void *context);
 /* The size of the largest free block that has been cut. */
 size_t sw__slabs_largest_free(struct sw__slabs *slabs);
-/* Bytes of the extents that are slabs. */
-size_t sw__slabs_bytes(struct sw__slabs *slabs);
 
 static inline struct sw__cache *sw__slabs_my_cache(const struct sw__slabs *slabs) {
     struct sw__thread_caches *mine = sw__my_caches;
