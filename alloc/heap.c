@@ -77,8 +77,7 @@ static void *fail(int code, const char *sentence) {
 static void say(const char *sentence) {
     char line[200];
     int length = snprintf(line, sizeof line, "stepwell: %s\n", sentence);
-    ssize_t written = write(STDERR_FILENO, line, (size_t)length);
-    (void)written;
+    sw__os_write(STDERR_FILENO, line, (size_t)length);
 }
 
 _Noreturn void sw__stop(const char *sentence) {

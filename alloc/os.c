@@ -170,15 +170,21 @@ size_t sw__os_resident(const void *start, size_t size) {
     return resident;
 }
 
-/* Uses no stdio: it may run where malloc must not. */
+/* Files, without stdio: this may run where malloc must not. And without libc's open, read and
+ * write: there a thread may be cancelled, which malloc would not survive with its locks in hand. */
+
 bool sw__os_read_file(const char *path, char *text, size_t size) {
-    int file = open(path, O_RDONLY | O_CLOEXEC);
+    int file = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
     if (file < 0)
         return false;
-    ssize_t length = read(file, text, size - 1);
-    close(file);
+    long length = syscall(SYS_read, file, text, size - 1);
+    syscall(SYS_close, file);
     text[length > 0 ? length : 0] = '\0';
     return length > 0;
+}
+
+void sw__os_write(int file, const char *text, size_t length) {
+    syscall(SYS_write, file, text, length);
 }
 
 /* The number behind a key of /proc/self/status, in bytes; 0 when it is not there. */

@@ -59,6 +59,8 @@ size_t sw__os_most_memory(void);
 
 /* The beginning of a small file, with a NUL behind it. False when it can't be read. */
 bool sw__os_read_file(const char *path, char *text, size_t size);
+/* What can't be written is lost. */
+void sw__os_write(int file, const char *text, size_t length);
 
 /* Test seam: the nth request from now (reserve, commit, purge, set_access, and both halves of a
  * move) fails once; or the nth and all after it. 0 ends it. */

@@ -3,9 +3,10 @@
  */
 #include "text.h"
 
+#include "os.h"
+
 #include <stdarg.h>
 #include <stdio.h>
-#include <unistd.h>
 
 void sw__text_add(struct sw__text *text, const char *format, ...) {
     size_t room = sizeof text->bytes - text->length;
@@ -18,6 +19,5 @@ void sw__text_add(struct sw__text *text, const char *format, ...) {
 }
 
 void sw__text_write(const struct sw__text *text, int file) {
-    ssize_t written = write(file, text->bytes, text->length);
-    (void)written;
+    sw__os_write(file, text->bytes, text->length);
 }
