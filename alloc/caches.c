@@ -6,6 +6,8 @@
  */
 #include "slabs.h"
 
+#include "keeper.h"
+
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,10 +60,13 @@ static void leave_caches(void *argument) {
     *mine->link = mine->next;
     if (mine->next)
         mine->next->link = mine->link;
+    bool was_last = !threads.first;
     sw__unlock(&threads.lock);
     sw__front_cache = &sw__no_cache;
     sw__my_caches = &none_any_more; /* not NULL: destructors may still come, and be the last */
     sw__os_release(mine, sizeof *mine);
+    if (was_last)
+        sw__keeper_let_go();
 }
 
 /* ---- Coming to a cache ----------------------------------------------------------------------- */
@@ -89,6 +94,10 @@ static struct sw__thread_caches *make_table(void) {
     return mine;
 }
 
+bool sw__slabs_mind_end_of_thread(void) {
+    return sw__my_caches ? sw__my_caches != &none_any_more : make_table() != NULL;
+}
+
 static struct sw__cache *adopt_orphan(struct sw__slabs *slabs) {
     sw__lock(&slabs->lock);
     struct sw__cache *cache = slabs->orphans;
@@ -98,8 +107,7 @@ static struct sw__cache *adopt_orphan(struct sw__slabs *slabs) {
     return cache;
 }
 
-static struct sw__cache *new_cache(struct sw__slabs *slabs) {
-    sw__lock(&threads.lock);
+static struct sw__cache *make_cache(struct sw__slabs *slabs) {
     sw__lock(&slabs->extents->lock);
     struct sw__cache *cache = sw__meta_alloc(slabs->extents->meta, sizeof *cache);
     sw__unlock(&slabs->extents->lock);
@@ -110,13 +118,17 @@ static struct sw__cache *new_cache(struct sw__slabs *slabs) {
         cache->older = slabs->caches;
         slabs->caches = cache;
     }
-    sw__unlock(&threads.lock);
     return cache;
 }
 
+/* Under the lock that who collects the orphans holds: meanwhile there seem to be none. */
 static struct sw__cache *adopt_or_make(struct sw__slabs *slabs) {
+    sw__lock(&threads.lock);
     struct sw__cache *cache = adopt_orphan(slabs);
-    return cache ? cache : new_cache(slabs);
+    if (!cache)
+        cache = make_cache(slabs);
+    sw__unlock(&threads.lock);
+    return cache;
 }
 
 /* From a cache that is this thread's for the one call. */

@@ -1,6 +1,7 @@
 /*
  * keeper.c - notices that the work has stopped: see keeper.h.
  */
+#define _GNU_SOURCE /* pthread_timedjoin_np */
 #include "keeper.h"
 
 #include "lock.h"
@@ -18,8 +19,9 @@
 #define MOST      (20000 * MS) /* patience never grows beyond */
 #define BUSY_REST (30000 * MS) /* without a large block, however busy the process is */
 /* Work that is back so soon was not over; so often in a row, and patience doubles. */
-#define SOON     (5000 * MS)
-#define SO_OFTEN 8
+#define SOON      (5000 * MS)
+#define SO_OFTEN  8
+#define LAST_WAIT 1 /* second, for the thread's end when the process ends */
 
 static struct {
     struct sw__lock life; /* held while the thread is started or ended, and over a fork */
@@ -106,8 +108,12 @@ static bool watch_work(void) {
             return false;
         sw__lock(&keeper.lock);
         over = is_idle(&rest);
-        if (over)
+        if (over) {
+            /* First: what is freed from here on calls, or has been freed before it is looked for.
+             */
+            atomic_store(&sw__keeper_is_awake, false);
             give_back(false);
+        }
         sw__unlock(&keeper.lock);
     }
     return true;
@@ -128,15 +134,17 @@ static void learn_patience(void) {
 /* Until somebody calls. Who took a block while all was given back may have seen us awake, and not
  * called. False when the thread is to end. */
 static bool rest_until_work(void) {
-    int calls_seen = atomic_load(&keeper.calls);
     bool leaves = false;
-    atomic_store(&sw__keeper_is_awake, false);
     sw__lock(&keeper.lock);
     if (there_was_work())
         atomic_store(&sw__keeper_is_awake, true);
     sw__unlock(&keeper.lock);
-    while (!leaves && !atomic_load(&sw__keeper_is_awake))
+    while (!leaves) {
+        int calls_seen = atomic_load(&keeper.calls); /* before what callers set first */
+        if (atomic_load(&sw__keeper_is_awake))
+            break;
         leaves = sleep_until_called(calls_seen, NULL);
+    }
     sw__lock(&keeper.lock);
     learn_patience();
     sw__unlock(&keeper.lock);
@@ -163,13 +171,26 @@ void sw__keeper_call(void) {
     errno = kept;
 }
 
-/* Ends the thread, which may be started again. */
-static void join(void) {
+/* Who waits here is in the midst of something, and may not be cancelled. */
+static void wait_for_its_end(const struct timespec *most) {
+    int cancelled_before;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelled_before);
+    if (most)
+        pthread_timedjoin_np(keeper.thread, NULL, most);
+    else
+        pthread_join(keeper.thread, NULL);
+    pthread_setcancelstate(cancelled_before, NULL);
+}
+
+/* Ends the thread, which may be started again. Waits until that time, or as long as it takes. In a
+ * process that was made past our fork handlers it does not exist. */
+static void join(const struct timespec *most) {
     if (!keeper.exists)
         return;
     atomic_store(&keeper.leave, true);
     call();
-    pthread_join(keeper.thread, NULL);
+    if (getpid() == keeper.process)
+        wait_for_its_end(most);
     atomic_store(&keeper.leave, false);
     keeper.exists = false;
     atomic_store(&sw__keeper_is_awake, false);
@@ -207,12 +228,16 @@ void sw__keeper_start(void) {
     errno = kept;
 }
 
-/* The process ends: no thread of ours runs on into its last moments. Not waited for: whoever starts
- * one just now may be the caller itself, interrupted by a signal whose handler ends the process. */
+/* The process ends: no thread of ours runs on into its last moments. But the caller may be in a
+ * signal's handler, and have been interrupted with a lock in hand, this one or one that the thread
+ * waits for: then it is not waited for. */
 __attribute__((destructor)) static void end_with_the_process(void) {
+    struct timespec most;
     if (!sw__try_lock(&keeper.life))
         return;
-    join();
+    clock_gettime(CLOCK_REALTIME, &most);
+    most.tv_sec += LAST_WAIT;
+    join(&most);
     atomic_store(&sw__keeper_is_there, true); /* so it is not started again, */
     atomic_store(&sw__keeper_is_awake, true); /* nor called */
     sw__unlock(&keeper.life);
@@ -239,7 +264,13 @@ void sw__keeper_remove(struct sw__keeper_client *client) {
     bool was_last = !keeper.clients;
     sw__unlock(&keeper.lock);
     if (was_last)
-        join();
+        join(NULL);
+    sw__unlock(&keeper.life);
+}
+
+void sw__keeper_let_go(void) {
+    sw__lock(&keeper.life);
+    join(NULL);
     sw__unlock(&keeper.life);
 }
 
@@ -247,7 +278,7 @@ void sw__keeper_remove(struct sw__keeper_client *client) {
 
 void sw__keeper_before_fork(void) {
     sw__lock(&keeper.life);
-    join();
+    join(NULL);
     sw__lock(&keeper.lock);
 }
 

@@ -43,13 +43,13 @@ extern atomic_bool sw__keeper_is_awake;
 void sw__keeper_start(void);
 void sw__keeper_call(void);
 
-/* The heap has taken memory and holds so much now. To be called without any lock held. */
-static inline void sw__keeper_expect(const struct sw__keeper_client *client, size_t held) {
-    if (__builtin_expect(held >= SW__WORTH_KEEPING &&
-                             !atomic_load_explicit(&sw__keeper_is_there, memory_order_relaxed) &&
-                             !client->only_in_children,
-                         0))
-        sw__keeper_start();
+/* The heap has taken memory and holds so much now: is the thread to be started? By one whose end is
+ * noticed, see below, and without any lock held. */
+static inline bool sw__keeper_is_wanted(const struct sw__keeper_client *client, size_t held) {
+    return __builtin_expect(held >= SW__WORTH_KEEPING &&
+                                !atomic_load_explicit(&sw__keeper_is_there, memory_order_relaxed) &&
+                                !client->only_in_children,
+                            0);
 }
 
 /* There is something to give back. To be called from anywhere. */
@@ -59,6 +59,10 @@ static inline void sw__keeper_wake(const struct sw__keeper_client *client) {
                          0))
         sw__keeper_call();
 }
+
+/* The last thread whose end is noticed has ended, and it may be the last of the program: a process
+ * ends with its last thread, and that must not be ours. It comes again when memory is taken. */
+void sw__keeper_let_go(void);
 
 /* Round a fork: before it, with no lock held; after it with none held any longer. In the child,
  * heaps give back what they keep: it is of use to the parent, and each page that the parent writes

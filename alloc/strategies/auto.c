@@ -111,7 +111,7 @@ static void set_budget(struct auto_heap *heap, size_t live) {
     size_t needed = needed_of_late(heap);
     size_t budget = needed + slack(heap, needed);
     if (heap->retain)
-        budget = sw__smaller(budget, live + heap->retain);
+        budget = sw__smaller(budget, live + sw__smaller(heap->retain, SIZE_MAX - live));
     if (heap->soft_limit)
         budget = sw__smaller(budget, heap->soft_limit);
     if (heap->pressure.is_tight)
@@ -122,6 +122,12 @@ static void set_budget(struct auto_heap *heap, size_t live) {
 
 static size_t work_of(const struct auto_heap *heap) {
     return atomic_load_explicit(&heap->keeper.work, memory_order_relaxed);
+}
+
+/* The heap has taken memory. */
+static void expect_keeper(const struct auto_heap *heap, size_t live) {
+    if (sw__keeper_is_wanted(&heap->keeper, live) && sw__slabs_mind_end_of_thread())
+        sw__keeper_start();
 }
 
 /* What expect_large() leaves to be done under the lock. */
@@ -141,7 +147,7 @@ static __attribute__((noinline)) void reconsider(struct auto_heap *heap, size_t 
     sw__unlock(&heap->lock);
     if (is_tight && !was_tight)
         sw__blocks_trim(heap);
-    sw__keeper_expect(&heap->keeper, live);
+    expect_keeper(heap, live);
 }
 
 /* Notes that a large block is about to be allocated: the budget is to have room for it. Mostly, in
@@ -209,7 +215,7 @@ static struct auto_heap *heap_of(struct sw__slabs *slabs) {
 }
 
 static void when_slab_made(struct sw__slabs *slabs) {
-    sw__keeper_expect(&heap_of(slabs)->keeper, sw__extents_live(slabs->extents));
+    expect_keeper(heap_of(slabs), sw__extents_live(slabs->extents));
 }
 
 static void when_slab_given_back(struct sw__slabs *slabs) {

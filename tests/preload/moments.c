@@ -22,11 +22,13 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -230,10 +232,17 @@ static int stop_busy(void **state) {
     return 0;
 }
 
+/* One of whose threads none takes signals any more is deaf to its alarm. */
 static void assert_child_is_well(pid_t child) {
-    int status;
+    enum { TENTHS = 400 };
+    int status, waited = 0;
     assert_true(child > 0);
-    assert_int_equal(waitpid(child, &status, 0), child);
+    while (waitpid(child, &status, WNOHANG) == 0 && waited++ < TENTHS)
+        usleep(waited < 10 ? 1000 : 100000);
+    if (waited > TENTHS) {
+        kill(child, SIGKILL);
+        waitpid(child, &status, 0);
+    }
     assert_int_equal(status, 0);
 }
 
@@ -346,6 +355,75 @@ static void another_user_may_allocate(void **state) {
     assert_child_is_well(child);
 }
 
+/* Enough for auto to have a thread. */
+static void allocate_large(void) {
+    enum { LARGE = 65 << 20 };
+    char *block = malloc(LARGE);
+    if (!block)
+        _exit(1);
+    memset(block, 1, LARGE);
+    free(block);
+}
+
+static void fork_once(void) {
+    pid_t child = fork();
+    if (child == 0)
+        _exit(0);
+    int cancelled_before;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelled_before);
+    assert_child_is_well(child);
+    pthread_setcancelstate(cancelled_before, NULL);
+}
+
+/* Past all handlers of forks: of our own threads none is there, and nothing says so. */
+static void a_child_without_handlers_may_end(void **state) {
+    (void)state;
+    allocate_large();
+    fflush(NULL);
+    pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    if (child == 0) {
+        alarm(30);
+        allocate();
+        fork_once();
+        exit(0);
+    }
+    assert_child_is_well(child);
+}
+
+/* ---- Cancellation ---------------------------------------------------------------------------- */
+
+static void *work_while_cancelled(void *work) {
+    pthread_cancel(pthread_self());
+    (*(void (**)(void))work)();
+    pthread_testcancel();
+    return work;
+}
+
+static void do_while_cancelled(void (*work)(void)) {
+    pthread_t thread;
+    void *result;
+    if (pthread_create(&thread, NULL, work_while_cancelled, (void *)&work) != 0 ||
+        pthread_join(thread, &result) != 0 || result != PTHREAD_CANCELED)
+        _exit(1);
+}
+
+/* Neither allocating nor forking is a point where a thread is cancelled: it would leave our locks
+ * held for ever. */
+static void what_is_cancelled_leaves_no_lock_held(void **state) {
+    (void)state;
+    pid_t child = fork();
+    if (child == 0) {
+        alarm(30);
+        do_while_cancelled(allocate_large);
+        allocate_large();
+        do_while_cancelled(fork_once);
+        allocate_large();
+        fork_once();
+        _exit(0);
+    }
+    assert_child_is_well(child);
+}
+
 /* ---- After main ------------------------------------------------------------------------------ */
 
 static void *of_the_end;
@@ -384,9 +462,35 @@ static void a_process_may_end_amid_its_threads(void **state) {
     }
 }
 
+static void *wait_for_main_to_end(void *main_thread) {
+    if (pthread_join(*(pthread_t *)main_thread, NULL) != 0)
+        _exit(1);
+    allocate_large();
+    return NULL;
+}
+
+/* A process ends when its last thread does, and no thread of ours is one of the program's. */
+static void main_may_end_before_its_threads(void **state) {
+    (void)state;
+    pid_t child = fork();
+    if (child == 0) {
+        static pthread_t self;
+        pthread_t thread;
+        alarm(30);
+        self = pthread_self();
+        allocate_large();
+        if (pthread_create(&thread, NULL, wait_for_main_to_end, &self) != 0)
+            _exit(1);
+        pthread_exit(NULL);
+    }
+    assert_child_is_well(child);
+}
+
 static int check(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_allocated_before_main_is_there),
+        /* before 64 MiB have been taken, after which limits are first looked for */
+        cmocka_unit_test(what_is_cancelled_leaves_no_lock_held),
         cmocka_unit_test(resolvers_may_allocate),
         cmocka_unit_test(libraries_may_come_and_go),
         cmocka_unit_test(blocks_of_a_deeply_bound_library_go_back_to_libc),
@@ -398,7 +502,9 @@ static int check(void) {
         cmocka_unit_test_setup_teardown(a_clone_that_shares_memory_may_allocate, start_busy,
                                         stop_busy),
         cmocka_unit_test(another_user_may_allocate),
+        cmocka_unit_test(a_child_without_handlers_may_end),
         cmocka_unit_test(a_process_may_end_amid_its_threads),
+        cmocka_unit_test(main_may_end_before_its_threads),
     };
     atexit(allocate_at_exit);
     return cmocka_run_group_tests(tests, NULL, NULL);
