@@ -85,6 +85,16 @@ static void on_step(void *context, const struct nn_progress *now) {
 
 /* ---- The tables ------------------------------------------------------------------------------ */
 
+/* A heap without its ledger does not know what rests on it: n/a rather than what follows from
+ * nothing. */
+static bool is_tracked(const struct sw_stats *stats) {
+    return stats->requested.peak > 0;
+}
+
+static double if_tracked(const struct sw_stats *stats, size_t value) {
+    return is_tracked(stats) ? (double)value : NAN;
+}
+
 static void level_row(struct table *table, const char *name, struct sw_level level) {
     char text[32];
     size_t row = table_row(table);
@@ -93,15 +103,30 @@ static void level_row(struct table *table, const char *name, struct sw_level lev
     table_set(table, row, 2, MARK_NONE, "%s", format_mib(text, sizeof text, level.peak));
 }
 
+static void unknown_row(struct table *table, const char *name) {
+    size_t row = table_row(table);
+    table_set(table, row, 0, MARK_NONE, "%s", name);
+    table_set(table, row, 1, MARK_NONE, "n/a");
+    table_set(table, row, 2, MARK_NONE, "n/a");
+}
+
+static void level_row_if(bool known, struct table *table, const char *name, struct sw_level level) {
+    if (known) {
+        level_row(table, name, level);
+    } else {
+        unknown_row(table, name);
+    }
+}
+
 static void print_levels(const struct sw_stats *stats, bool colour) {
     struct table table;
     table_init(&table);
     table_column(&table, "memory", ALIGN_LEFT);
     table_column(&table, "current\nMiB", ALIGN_RIGHT);
     table_column(&table, "peak\nMiB", ALIGN_RIGHT);
-    level_row(&table, "requested", stats->requested);
+    level_row_if(is_tracked(stats), &table, "requested", stats->requested);
     level_row(&table, "allocated", stats->allocated);
-    level_row(&table, "active", stats->active);
+    level_row_if(is_tracked(stats), &table, "active", stats->active);
     level_row(&table, "resident", stats->resident);
     level_row(&table, "reserved", stats->reserved);
     level_row(&table, "metadata", stats->metadata);
@@ -144,11 +169,6 @@ static void print_tags(const struct sw_stats *stats, bool colour) {
     table_free(&table);
 }
 
-/* A heap without its ledger does not know these: n/a rather than what follows from nothing. */
-static double if_tracked(const struct sw_stats *stats, double value) {
-    return stats->requested.peak ? value : NAN;
-}
-
 static void print_measures(const struct sw_stats *stats) {
     struct sw_measures measures;
     char digits[5][32];
@@ -158,12 +178,13 @@ static void print_measures(const struct sw_stats *stats) {
            "of %s free: %s releasable, %s pinned; retention %s; drift %s bytes a step\n",
            format_digits(digits[0], sizeof digits[0], measures.overhead),
            format_digits(digits[1], sizeof digits[1], measures.internal_fragmentation),
-           format_digits(digits[2], sizeof digits[2], measures.external_fragmentation),
+           format_digits(digits[2], sizeof digits[2],
+                         is_tracked(stats) ? measures.external_fragmentation : NAN),
            format_digits(digits[3], sizeof digits[3], measures.utilisation),
            format_bytes(bytes[0], sizeof bytes[0], (double)measures.free_bytes),
-           format_bytes(bytes[1], sizeof bytes[1], if_tracked(stats, (double)measures.releasable)),
-           format_bytes(bytes[2], sizeof bytes[2], if_tracked(stats, (double)measures.pinned)),
-           format_bytes(bytes[3], sizeof bytes[3], if_tracked(stats, (double)measures.retention)),
+           format_bytes(bytes[1], sizeof bytes[1], if_tracked(stats, measures.releasable)),
+           format_bytes(bytes[2], sizeof bytes[2], if_tracked(stats, measures.pinned)),
+           format_bytes(bytes[3], sizeof bytes[3], if_tracked(stats, measures.retention)),
            format_digits(digits[4], sizeof digits[4], measures.drift));
 }
 
@@ -185,16 +206,20 @@ static void print_result(const struct train_arguments *arguments, const struct n
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
-static void add_level(cJSON *object, const char *name, struct sw_level level) {
+static void add_level_if(bool known, cJSON *object, const char *name, struct sw_level level) {
     char key[64];
-    add_bytes(object, name, level.current);
     snprintf(key, sizeof key, "%s_peak", name);
-    add_bytes(object, key, level.peak);
+    add_number(object, name, known ? (double)level.current : NAN);
+    add_number(object, key, known ? (double)level.peak : NAN);
+}
+
+static void add_level(cJSON *object, const char *name, struct sw_level level) {
+    add_level_if(true, object, name, level);
 }
 
 static cJSON *tags_json(const struct sw_stats *stats) {
     cJSON *array = cJSON_CreateArray();
-    for (int i = 0; i < SW_TAG_COUNT; i++) {
+    for (int i = 0; i < SW_TAG_COUNT && is_tracked(stats); i++) {
         const struct sw_tag_stats *tag = &stats->tags[i];
         cJSON *object = cJSON_CreateObject();
         cJSON_AddStringToObject(object, "tag", sw_tag_name(i));
@@ -211,25 +236,26 @@ static cJSON *tags_json(const struct sw_stats *stats) {
 static void add_stats(cJSON *json, const struct sw_stats *stats) {
     struct sw_measures measures;
     sw_measure(stats, &measures);
-    add_level(json, "requested", stats->requested);
+    add_level_if(is_tracked(stats), json, "requested", stats->requested);
     add_level(json, "allocated", stats->allocated);
-    add_level(json, "active", stats->active);
+    add_level_if(is_tracked(stats), json, "active", stats->active);
     add_level(json, "resident", stats->resident);
     add_level(json, "reserved", stats->reserved);
     add_level(json, "metadata", stats->metadata);
-    add_level(json, "blocks", stats->blocks);
+    add_level_if(is_tracked(stats), json, "blocks", stats->blocks);
     add_bytes(json, "largest_free", stats->largest_free);
-    add_bytes(json, "survivors", stats->survivors);
-    add_bytes(json, "survivor_bytes", stats->survivor_bytes);
+    add_number(json, "survivors", if_tracked(stats, stats->survivors));
+    add_number(json, "survivor_bytes", if_tracked(stats, stats->survivor_bytes));
     add_number(json, "overhead", measures.overhead);
     add_number(json, "internal_fragmentation", measures.internal_fragmentation);
-    add_number(json, "external_fragmentation", measures.external_fragmentation);
+    add_number(json, "external_fragmentation",
+               is_tracked(stats) ? measures.external_fragmentation : NAN);
     add_number(json, "utilisation", measures.utilisation);
     add_number(json, "utilisation_of_peaks", measures.utilisation_of_peaks);
     add_bytes(json, "free", measures.free_bytes);
-    add_number(json, "releasable", if_tracked(stats, (double)measures.releasable));
-    add_number(json, "pinned", if_tracked(stats, (double)measures.pinned));
-    add_number(json, "retention", if_tracked(stats, (double)measures.retention));
+    add_number(json, "releasable", if_tracked(stats, measures.releasable));
+    add_number(json, "pinned", if_tracked(stats, measures.pinned));
+    add_number(json, "retention", if_tracked(stats, measures.retention));
     add_bytes(json, "unseen", measures.unseen);
     add_number(json, "drift", measures.drift);
     cJSON_AddItemToObject(json, "tags", tags_json(stats));

@@ -18,7 +18,8 @@ static struct row make_row(const char *strategy, double step_ms, double resident
                                 {MEASURE_retention_1000ms, retention_mib * mib},
                                 {MEASURE_retention_after_trim, 0}};
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
-        row.spreads[(int)values[i][0]] = (struct spread){values[i][1], values[i][1], values[i][1]};
+        double value = values[i][1], little = value / 1000;
+        row.spreads[(int)values[i][0]] = (struct spread){value, value - little, value + little};
     }
     return row;
 }
@@ -51,6 +52,14 @@ static void clearly_fastest_wins_whatever_it_holds(void **state) {
                  "If memory matters more than time: system peaks at 100 MiB (-44 %), for "
                  "a step +11 %.");
     expect_words(rows, 2, "Idle for a second it keeps 80.0 MiB above what is live, 0 B after");
+}
+
+static void one_run_is_not_told_from_noise(void **state) {
+    (void)state;
+    struct row rows[] = {make_row("system", 10, 100, 0), make_row("pool", 9, 180, 80)};
+    rows[1].spreads[MEASURE_step_ms] = (struct spread){9, 9, 9};
+    expect_taken(rows, 2, "pool");
+    expect_words(rows, 2, "is the fastest (9.00 ms; one run does not tell it from noise), with");
 }
 
 static void within_3_percent_memory_decides(void **state) {
@@ -135,6 +144,7 @@ static void different_work_is_not_compared(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(clearly_fastest_wins_whatever_it_holds),
+        cmocka_unit_test(one_run_is_not_told_from_noise),
         cmocka_unit_test(within_3_percent_memory_decides),
         cmocka_unit_test(overlapping_runs_are_not_proven_slower),
         cmocka_unit_test(equal_memory_lets_retention_decide),
