@@ -447,23 +447,27 @@ static sw_heap *create(const struct sw__strategy *strategy, const struct sw__con
     return heap;
 }
 
+sw_heap *sw__heap_create(const char *name, const struct sw__config *config) {
+    const struct sw__strategy *strategy = find_strategy(name);
+    if (!strategy)
+        return NULL;
+    if (!sw__os_page_size_fits())
+        return fail(ENOTSUP, "this kernel's pages are not the 4 KiB that Stepwell was built for");
+    mind_forks_once();
+    sw_heap *heap = create(strategy, config);
+    return heap ? heap : fail(ENOMEM, "out of memory: no room for a new heap");
+}
+
 sw_heap *sw_heap_create(const char *name, const char *conf) {
     struct sw__config config;
     if (!name)
         return fail(EINVAL, "sw_heap_create: no strategy was named");
-    const struct sw__strategy *strategy = find_strategy(name);
-    if (!strategy)
-        return NULL;
     sw__options_defaults(&config);
     if (!sw__options_parse(conf, &config, last_error, sizeof last_error)) {
         errno = EINVAL;
         return NULL;
     }
-    if (!sw__os_page_size_fits())
-        return fail(ENOTSUP, "this kernel's pages are not the 4 KiB that Stepwell was built for");
-    mind_forks_once();
-    sw_heap *heap = create(strategy, &config);
-    return heap ? heap : fail(ENOMEM, "out of memory: no room for a new heap");
+    return sw__heap_create(name, &config);
 }
 
 static int free_by_itself(const struct sw_block *block, void *context) {
@@ -550,7 +554,7 @@ static inline void *ask(struct sw_heap *heap, size_t size, size_t alignment, enu
  * Not for what nobody can have: programs ask for that to see whether they can. */
 static __attribute__((noinline, cold)) void *
 ask_after_trim(struct sw_heap *heap, size_t size, size_t alignment, enum sw_tag tag, bool zeroed) {
-    if (!heap->strategy->trim || !sw__oom_could_be_expected(&heap->oom_report, size))
+    if (!heap->strategy->trim || !sw__oom_could_be_served(&heap->oom_report, size))
         return NULL;
     heap->strategy->trim(heap->state);
     return ask(heap, size, alignment, tag, zeroed);

@@ -11,6 +11,7 @@
  *   range    FLAG and CHOICE: the words there are, "a|b|c"; a choice's value is the index of its
  *            word. BYTES and COUNT: "LEAST..MOST", or "LEAST.."
  *   unit     of a number, or ""
+ *   heeded   by which strategies, "a, b, c"; "" by all
  *   sentence what it does: without its subject, without a full stop
  */
 #ifndef SW_OPTION_LIST_H
@@ -19,24 +20,27 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#define SW__BY_AUTO    "auto"
+#define SW__BY_EXTENTS "pool, sizeclass, arena, auto"
+
 /* clang-format off */
-/*    name        kind    default, preloaded  range                unit     sentence */
+/*    name        kind    default, preloaded  range                unit    heeded            sentence */
 #define SW_OPTIONS(X)                                                                              \
-    X(tracking,   FLAG,   "1",     "0",       "0|1",               "",      "keeps a ledger of every live block, which all that is counted per block or per tag rests on; 0 makes alloc and free as fast as the strategy is") \
-    X(checked,    FLAG,   "0",     "0",       "0|1",               "",      "watches for misuse, over any strategy: accesses past either end of a block or after it was freed, frees and reallocs of what is no live block; takes a few times the time and 100 bytes a block") \
-    X(quarantine, BYTES,  "32M",   "32M",     "0..",               "bytes", "with checked, keeps so much of what was freed from use, to see accesses to it") \
-    X(huge_pages, CHOICE, "auto",  "auto",    "auto|never|always", "",      "asks for transparent huge pages: auto where one live block covers the whole huge page, always for all the heap maps") \
-    X(background_thread, FLAG, "1", "1",      "0|1",               "",      "lets a sleeping thread notice that work has stopped, and give back what is kept for it; none is started before the heap holds 8 MiB (strategy auto)") \
-    X(retain,     BYTES,  "0",     "0",       "0..",               "bytes", "keeps no more than this free for work to come; 0 is no cap but what recent steps needed (strategy auto)") \
-    X(soft_limit, BYTES,  "0",     "0",       "0..",               "bytes", "gives free memory back before it holds more than this; 0 is no limit (strategy auto)") \
-    X(limit,      BYTES,  "0",     "0",       "0..",               "bytes", "holds no more than this: what is free is given back first, and what would live beyond it fails as when memory is out; 0 is no limit (strategies pool, sizeclass, arena, auto)") \
-    X(oom_report, FLAG,   "0",     "1",       "0|1",               "",      "writes a paragraph to stderr, once, when memory is out: what was asked for, what is live, by size and tag, and what is free")
+    X(tracking,   FLAG,   "1",     "0",       "0|1",               "",      "",              "keeps a ledger of every live block, which all that is counted per block or per tag rests on; 0 makes alloc and free as fast as the strategy is") \
+    X(checked,    FLAG,   "0",     "0",       "0|1",               "",      "",              "watches for misuse, over any strategy: accesses past either end of a block or after it was freed, frees and reallocs of what is no live block; takes a few times the time and 100 bytes a block") \
+    X(quarantine, BYTES,  "32M",   "32M",     "0..",               "bytes", "",              "with checked, keeps so much of what was freed from use, to see accesses to it") \
+    X(huge_pages, CHOICE, "auto",  "auto",    "auto|never|always", "",      SW__BY_EXTENTS,  "asks for transparent huge pages: auto where one live block covers the whole huge page, always for all the heap maps (strategies " SW__BY_EXTENTS ")") \
+    X(background_thread, FLAG, "1", "1",      "0|1",               "",      SW__BY_AUTO,     "lets a sleeping thread notice that work has stopped, and give back what is kept for it; none is started before the heap holds 8 MiB (strategy " SW__BY_AUTO ")") \
+    X(retain,     BYTES,  "0",     "0",       "0..",               "bytes", SW__BY_AUTO,     "keeps no more than this free for work to come; 0 is no cap but what recent steps needed (strategy " SW__BY_AUTO ")") \
+    X(soft_limit, BYTES,  "0",     "0",       "0..",               "bytes", SW__BY_AUTO,     "gives free memory back before it holds more than this; 0 is no limit (strategy " SW__BY_AUTO ")") \
+    X(limit,      BYTES,  "0",     "0",       "0..",               "bytes", SW__BY_EXTENTS,  "holds no more than this: what is free is given back first, and what would live beyond it fails as when memory is out; 0 is no limit (strategies " SW__BY_EXTENTS ")") \
+    X(oom_report, FLAG,   "0",     "1",       "0|1",               "",      "",              "writes a paragraph to stderr, once, when memory is out: what was asked for, what is live, by size and tag, and what is free")
 
 /* What the preload library reads from the environment. */
 #define SW_VARIABLES(X)                                                                            \
     X(STRATEGY, "auto", "a name that `stepwell list` shows", "the strategy behind malloc")         \
     X(CONF,     "",     "KEY:VALUE,KEY:VALUE...",            "the options of the heap behind malloc") \
-    X(STATS,    "0",    "0|1|FILE, or the same with `,signal` behind it", "what the heap held and holds, as a table, when the program ends: 1 on stderr, else into FILE, where %p stands for the process id; with `,signal` also whenever SIGUSR2 comes, unless the program handles that signal itself (it costs a thread)")
+    X(STATS,    "0",    "0|1|FILE, or the same with `,signal` behind it", "what the heap held and holds, as a table, when the program ends by exit() or by returning from main: 1 on stderr, else into FILE, where %p stands for the process id, and which has a slash, a dot or a % in its name; with `,signal` also whenever SIGUSR2 comes, unless the program handles that signal itself (it costs a thread)")
 /* clang-format on */
 
 enum sw__huge_pages { SW__HUGE_AUTO, SW__HUGE_NEVER, SW__HUGE_ALWAYS };
@@ -48,7 +52,7 @@ enum sw__huge_pages { SW__HUGE_AUTO, SW__HUGE_NEVER, SW__HUGE_ALWAYS };
 
 /* sw_heap_create()'s conf, parsed. */
 struct sw__config {
-#define SW__MEMBER(name, kind, initially, preloaded, range, unit, sentence) SW__TYPE_##kind name;
+#define SW__MEMBER(name, kind, initially, preloaded, range, unit, heeded, sentence) SW__TYPE_##kind name;
     SW_OPTIONS(SW__MEMBER)
 #undef SW__MEMBER
 };

@@ -12,9 +12,9 @@
 #include <string.h>
 
 const struct sw__option sw__options[] = {
-#define ROW(name, kind, initially, preloaded, range, unit, sentence)                               \
-    {#name, SW__##kind, initially, preloaded,                                                      \
-     range, unit,       sentence,  offsetof(struct sw__config, name)},
+#define ROW(name, kind, initially, preloaded, range, unit, heeded, sentence)                       \
+    {#name, SW__##kind, initially, preloaded, range,                                               \
+     unit,  heeded,     sentence,  offsetof(struct sw__config, name)},
     SW_OPTIONS(ROW)
 #undef ROW
         {0}};
@@ -229,21 +229,74 @@ static bool set_option(struct sw__config *config, struct word key, struct word v
     return false;
 }
 
-bool sw__options_parse(const char *conf, struct sw__config *config, char *why, size_t why_size) {
-    while (conf && *conf) {
-        struct word option = cut(&conf, ',');
-        const char *colon = memchr(option.text, ':', option.length);
-        size_t key_length = colon ? (size_t)(colon - option.text) : option.length;
-        struct word key = {option.text, key_length};
-        struct word value = {colon ? colon + 1 : option.text + option.length,
-                             colon ? option.length - key_length - 1 : 0};
-        if (option.length && !set_option(config, key, value, why, why_size))
-            return false;
+/* "key:value". */
+static bool set_pair(struct sw__config *config, struct word pair, char *why, size_t why_size) {
+    const char *colon = memchr(pair.text, ':', pair.length);
+    if (!colon && memchr(pair.text, '=', pair.length)) {
+        snprintf(why, why_size, "an option is written key:value, not '%.*s'",
+                 pair.length > 40 ? 40 : (int)pair.length, pair.text);
+        return false;
     }
+    size_t key_length = colon ? (size_t)(colon - pair.text) : pair.length;
+    struct word key = {pair.text, key_length};
+    struct word value = {colon ? colon + 1 : pair.text + pair.length,
+                         colon ? pair.length - key_length - 1 : 0};
+    return set_option(config, key, value, why, why_size);
+}
+
+bool sw__options_parse(const char *conf, struct sw__config *config, char *why, size_t why_size) {
+    bool all_right = true;
+    while (conf && *conf) {
+        struct word pair = cut(&conf, ',');
+        for (; pair.length && *pair.text == ' '; pair.text++, pair.length--)
+            ;
+        if (pair.length && !set_pair(config, pair, why, all_right ? why_size : 0))
+            all_right = false;
+    }
+    return all_right;
+}
+
+/* ---- Options for other strategies ------------------------------------------------------------ */
+
+static bool is_default(const struct sw__option *option, const struct sw__config *config) {
+    static const size_t sizes[] = {[SW__FLAG] = sizeof(SW__TYPE_FLAG),
+                                   [SW__CHOICE] = sizeof(SW__TYPE_CHOICE),
+                                   [SW__BYTES] = sizeof(SW__TYPE_BYTES),
+                                   [SW__COUNT] = sizeof(SW__TYPE_COUNT)};
+    struct sw__config defaults;
+    sw__options_defaults(&defaults);
+    return memcmp((const char *)config + option->offset, (const char *)&defaults + option->offset,
+                  sizes[option->kind]) == 0;
+}
+
+static bool is_heeded(const struct sw__option *option, const char *strategy) {
+    const char *heeded = option->heeded;
+    while (*heeded) {
+        if (word_is(cut(&heeded, ','), strategy))
+            return true;
+        heeded += strspn(heeded, " ");
+    }
+    return *option->heeded == '\0';
+}
+
+bool sw__options_are_heeded(const struct sw__config *config, const char *strategy, char *why,
+                            size_t why_size) {
+    for (const struct sw__option *option = sw__options; option->name; option++)
+        if (!is_heeded(option, strategy) && !is_default(option, config)) {
+            snprintf(why, why_size, "option '%s' does nothing under strategy '%s'; it is for %s",
+                     option->name, strategy, option->heeded);
+            return false;
+        }
     return true;
 }
 
-/* "0", "1" or a file's name; perhaps with ",signal" behind it. */
+/* ---- What STEPWELL_STATS asks for ------------------------------------------------------------ */
+
+static bool is_path(struct word word) {
+    return memchr(word.text, '/', word.length) || memchr(word.text, '.', word.length) ||
+           memchr(word.text, '%', word.length);
+}
+
 struct sw__stats_wish sw__parse_stats(const char *value) {
     static const char suffix[] = ",signal";
     struct sw__stats_wish wish = {0};
@@ -255,9 +308,11 @@ struct sw__stats_wish sw__parse_stats(const char *value) {
         where.length -= suffix_length;
     }
     wish.at_exit = where.length > 0 && !word_is(where, "0");
-    if (wish.at_exit && !word_is(where, "1")) {
-        wish.file = where.text;
-        wish.file_length = where.length;
-    }
+    if (!wish.at_exit || word_is(where, "1"))
+        return wish;
+    if (!is_path(where))
+        return (struct sw__stats_wish){.is_unclear = true};
+    wish.file = where.text;
+    wish.file_length = where.length;
     return wish;
 }

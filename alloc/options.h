@@ -19,6 +19,7 @@ struct sw__option {
     const char *preloaded; /* the default of the heap behind malloc */
     const char *range;
     const char *unit;
+    const char *heeded; /* by which strategies, "a, b, c"; "" by all */
     const char *sentence;
     size_t offset; /* of its member in struct sw__config */
 };
@@ -43,19 +44,28 @@ extern const struct sw__variable sw__variables[SW__VARIABLE_COUNT];
 
 /* In the preload library, its own defaults. */
 void sw__options_defaults(struct sw__config *config);
-/* Changes what conf (or NULL) names, and leaves the rest. False when conf is wrong; why is then one
- * sentence. */
+/* Changes what conf (or NULL) names, and leaves the rest. False when something in it is wrong; what
+ * is right is taken all the same, and why is one sentence on the first that is not. */
 bool sw__options_parse(const char *conf, struct sw__config *config, char *why, size_t why_size);
+/* False when one was set that the strategy does not heed; why is then one sentence. */
+bool sw__options_are_heeded(const struct sw__config *config, const char *strategy, char *why,
+                            size_t why_size);
 
 /* What STEPWELL_STATS asks for. */
 struct sw__stats_wish {
+    bool is_unclear; /* neither 0 nor 1 nor a file: nothing is asked for */
     bool at_exit;
     bool on_signal;
     const char *file; /* NULL: stderr; not terminated by a NUL */
     size_t file_length;
 };
 
-/* Any value means something; NULL is none. What is pointed to is in value. */
+#define SW__STATS_ARE                                                                              \
+    "STEPWELL_STATS takes 0, 1 or a file, which has a '/', '.' or '%%' in its name, perhaps with "  \
+    "',signal' behind it"
+
+/* "0", "1" or a file's name, which has a slash, a dot or a % in it; perhaps with ",signal" behind.
+ * NULL is none. What is pointed to is in value. */
 struct sw__stats_wish sw__parse_stats(const char *value);
 
 /* A sentence like "unknown WHAT 'WORD'; did you mean 'NEAREST'? There are: a, b, c". The last of

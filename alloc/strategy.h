@@ -94,6 +94,8 @@ struct sw__strategy {
  */
 const struct sw__strategy *sw__heap_strategy(const sw_heap *heap);
 void *sw__heap_state(const sw_heap *heap);
+/* As sw_heap_create(), of options that have been parsed. */
+sw_heap *sw__heap_create(const char *strategy, const struct sw__config *config);
 /* As sw_heap_stats(), and allocates nothing: of a strategy that is libc's, largest_free is 0. */
 void sw__heap_look(sw_heap *heap, struct sw_stats *stats);
 bool sw__heap_is_tracked(const sw_heap *heap);

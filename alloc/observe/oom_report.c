@@ -100,12 +100,12 @@ static void write_paragraph(const struct sw__oom_report *report, sw_heap *heap, 
     sw__text_write(&text, STDERR_FILENO);
 }
 
-bool sw__oom_could_be_expected(const struct sw__oom_report *report, size_t size) {
+bool sw__oom_could_be_served(const struct sw__oom_report *report, size_t size) {
     return size <= sw__os_most_memory() && (report->limit == 0 || size <= report->limit);
 }
 
 void sw__oom_note(struct sw__oom_report *report, sw_heap *heap, size_t size) {
-    if (report->is_wanted && sw__oom_could_be_expected(report, size) &&
+    if (report->is_wanted && size <= sw__os_most_memory() &&
         !atomic_exchange(&report->done, true))
         write_paragraph(report, heap, size);
 }

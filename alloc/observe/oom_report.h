@@ -3,7 +3,8 @@
  *
  * Programs ask for sizes that nobody can have, to see whether they can, and are content with NULL;
  * of those nothing is said. The paragraph is for the request that a user would have expected to be
- * served: no larger than the machine's memory, RLIMIT_AS and the heap's own limit.
+ * served: no larger than the machine's memory and RLIMIT_AS. One larger than the heap's own limit is
+ * told of too: it is what the limit was set for.
  */
 #ifndef SW_OOM_REPORT_H
 #define SW_OOM_REPORT_H
@@ -20,8 +21,8 @@ struct sw__oom_report {
     atomic_bool done;
 };
 
-/* Would a user have expected a request of so many bytes to be served? */
-bool sw__oom_could_be_expected(const struct sw__oom_report *report, size_t size);
+/* Could a request of so many bytes ever be served? */
+bool sw__oom_could_be_served(const struct sw__oom_report *report, size_t size);
 /* A request of so many bytes was refused. Allocates nothing; no lock of the heap may be held. */
 void sw__oom_note(struct sw__oom_report *report, sw_heap *heap, size_t size);
 

@@ -51,21 +51,22 @@ static void say(const char *sentence, const char *instead) {
 
 /* What is wrong is told, and its default taken. */
 static sw_heap *create_as_asked(void) {
-    const char *default_strategy = sw__variables[SW__STRATEGY].initially;
-    const char *conf = variable(SW__CONF);
+    const char *strategy = variable(SW__STRATEGY);
     struct sw__config config;
     char why[320];
-    if (!sw__options_parse(conf, &config, why, sizeof why)) {
-        say(why, "going on without STEPWELL_CONF");
-        conf = NULL;
-    }
-    sw_heap *heap = sw_heap_create(variable(SW__STRATEGY), conf);
+    sw__options_defaults(&config);
+    if (!sw__options_parse(variable(SW__CONF), &config, why, sizeof why))
+        say(why, "going on without it");
+    sw_heap *heap = sw__heap_create(strategy, &config);
     if (!heap && errno != ENOMEM) {
         char instead[64];
-        snprintf(instead, sizeof instead, "going on with strategy '%s'", default_strategy);
+        strategy = sw__variables[SW__STRATEGY].initially;
+        snprintf(instead, sizeof instead, "going on with strategy '%s'", strategy);
         say(sw_error(), instead);
-        heap = sw_heap_create(default_strategy, conf);
+        heap = sw__heap_create(strategy, &config);
     }
+    if (heap && !sw__options_are_heeded(&config, strategy, why, sizeof why))
+        say(why, "going on without it");
     return heap;
 }
 

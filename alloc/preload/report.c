@@ -8,6 +8,7 @@
  */
 #define _GNU_SOURCE /* program_invocation_short_name */
 #include "options.h"
+#include "os.h"
 #include "process.h"
 #include "text.h"
 
@@ -33,6 +34,14 @@ static void add_level(struct sw__text *text, const char *name, struct sw_level l
                  sw__mib(level.peak));
 }
 
+/* Without a ledger these two are looked at only now, and what they were at most is not known. */
+static void add_level_seen(struct sw__text *text, const char *name, struct sw_level level) {
+    if (sw__heap_is_tracked(sw__process.heap))
+        add_level(text, name, level);
+    else
+        sw__text_add(text, "stepwell: %-10s %12.2f          n/a\n", name, sw__mib(level.current));
+}
+
 static double seconds(struct timeval time) {
     return (double)time.tv_sec + (double)time.tv_usec / 1e6;
 }
@@ -48,15 +57,27 @@ static void add_process(struct sw__text *text) {
     getrusage(RUSAGE_SELF, &usage);
     sw__text_add(text, "stepwell: %s (pid %d), strategy %s\n", program_invocation_short_name,
                  (int)getpid(), sw_heap_strategy(sw__process.heap));
-    sw__text_add(
-        text, "stepwell: %.2f s, of CPU %.2f user, %.2f system; page faults %ld, from disk %ld\n",
-        seconds_since_start(), seconds(usage.ru_utime), seconds(usage.ru_stime), usage.ru_minflt,
-        usage.ru_majflt);
+    sw__text_add(text,
+                 "stepwell: %.2f s, of CPU %.2f user, %.2f system; page faults %ld, from disk %ld; "
+                 "peak RSS %.2f MiB\n",
+                 seconds_since_start(), seconds(usage.ru_utime), seconds(usage.ru_stime),
+                 usage.ru_minflt, usage.ru_majflt, sw__mib((size_t)usage.ru_maxrss << 10));
+}
+
+static void report_nothing(int file) {
+    struct sw__text text = {.length = 0};
+    sw__text_add(&text, "stepwell: %s (pid %d) allocated nothing\n", program_invocation_short_name,
+                 (int)getpid());
+    sw__text_write(&text, file);
 }
 
 void sw__report(int file) {
     struct sw_stats stats;
     struct sw__text text = {.length = 0};
+    if (!sw__process.heap) {
+        report_nothing(file);
+        return;
+    }
     sw_heap_stats(sw__process.heap, &stats, sizeof stats);
     add_process(&text);
     sw__text_add(&text, "stepwell: %-10s %12s %12s\n", "MiB", "current", "peak");
@@ -64,8 +85,8 @@ void sw__report(int file) {
         add_level(&text, "requested", stats.requested);
         add_level(&text, "active", stats.active);
     }
-    add_level(&text, "allocated", stats.allocated);
-    add_level(&text, "resident", stats.resident);
+    add_level_seen(&text, "allocated", stats.allocated);
+    add_level_seen(&text, "resident", stats.resident);
     add_level(&text, "reserved", stats.reserved);
     add_level(&text, "metadata", stats.metadata);
     sw__text_write(&text, file);
@@ -96,9 +117,9 @@ static int stderr_now(void) {
     return is_still_it ? output.own_stderr : STDERR_FILENO;
 }
 
-/* The file's name with %p filled in. */
+/* The file, with %p in its name filled in; -1 is told of. */
 static int open_report(const char *pattern, size_t length) {
-    char path[1024];
+    char path[1024], line[1200];
     const char *mark = memmem(pattern, length, "%p", 2);
     size_t before = mark ? (size_t)(mark - pattern) : length;
     if (mark)
@@ -106,19 +127,20 @@ static int open_report(const char *pattern, size_t length) {
                  (int)(length - before - 2), mark + 2);
     else
         snprintf(path, sizeof path, "%.*s", (int)length, pattern);
-    return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    int file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    if (file < 0) {
+        int said = snprintf(line, sizeof line, "stepwell: can't write '%s', named in %s: %s\n", path,
+                            sw__variables[SW__STATS].name, strerrordesc_np(errno));
+        sw__os_write(stderr_now(), line, (size_t)said);
+    }
+    return file;
 }
 
 static void report_where_asked(void) {
     const struct sw__stats_wish *wish = &output.wish;
     int file = wish->file ? open_report(wish->file, wish->file_length) : stderr_now();
-    if (file < 0) {
-        static const char sentence[] =
-            "stepwell: the file named in STEPWELL_STATS can't be written\n";
-        ssize_t written = write(stderr_now(), sentence, sizeof sentence - 1);
-        (void)written;
+    if (file < 0)
         return;
-    }
     sw__report(file);
     if (wish->file)
         close(file);
@@ -182,9 +204,18 @@ static void listen_to_signal(void) {
 
 /* ---- Start and end --------------------------------------------------------------------------- */
 
+static void say_unclear(const char *value) {
+    struct sw__text text = {.length = 0};
+    sw__text_add(&text, "stepwell: " SW__STATS_ARE ", not '%.40s'; going on without it\n", value);
+    sw__text_write(&text, STDERR_FILENO);
+}
+
 __attribute__((constructor)) static void note_what_is_asked(void) {
     clock_gettime(CLOCK_MONOTONIC, &started);
-    output.wish = sw__parse_stats(sw__process_told(sw__variables[SW__STATS].name));
+    const char *value = sw__process_told(sw__variables[SW__STATS].name);
+    output.wish = sw__parse_stats(value);
+    if (output.wish.is_unclear)
+        say_unclear(value);
     if (output.wish.at_exit || output.wish.on_signal)
         keep_stderr();
     if (output.wish.on_signal)
@@ -192,6 +223,6 @@ __attribute__((constructor)) static void note_what_is_asked(void) {
 }
 
 __attribute__((destructor)) static void report_at_exit(void) {
-    if (output.wish.at_exit && sw__process.heap)
+    if (output.wish.at_exit)
         report_where_asked();
 }

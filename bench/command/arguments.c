@@ -35,7 +35,7 @@ void misused(const char *format, ...) {
     va_start(arguments, format);
     vcomplain(format, arguments);
     va_end(arguments);
-    exit(EXIT_MISUSED);
+    exit(argp_err_exit_status);
 }
 
 void misused_unknown(const char *what, const char *word, const char *const *names) {
@@ -287,7 +287,7 @@ static void check_value(const struct argp_option *option, bool has_value, bool i
 
 /* Copies argv into `out`, with optional values joined to their options. Returns their number. */
 static int prepare(const struct known_options *known, int argc, char **argv, char **out) {
-    static char dashes[] = "--";
+    static char dashes[] = "--", help[] = "--help";
     int count = 0;
     bool options_over = false;
     for (int i = 0; i < argc; i++) {
@@ -300,6 +300,10 @@ static int prepare(const struct known_options *known, int argc, char **argv, cha
         }
         options_over = options_over || strcmp(argument, "--") == 0;
         if (i == 0 || options_over || is_word(argument)) {
+            continue;
+        }
+        if (strcmp(argument, "-h") == 0) {
+            out[count - 1] = help;
             continue;
         }
         const struct argp_option *option;
@@ -350,9 +354,10 @@ void parse_arguments(const struct argp *argp, int argc, char **argv, void *input
     }
     program_invocation_name = argv[0]; /* "stepwell compare", in every message */
     program_invocation_short_name = argv[0];
+    /* An exit code of the command's own is not to be taken for ours. */
+    argp_err_exit_status = known.command_is_wanted ? EXIT_MACHINERY : EXIT_MISUSED;
     int count = prepare(&known, argc, argv, prepared);
-    argp_err_exit_status = EXIT_MISUSED;
     if (argp_parse(argp, count, prepared, 0, NULL, input) != 0) {
-        exit(EXIT_MISUSED);
+        exit(argp_err_exit_status);
     }
 }

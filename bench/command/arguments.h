@@ -3,7 +3,8 @@
  *
  * What every subcommand shares is here: --json, --csv, --color, --quiet; numbers and names checked
  * with one line that says what would have been right; an unknown option named with its nearest. Any
- * mistake on the command line ends the program with EXIT_MISUSED.
+ * mistake on the command line ends the program with EXIT_MISUSED, or with EXIT_MACHINERY where a
+ * command is to be run.
  */
 #ifndef STEPWELL_ARGUMENTS_H
 #define STEPWELL_ARGUMENTS_H

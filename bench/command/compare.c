@@ -128,6 +128,7 @@ static void add_available(struct comparison *comparison) {
     for (const char *const *name = strategy_names(); *name; name++) {
         sw_heap *heap = sw_heap_create(*name, comparison->training.conf);
         if (heap) {
+            complain_if_unheeded(*name, comparison->training.conf);
             add_strategy(comparison, *name);
         } else if (errno == EINVAL) { /* the conf's fault, not the strategy's */
             misused("%s", sw_error());

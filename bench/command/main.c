@@ -57,7 +57,8 @@ static void print_help(FILE *file) {
         "  stepwell help compare\n"
         "\n"
         "Results go to stdout, progress to stderr. Exit code: 0 done, 1 it failed, 2 the command\n"
-        "line is wrong, 125 what runs the work under comparison failed.\n",
+        "line is wrong, 125 what runs the work under comparison failed; of run its command's, see\n"
+        "`stepwell run --help`.\n",
         file);
 }
 
@@ -73,8 +74,16 @@ static const struct command *find_command(const char *name) {
     return &commands[parse_name("command", name, command_names)];
 }
 
+static bool is_either(const char *word, const char *a, const char *b) {
+    return strcmp(word, a) == 0 || strcmp(word, b) == 0;
+}
+
+static bool asks_for_help(const char *word) {
+    return is_either(word, "--help", "-h") || strcmp(word, "-?") == 0;
+}
+
 static int help(int argc, char **argv) {
-    if (argc < 2 || strcmp(argv[1], "help") == 0) {
+    if (argc < 2 || strcmp(argv[1], "help") == 0 || asks_for_help(argv[1])) {
         print_help(stdout);
         return EXIT_OK;
     }
@@ -110,18 +119,15 @@ static int finish(int code) {
     return code;
 }
 
-static bool is_either(const char *word, const char *a, const char *b) {
-    return strcmp(word, a) == 0 || strcmp(word, b) == 0;
-}
-
 int main(int argc, char **argv) {
     static char program[] = "stepwell";
     program_invocation_name = program;
+    argp_err_exit_status = EXIT_MISUSED;
     if (argc < 2) {
         print_help(stderr);
         return EXIT_MISUSED;
     }
-    if (is_either(argv[1], "--help", "-h") || strcmp(argv[1], "-?") == 0) {
+    if (asks_for_help(argv[1])) {
         print_help(stdout);
         return finish(EXIT_OK);
     }

@@ -27,14 +27,15 @@ static const char doc[] =
     "  stepwell run --stats -- python3 train.py\n"
     "  stepwell run --strategy pool --conf limit:4G -- ./server --port 8080\n"
     "  stepwell run --stats=stats.%p -- make -j4\n"
-    "  stepwell run --stats=1,signal -- ./server & kill -USR2 $!\n"
+    "  stepwell run --stats=1,signal -- ./server &\n"
+    "  kill -USR2 $!      # later, and as often as you like\n"
     "\n"
     "The same without this command, in a Dockerfile for example:\n"
     "  ENV LD_PRELOAD=/usr/local/lib/libstepwell-preload.so\n"
     "\n"
-    "Exit code: the command's own, or 128+N when signal N ended it; 2 the command\n"
-    "line is wrong; 125 Stepwell itself failed; 126 the command cannot be run; 127\n"
-    "there is no such command.\n"
+    "Exit code: the command's own, or 128+N when signal N ended it; 125 the command\n"
+    "line or a STEPWELL_ variable is wrong, or Stepwell itself failed; 126 the\n"
+    "command cannot be run; 127 there is no such command.\n"
     "\n";
 
 enum { OPTION_STRATEGY = 0x1400, OPTION_CONF, OPTION_STATS };
@@ -43,7 +44,7 @@ static const struct argp_option options[] = {
     {"strategy", OPTION_STRATEGY, "S", 0, "The strategy behind malloc (default auto)", 1},
     {"conf", OPTION_CONF, "KEY:VALUE,...", 0, "Options of the heap; they stand below", 1},
     {"stats", OPTION_STATS, "FILE", OPTION_ARG_OPTIONAL,
-     "When a process ends, write what its heap held, to stderr or to FILE: STEPWELL_STATS, below",
+     "When a process exits, write what its heap held, to stderr or to FILE: STEPWELL_STATS, below",
      1},
     {"quiet", 'q', NULL, 0, "Don't say where Stepwell did not get in", 2},
     {0}};
@@ -56,15 +57,6 @@ struct run_arguments {
     char **command;
 };
 
-static const char *check_conf(const char *conf) {
-    struct sw__config config;
-    char why[320];
-    if (!sw__options_parse(conf, &config, why, sizeof why)) {
-        misused("%s", why);
-    }
-    return conf;
-}
-
 static error_t parse_run(int key, char *argument, struct argp_state *state) {
     struct run_arguments *arguments = state->input;
     switch (key) {
@@ -73,7 +65,7 @@ static error_t parse_run(int key, char *argument, struct argp_state *state) {
         arguments->strategy = argument;
         return 0;
     case OPTION_CONF:
-        arguments->conf = check_conf(argument);
+        arguments->conf = argument;
         return 0;
     case OPTION_STATS:
         arguments->stats = argument ? argument : "1";
@@ -123,23 +115,59 @@ static void set_variable(enum sw__variable_index index, const char *value) {
     }
 }
 
-/* The command may change its directory before it writes there. */
-static void set_stats(const char *stats) {
-    char path[PATH_MAX];
-    char directory[PATH_MAX];
-    bool is_relative = sw__parse_stats(stats).file && *stats != '/';
-    if (is_relative && getcwd(directory, sizeof directory) &&
-        snprintf(path, sizeof path, "%s/%s", directory, stats) < PATH_MAX) {
-        stats = path;
+static const char *variable(enum sw__variable_index index) {
+    const char *value = getenv(sw__variables[index].name);
+    return value && *value ? value : sw__variables[index].initially;
+}
+
+/* Options and variables, whichever it came from: once, and not in every process of the command. */
+static void check_heap(void) {
+    const char *strategy = variable(SW__STRATEGY);
+    struct sw__config config;
+    char why[320];
+    parse_name("strategy", strategy, strategy_names());
+    sw__options_defaults(&config);
+    if (!sw__options_parse(variable(SW__CONF), &config, why, sizeof why) ||
+        !sw__options_are_heeded(&config, strategy, why, sizeof why)) {
+        misused("%s", why);
     }
-    set_variable(SW__STATS, stats);
+}
+
+/* What would otherwise be found out when the work is done. */
+static void check_folder(char *path) {
+    char *slash = strrchr(path, '/');
+    *slash = '\0';
+    if (access(slash == path ? "/" : path, W_OK | X_OK) != 0) {
+        misused("no file can be written in '%s': %s", path, strerror(errno));
+    }
+    *slash = '/';
+}
+
+/* The command may change its directory before it writes there. */
+static void set_stats(void) {
+    char path[PATH_MAX];
+    char directory[PATH_MAX] = "";
+    const char *stats = variable(SW__STATS);
+    struct sw__stats_wish wish = sw__parse_stats(stats);
+    if (wish.is_unclear) {
+        misused(SW__STATS_ARE ", not '%s'", stats);
+    }
+    if (!wish.file || (*stats != '/' && !getcwd(directory, sizeof directory)) ||
+        snprintf(path, sizeof path, "%s%s%s", directory, *stats == '/' ? "" : "/", stats) >=
+            PATH_MAX) {
+        return;
+    }
+    check_folder(path);
+    set_variable(SW__STATS, path);
 }
 
 static void set_environment(const struct run_arguments *arguments) {
     char why[PATH_MAX + 100];
     set_variable(SW__STRATEGY, arguments->strategy);
     set_variable(SW__CONF, arguments->conf);
-    set_stats(arguments->stats);
+    set_variable(SW__STATS, arguments->stats);
+    check_heap();
+    set_stats();
     char *preload = compose_preload(getenv(sw__variables[SW__STRATEGY].name), why, sizeof why);
     if (!preload) {
         give_up(why);

@@ -10,7 +10,7 @@
 
 #include "arguments.h"
 #include "command.h"
-#include "option_list.h" /* the library's */
+#include "options.h" /* the library's */
 
 enum { MOST_MODELS = 32, GROUP_TRAINING = 1, REHEARSAL_STEPS = 2 };
 
@@ -33,7 +33,8 @@ enum {
     OPTION_CONF
 };
 
-#define KEY_AND_RANGE(name, kind, initially, preloaded, range, unit, sentence) " " #name ":" range
+#define KEY_AND_RANGE(name, kind, initially, preloaded, range, unit, heeded, sentence)             \
+    " " #name ":" range
 
 static const struct argp_option options[] = {
     {"model", OPTION_MODEL, "MODEL", 0, "The network; those there are stand below", GROUP_TRAINING},
@@ -138,6 +139,16 @@ void rehearse(const struct training_options *training) {
     }
 }
 
+void complain_if_unheeded(const char *strategy, const char *conf) {
+    struct sw__config config;
+    char why[320];
+    sw__options_defaults(&config);
+    if (sw__options_parse(conf, &config, why, sizeof why) &&
+        !sw__options_are_heeded(&config, strategy, why, sizeof why)) {
+        complain("%s", why);
+    }
+}
+
 sw_heap *create_heap(const char *strategy, const char *conf) {
     sw_heap *heap = sw_heap_create(strategy, conf);
     if (!heap) {
@@ -145,5 +156,6 @@ sw_heap *create_heap(const char *strategy, const char *conf) {
         complain("%s", sw_error());
         exit(code);
     }
+    complain_if_unheeded(strategy, conf);
     return heap;
 }

@@ -40,5 +40,7 @@ void rehearse(const struct training_options *options);
 
 /* A heap; or the program ends: EXIT_MISUSED when the conf is wrong, EXIT_FAILED otherwise. */
 sw_heap *create_heap(const char *strategy, const char *conf);
+/* One line, where something is set that the strategy does not heed. */
+void complain_if_unheeded(const char *strategy, const char *conf);
 
 #endif

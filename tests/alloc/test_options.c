@@ -62,6 +62,7 @@ static void wrong_ones_are_explained(void **state) {
         {"limit:1KB", "not '1KB'"},
         {"limit:K", "not 'K'"},
         {"limit: 1", "not ' 1'"},
+        {"tracking:1,limit=1G", "written key:value, not 'limit=1G'"},
         {"limit:0x10", "not '0x10'"},
         {"limit:18446744073709551616", "takes a number of bytes"},
         {"limit:17179869184G", "takes a number of bytes"},
@@ -77,6 +78,41 @@ static void wrong_ones_are_explained(void **state) {
             fail_msg("taken: %s", wrong[i].conf);
         if (!strstr(why, wrong[i].mention))
             fail_msg("%s: '%s' is not in: %s", wrong[i].conf, wrong[i].mention, why);
+    }
+}
+
+static void what_is_right_beside_a_wrong_one_is_taken(void **state) {
+    (void)state;
+    struct sw__config config;
+    char why[320];
+    sw__options_defaults(&config);
+    assert_false(
+        sw__options_parse("limit:1K, limt:2K, retain:3K,checked:x", &config, why, sizeof why));
+    assert_int_equal(config.limit, 1 << 10);
+    assert_int_equal(config.retain, 3 << 10);
+    assert_non_null(strstr(why, "'limt'"));
+}
+
+static void options_belong_to_strategies(void **state) {
+    (void)state;
+    static const struct {
+        const char *strategy, *conf, *unheeded;
+    } cases[] = {
+        {"auto", "limit:1G,retain:1M,huge_pages:never,background_thread:0", NULL},
+        {"pool", "limit:1G,huge_pages:always,tracking:0,oom_report:1", NULL},
+        {"system", "limit:0,retain:0,huge_pages:auto", NULL}, /* as they are anyway */
+        {"pool", "limit:1G,soft_limit:1M", "'soft_limit'"},
+        {"system", "limit:1G", "'limit'"},
+        {"jemalloc", "huge_pages:never", "'huge_pages'"},
+    };
+    for (size_t i = 0; i < LENGTH_OF(cases); i++) {
+        struct sw__config config;
+        char why[320];
+        sw__options_defaults(&config);
+        assert_true(sw__options_parse(cases[i].conf, &config, why, sizeof why));
+        bool heeded = sw__options_are_heeded(&config, cases[i].strategy, why, sizeof why);
+        assert_int_equal(heeded, cases[i].unheeded == NULL);
+        assert_true(heeded || strstr(why, cases[i].unheeded));
     }
 }
 
@@ -167,11 +203,17 @@ static void what_stats_asks_for(void **state) {
     } wishes[] = {
         {NULL, false, false, ""},          {"", false, false, ""},
         {"0", false, false, ""},           {"1", true, false, ""},
-        {"a.%p", true, false, "a.%p"},     {"11", true, false, "11"},
-        {"signal", true, false, "signal"}, {"0,signal", false, true, ""},
+        {"a.%p", true, false, "a.%p"},     {"./11", true, false, "./11"},
+        {"%p", true, false, "%p"},         {"0,signal", false, true, ""},
         {",signal", false, true, ""},      {"1,signal", true, true, ""},
-        {"a,b,signal", true, true, "a,b"},
+        {"a,.b,signal", true, true, "a,.b"},
     };
+    static const char *const unclear[] = {"11", "yes", "signal", "1,sginal", "on,signal", "true"};
+    for (size_t i = 0; i < LENGTH_OF(unclear); i++) {
+        struct sw__stats_wish wish = sw__parse_stats(unclear[i]);
+        assert_true(wish.is_unclear);
+        assert_false(wish.at_exit || wish.on_signal || wish.file);
+    }
     for (size_t i = 0; i < LENGTH_OF(wishes); i++) {
         struct sw__stats_wish wish = sw__parse_stats(wishes[i].value);
         assert_int_equal(wish.at_exit, wishes[i].at_exit);
@@ -188,6 +230,8 @@ int main(void) {
         cmocka_unit_test(every_option_is_set),
         cmocka_unit_test(bytes_have_suffixes),
         cmocka_unit_test(wrong_ones_are_explained),
+        cmocka_unit_test(what_is_right_beside_a_wrong_one_is_taken),
+        cmocka_unit_test(options_belong_to_strategies),
         cmocka_unit_test(any_text_is_survived),
         cmocka_unit_test(the_nearest_name_is_found),
         cmocka_unit_test(a_name_that_is_not_near_is_not_suggested),

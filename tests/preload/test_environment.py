@@ -33,9 +33,9 @@ def start(program, **environment):
 
 
 TABLE = re.compile(r"""stepwell: python[\d.]* \(pid (\d+)\), strategy (\w+)
-stepwell: \d+\.\d\d s, of CPU \d+\.\d\d user, \d+\.\d\d system; page faults [1-9]\d*, from disk \d+
+stepwell: \d+\.\d\d s, of CPU \d+\.\d\d user, \d+\.\d\d system; page faults [1-9]\d*, from disk \d+; peak RSS \d+\.\d\d MiB
 stepwell: MiB             current         peak
-((?:stepwell: \w+ +\d+\.\d\d +\d+\.\d\d\n)+)""")
+((?:stepwell: \w+ +\d+\.\d\d +(?:\d+\.\d\d|n/a)\n)+)""")
 WAITS = "print('ready'); import sys; sys.stdin.read()"
 
 
@@ -61,6 +61,33 @@ class Configuration(unittest.TestCase):
         self.expect_said(run(CONF="limt:1G"), "did you mean 'limit'?")
         self.expect_said(run(CONF="limit:lots"), "option 'limit' takes a number of bytes")
 
+    def test_what_is_right_in_a_wrong_conf_is_taken(self):
+        for conf in "limit:64M,limt:1", "limt:1, limit:64M", "limit:64M,retain=0":
+            result = run(sys.executable, "-c", "try: bytearray(1 << 28)\nexcept MemoryError: print('limited')",
+                         CONF=conf + ",oom_report:0")
+            self.assertEqual(result.stdout, "limited\n")
+            self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
+            self.assertIn("going on without it", result.stderr)
+
+    def test_a_request_beyond_the_limit_is_told_of(self):
+        result = run(sys.executable, "-c", "try: bytearray(50 << 20)\nexcept MemoryError: print('said')",
+                     CONF="limit:20M")
+        self.assertEqual(result.stdout, "said\n")
+        self.assertRegex(result.stderr, r"^stepwell: out of memory: 524\d+ bytes were asked for, and the "
+                                        r"option limit:20971520 is reached. Strategy auto")
+
+    def test_an_option_for_other_strategies_is_one_line(self):
+        self.expect_said(run(STRATEGY="system", CONF="limit:1G"),
+                         "option 'limit' does nothing under strategy 'system'; it is for pool, ")
+        self.expect_said(run(STRATEGY="pool", CONF="limit:1G,retain:1M"),
+                         "option 'retain' does nothing under strategy 'pool'; it is for auto")
+
+    def test_what_stats_does_not_take_is_one_line(self):
+        for value in "yes", "on", "1,sginal":
+            self.expect_said(run(STATS=value), f"STEPWELL_STATS takes 0, 1 or a file, which has a "
+                             f"'/', '.' or '%' in its name, perhaps with ',signal' behind it, not '{value}'")
+            self.assertFalse(os.path.exists(value))
+
     def test_a_wrong_conf_leaves_the_strategy(self):
         self.assertEqual(strategy_in(run(STRATEGY="pool", CONF="x:1", STATS="1").stderr), "pool")
 
@@ -85,7 +112,7 @@ class Table(unittest.TestCase):
         """Exactly one table, and what it says: current and peak by name, in MiB."""
         match = TABLE.fullmatch(text)
         self.assertTrue(match, text)
-        return {line.split()[1]: [float(number) for number in line.split()[2:]]
+        return {line.split()[1]: [float(number) for number in line.split()[2:] if number != "n/a"]
                 for line in match.group(3).splitlines()}
 
     def test_what_it_says(self):
@@ -99,6 +126,16 @@ class Table(unittest.TestCase):
         for name in "requested", "allocated", "reserved":
             self.assertLess(rows[name][0], rows[name][1] + 0.01)
         self.assertLessEqual(rows["requested"][1], rows["allocated"][1])
+
+    def test_a_peak_that_nobody_watched_is_not_given(self):
+        program = "a = bytearray(100 << 20); a[::4096] = a[::4096]; del a; print('said')"
+        text = run(sys.executable, "-c", program, STATS="1").stderr
+        rows = self.rows(text)
+        self.assertEqual([len(rows[name]) for name in ("allocated", "resident", "reserved")], [1, 1, 2])
+        self.assertGreater(float(re.search(r"peak RSS (\S+)", text).group(1)), 100)
+
+    def test_a_program_that_allocates_nothing_says_so(self):
+        self.assertRegex(run("true", STATS="1").stderr, r"^stepwell: true \(pid \d+\) allocated nothing\n$")
 
     def test_every_strategy_has_one(self):
         for strategy in "system", "pool", "sizeclass", "arena", "auto":
@@ -122,7 +159,8 @@ class Table(unittest.TestCase):
     def test_a_file_that_cannot_be_written(self):
         result = run(sys.executable, "-c", "print('said')", STATS="/no/such/file")
         self.assertEqual((result.stdout, result.stderr),
-                         ("said\n", "stepwell: the file named in STEPWELL_STATS can't be written\n"))
+                         ("said\n", "stepwell: can't write '/no/such/file', named in STEPWELL_STATS: "
+                                    "No such file or directory\n"))
 
     def test_a_program_that_closes_stderr(self):
         self.rows(run(sys.executable, "-c", "import os; os.close(2)", STATS="1").stderr)

@@ -118,12 +118,13 @@ class Quick(Test):
             for wrong, then in (("--helf", "did you mean '--help'?"),
                                 ("--no-such-option=1", "there are: --"), ("-Z", "there are: --")):
                 with self.subTest(command, wrong=wrong):
-                    self.expect_one_line(run(command, wrong), 2, f"stepwell {command}: ",
+                    code = 125 if command == "run" else 2
+                    self.expect_one_line(run(command, wrong), code, f"stepwell {command}: ",
                                          f"'{wrong.split('=')[0]}'", then)
 
     def test_values_that_are_missing_or_too_many(self):
         self.expect_one_line(run("train", "--steps"), 2, "--steps takes a value: --steps=N")
-        self.expect_one_line(run("run", "--conf"), 2, "--conf takes a value")
+        self.expect_one_line(run("run", "--conf"), 125, "--conf takes a value")
         self.expect_one_line(run("list", "--quiet=1"), 2, "--quiet takes no value")
 
     def test_values_that_are_no_numbers(self):
@@ -195,6 +196,16 @@ class Quick(Test):
                 self.assertGreater(tags["parameter"]["requested"], 0)
                 self.assertEqual(tags["activation"]["requested"], 0)
                 self.assertGreater(tags["activation"]["requested_peak"], 0)
+
+    def test_train_without_a_ledger_says_what_it_does_not_know(self):
+        arguments = ["train", "-q", "--steps=5", "--conf=tracking:0"]
+        data = json.loads(self.expect(run(*arguments, "--json"), 0).stdout)
+        for name in ("requested", "requested_peak", "active_peak", "blocks", "survivors", "overhead",
+                     "external_fragmentation"):
+            self.assertIsNone(data[name], name)
+        self.assertEqual(data["tags"], [])
+        self.assertGreater(data["allocated_peak"], 100000)
+        self.assertRegex(self.expect(run(*arguments), 0).stdout, r"requested +n/a +n/a")
 
     def test_train_is_the_same_for_the_same_seed_only(self):
         hashes = [json.loads(run("train", "-q", "--steps", "20", "--json", f"--seed={seed}").stdout)

@@ -89,7 +89,7 @@ class ExitCodes(Test):
         self.assertEqual(result.returncode, 125)
         self.assertIn(f"{self.folder.name}/lib/libstepwell-preload.so is missing", result.stderr)
 
-    def test_a_wrong_command_line_is_2(self):
+    def test_a_wrong_command_line_is_125(self):
         for arguments, part in [
             (["--strategy", "pol", "true"], "did you mean 'pool'"),
             (["--conf=limt:1G", "true"], "did you mean 'limit'"),
@@ -98,11 +98,24 @@ class ExitCodes(Test):
             (["-s", "true"], "'-s'"),
             ([], "no command to run"),
             (["--stats", "--"], "no command to run"),
+            (["--conf=retain:1M,limit=1G", "true"], "written key:value, not 'limit=1G'"),
+            (["--strategy=system", "--conf=limit:1G", "true"], "'limit' does nothing under strategy"),
+            (["--stats=yes", "true"], "STEPWELL_STATS takes 0, 1 or a file"),
+            (["--stats=/no/dir/x", "true"], "in '/no/dir': No such file or directory"),
         ]:
             with self.subTest(arguments):
                 result = run(*arguments)
-                self.assertEqual((result.returncode, result.stdout), (2, ""))
+                self.assertEqual((result.returncode, result.stdout), (125, ""))
                 self.assertEqual(result.stderr.count("\n"), 1, result.stderr)
+                self.assertIn(part, result.stderr)
+
+    def test_a_wrong_variable_is_125_and_said_once(self):
+        for name, value, part in [("STRATEGY", "pol", "did you mean 'pool'"),
+                                  ("CONF", "limt:1G", "did you mean 'limit'"),
+                                  ("STATS", "true", "not 'true'")]:
+            with self.subTest(name):
+                result = run("sh", "-c", "true; true", env=environment(**{f"STEPWELL_{name}": value}))
+                self.assertEqual((result.returncode, result.stderr.count("\n")), (125, 1))
                 self.assertIn(part, result.stderr)
 
     def test_the_commands_options_are_its_own(self):
