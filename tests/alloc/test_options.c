@@ -112,7 +112,8 @@ static void options_belong_to_strategies(void **state) {
         assert_true(sw__options_parse(cases[i].conf, &config, why, sizeof why));
         bool heeded = sw__options_are_heeded(&config, cases[i].strategy, why, sizeof why);
         assert_int_equal(heeded, cases[i].unheeded == NULL);
-        assert_true(heeded || strstr(why, cases[i].unheeded));
+        if (cases[i].unheeded)
+            assert_non_null(strstr(why, cases[i].unheeded));
     }
 }
 
