@@ -52,7 +52,8 @@ enum sw__huge_pages { SW__HUGE_AUTO, SW__HUGE_NEVER, SW__HUGE_ALWAYS };
 
 /* sw_heap_create()'s conf, parsed. */
 struct sw__config {
-#define SW__MEMBER(name, kind, initially, preloaded, range, unit, heeded, sentence) SW__TYPE_##kind name;
+#define SW__MEMBER(name, kind, initially, preloaded, range, unit, heeded, sentence)                \
+    SW__TYPE_##kind name;
     SW_OPTIONS(SW__MEMBER)
 #undef SW__MEMBER
 };

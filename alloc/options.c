@@ -13,8 +13,9 @@
 
 const struct sw__option sw__options[] = {
 #define ROW(name, kind, initially, preloaded, range, unit, heeded, sentence)                       \
-    {#name, SW__##kind, initially, preloaded, range,                                               \
-     unit,  heeded,     sentence,  offsetof(struct sw__config, name)},
+    {#name,     SW__##kind, initially,                                                             \
+     preloaded, range,      unit,                                                                  \
+     heeded,    sentence,   offsetof(struct sw__config, name)},
     SW_OPTIONS(ROW)
 #undef ROW
         {0}};

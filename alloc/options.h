@@ -61,7 +61,7 @@ struct sw__stats_wish {
 };
 
 #define SW__STATS_ARE                                                                              \
-    "STEPWELL_STATS takes 0, 1 or a file, which has a '/', '.' or '%%' in its name, perhaps with "  \
+    "STEPWELL_STATS takes 0, 1 or a file, which has a '/', '.' or '%%' in its name, perhaps with " \
     "',signal' behind it"
 
 /* "0", "1" or a file's name, which has a slash, a dot or a % in it; perhaps with ",signal" behind.

@@ -105,7 +105,6 @@ bool sw__oom_could_be_served(const struct sw__oom_report *report, size_t size) {
 }
 
 void sw__oom_note(struct sw__oom_report *report, sw_heap *heap, size_t size) {
-    if (report->is_wanted && size <= sw__os_most_memory() &&
-        !atomic_exchange(&report->done, true))
+    if (report->is_wanted && size <= sw__os_most_memory() && !atomic_exchange(&report->done, true))
         write_paragraph(report, heap, size);
 }

@@ -3,8 +3,8 @@
  *
  * Programs ask for sizes that nobody can have, to see whether they can, and are content with NULL;
  * of those nothing is said. The paragraph is for the request that a user would have expected to be
- * served: no larger than the machine's memory and RLIMIT_AS. One larger than the heap's own limit is
- * told of too: it is what the limit was set for.
+ * served: no larger than the machine's memory and RLIMIT_AS. One larger than the heap's own limit
+ * is told of too: it is what the limit was set for.
  */
 #ifndef SW_OOM_REPORT_H
 #define SW_OOM_REPORT_H

@@ -129,8 +129,8 @@ static int open_report(const char *pattern, size_t length) {
         snprintf(path, sizeof path, "%.*s", (int)length, pattern);
     int file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (file < 0) {
-        int said = snprintf(line, sizeof line, "stepwell: can't write '%s', named in %s: %s\n", path,
-                            sw__variables[SW__STATS].name, strerrordesc_np(errno));
+        int said = snprintf(line, sizeof line, "stepwell: can't write '%s', named in %s: %s\n",
+                            path, sw__variables[SW__STATS].name, strerrordesc_np(errno));
         sw__os_write(stderr_now(), line, (size_t)said);
     }
     return file;

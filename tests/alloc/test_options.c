@@ -202,11 +202,16 @@ static void what_stats_asks_for(void **state) {
         bool at_exit, on_signal;
         const char *file;
     } wishes[] = {
-        {NULL, false, false, ""},          {"", false, false, ""},
-        {"0", false, false, ""},           {"1", true, false, ""},
-        {"a.%p", true, false, "a.%p"},     {"./11", true, false, "./11"},
-        {"%p", true, false, "%p"},         {"0,signal", false, true, ""},
-        {",signal", false, true, ""},      {"1,signal", true, true, ""},
+        {NULL, false, false, ""},
+        {"", false, false, ""},
+        {"0", false, false, ""},
+        {"1", true, false, ""},
+        {"a.%p", true, false, "a.%p"},
+        {"./11", true, false, "./11"},
+        {"%p", true, false, "%p"},
+        {"0,signal", false, true, ""},
+        {",signal", false, true, ""},
+        {"1,signal", true, true, ""},
         {"a,.b,signal", true, true, "a,.b"},
     };
     static const char *const unclear[] = {"11", "yes", "signal", "1,sginal", "on,signal", "true"};
