@@ -25,9 +25,18 @@ A table goes to standard output, progress to standard error. CPU time is user an
 threads; figures are medians over the rounds; /glibc and /best are ratios, /best to the best
 allocator that is not ours. Below 1.00 is less, and less is better.
 
+columns of the suite torch:
+  CPU/step, wall/step   median of a step, in a process of one thread or of several
+  overhead              peak growth of resident memory by the least that any allocator could hold
+  faults/step, calls/step, sys/step   page faults, memory system calls, time in the kernel
+  kept idle, 10 s later resident above what is live, 1 s and 10 s after the work stopped
+  step after            the first step after that second, by a normal one
+  at start              resident when the program has its modules, before its first step
+  huge                  of it in huge pages, at the end
+
 examples:
   script/compare-peers --quick
-  script/compare-peers --suite small --rounds 9 --csv bench/results/small.csv
+  script/compare-peers --suite small --rounds 2 --csv bench/results/small.csv
   script/compare-peers --programs larson-2,xmalloc --allocators glibc,mimalloc,stepwell
   script/compare-peers --allocators glibc --strategies sizeclass,pool
   script/compare-peers --from-csv bench/results/small.csv --picture small.svg
