@@ -13,7 +13,7 @@
  *     sw_heap_destroy(heap);
  *
  * Glossary (the same words in code, docs and tables):
- *   strategy   one way to place and keep memory: system, jemalloc, pool, sizeclass, arena
+ *   strategy   one way to place and keep memory: system, jemalloc, pool, sizeclass, arena, auto
  *   heap       one instance of a strategy; a process may hold many, of different strategies
  *   step       one iteration of training or inference
  *   tag        what a block is for
@@ -22,6 +22,7 @@
  *   active     bytes of pages that hold at least one live byte
  *   resident   bytes of the heap's pages that are physically present, as the kernel tells
  *   reserved   address space mapped for the heap
+ *   metadata   what the heap keeps of its own beside them: tables, headers, the ledger
  *   survivor   a block born in a step and alive after it
  *
  * requested <= allocated <= active, and resident <= reserved. Once the program has touched its

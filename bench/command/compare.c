@@ -268,6 +268,7 @@ static int run_all(struct comparison *comparison) {
 }
 
 static int compare(struct comparison *comparison) {
+    check_training(&comparison->training);
     check_named(comparison);
     if (!comparison->named) {
         add_available(comparison);

@@ -290,6 +290,7 @@ int command_train(int argc, char **argv) {
     struct nn_result result;
     char error[512];
     parse_arguments(&argp, argc, argv, &arguments);
+    check_training(&arguments.training);
 
     if (!output_check(arguments.output.json)) {
         return EXIT_FAILED;

@@ -11,6 +11,7 @@
 #include "arguments.h"
 #include "command.h"
 #include "options.h" /* the library's */
+#include "workers.h" /* nn's */
 
 enum { MOST_MODELS = 32, GROUP_TRAINING = 1, REHEARSAL_STEPS = 2 };
 
@@ -19,7 +20,6 @@ static const char rehearsal_strategy[] = "pool";
 
 static const unsigned long long most_steps = 1000000000;
 static const unsigned long long most_batch = 1000000;
-static const unsigned long long most_threads = 1024;
 
 const struct training_options training_defaults = {.threads = 1, .seed = 1};
 
@@ -77,7 +77,7 @@ static error_t parse_training(int key, char *argument, struct argp_state *state)
         training->batch = parse_count("--batch", argument, 1, most_batch);
         return 0;
     case OPTION_THREADS:
-        training->threads = (unsigned)parse_count("--threads", argument, 1, most_threads);
+        training->threads = (unsigned)parse_count("--threads", argument, 1, NN_THREADS_MAX);
         return 0;
     case OPTION_SEED:
         training->seed = parse_count("--seed", argument, 0, UINT64_MAX);
@@ -115,6 +115,13 @@ const struct argp training_argp = {
 const struct nn_recipe *chosen_recipe(const struct training_options *training) {
     const char *fallback = training->data_dir ? "mnist" : "digits";
     return nn_recipe_find(training->model ? training->model : fallback);
+}
+
+void check_training(const struct training_options *training) {
+    const struct nn_recipe *recipe = chosen_recipe(training);
+    if (recipe->data == NN_DATA_DIRECTORY && !training->data_dir) {
+        misused("model '%s' trains on IDX files: --data=DIR says where they are", recipe->name);
+    }
 }
 
 struct nn_train_options train_options(const struct training_options *training) {

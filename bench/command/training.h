@@ -38,6 +38,9 @@ struct nn_train_options train_options(const struct training_options *options);
  */
 void rehearse(const struct training_options *options);
 
+/* What only all options together tell: a model that has no data ends the program. */
+void check_training(const struct training_options *training);
+
 /* A heap; or the program ends: EXIT_MISUSED when the conf is wrong, EXIT_FAILED otherwise. */
 sw_heap *create_heap(const char *strategy, const char *conf);
 /* One line, where something is set that the strategy does not heed. */

@@ -140,6 +140,18 @@ class Quick(Test):
         self.expect_one_line(run("train", "--conf", "trackin:1"), 2, "tracking")
         self.expect_one_line(run("compare", "--conf", "huge_pages:maybe"), 2, "huge_pages")
 
+    def test_what_cannot_be_run_is_said_before_it_is_tried(self):
+        for command in "train", "compare":
+            self.expect_one_line(run(command, "--model=mnist"), 2, "'mnist'", "--data=DIR")
+            self.expect_one_line(run(command, "--threads=257"), 2, "from 1 to 256")
+
+    def test_help_can_be_asked_for_shortly(self):
+        for command in COMMANDS:
+            for asked in run(command, "-h"), run("help", command):
+                self.assertEqual(self.expect(asked, 0).stdout, run(command, "--help").stdout)
+        self.assertEqual(self.expect(run("help", "--help"), 0).stdout, run("--help").stdout)
+        self.assertEqual(self.expect(run("run", "printf", "%s", "-h"), 0).stdout, "-h")
+
     def test_abbreviated_options_work_as_in_getopt(self):
         self.expect(run("train", "--strat", "pool", "--ste", "2", "-q"), 0)
 
