@@ -16,7 +16,9 @@
 #include "command.h"
 #include "facts.h"
 #include "output.h"
+#include "preload.h"
 #include "process.h"
+#include "settings.h"
 #include "stepwell.h"
 #include "table.h"
 
@@ -373,6 +375,40 @@ static void collect_variables(const char *prefix, char *text, size_t size) {
     }
 }
 
+static void check_preload_library(struct fact *fact) {
+    char path[VALUE / 2];
+    if (find_own_library("preload", path, sizeof path)) {
+        SAY(value, "%s", path);
+        SAY(meaning, "what `stepwell run` puts behind malloc; without it, LD_PRELOAD=%s does", path);
+    } else {
+        SAY(value, "missing");
+        SAY(meaning, "`stepwell run` has nothing to put behind malloc");
+        SAY(advice, "it belongs at %s: build or install it", path);
+        fact->state = ADVICE;
+    }
+}
+
+static void check_settings(struct fact *fact) {
+    for (int i = 0; i < SW__VARIABLE_COUNT; i++) {
+        const char *name = sw__variables[i].name;
+        const char *value = getenv(name);
+        size_t length = strlen(fact->value);
+        if (value && *value) {
+            snprintf(fact->value + length, sizeof fact->value - length, "%s%s=%s",
+                     length ? " " : "", name, value);
+        }
+    }
+    if (!*fact->value) {
+        SAY(value, "none");
+        SAY(meaning, "heaps behind malloc are at their defaults");
+    } else if (settings_are_right(fact->advice, sizeof fact->advice)) {
+        SAY(meaning, "the heap behind malloc is set so, in every process started here");
+    } else {
+        SAY(meaning, "`stepwell run` will refuse this, and each process go on without it");
+        fact->state = ADVICE;
+    }
+}
+
 static void check_tunables(struct fact *fact) {
     const char *tunables = getenv("GLIBC_TUNABLES");
     bool about_malloc = tunables && strstr(tunables, "glibc.malloc");
@@ -488,6 +524,8 @@ static const struct {
     {"max_map_count", check_map_count},
     {"cgroup_memory", check_cgroup},
     {"ld_preload", check_preload},
+    {"preload_library", check_preload_library},
+    {"stepwell_variables", check_settings},
     {"glibc_tunables", check_tunables},
     {"malloc_variables", check_malloc_variables},
     {"resident_memory", check_resident},

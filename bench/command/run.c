@@ -16,6 +16,7 @@
 #include "describe.h"
 #include "options.h" /* the library's */
 #include "preload.h"
+#include "settings.h"
 #include "stepwell.h"
 #include "supervise.h"
 
@@ -115,24 +116,6 @@ static void set_variable(enum sw__variable_index index, const char *value) {
     }
 }
 
-static const char *variable(enum sw__variable_index index) {
-    const char *value = getenv(sw__variables[index].name);
-    return value && *value ? value : sw__variables[index].initially;
-}
-
-/* Options and variables, whichever it came from: once, and not in every process of the command. */
-static void check_heap(void) {
-    const char *strategy = variable(SW__STRATEGY);
-    struct sw__config config;
-    char why[320];
-    parse_name("strategy", strategy, strategy_names());
-    sw__options_defaults(&config);
-    if (!sw__options_parse(variable(SW__CONF), &config, why, sizeof why) ||
-        !sw__options_are_heeded(&config, strategy, why, sizeof why)) {
-        misused("%s", why);
-    }
-}
-
 /* What would otherwise be found out when the work is done. */
 static void check_folder(char *path) {
     char *slash = strrchr(path, '/');
@@ -147,12 +130,8 @@ static void check_folder(char *path) {
 static void set_stats(void) {
     char path[PATH_MAX];
     char directory[PATH_MAX] = "";
-    const char *stats = variable(SW__STATS);
-    struct sw__stats_wish wish = sw__parse_stats(stats);
-    if (wish.is_unclear) {
-        misused(SW__STATS_ARE ", not '%s'", stats);
-    }
-    if (!wish.file || (*stats != '/' && !getcwd(directory, sizeof directory)) ||
+    const char *stats = setting(SW__STATS);
+    if (!sw__parse_stats(stats).file || (*stats != '/' && !getcwd(directory, sizeof directory)) ||
         snprintf(path, sizeof path, "%s%s%s", directory, *stats == '/' ? "" : "/", stats) >=
             PATH_MAX) {
         return;
@@ -166,7 +145,10 @@ static void set_environment(const struct run_arguments *arguments) {
     set_variable(SW__STRATEGY, arguments->strategy);
     set_variable(SW__CONF, arguments->conf);
     set_variable(SW__STATS, arguments->stats);
-    check_heap();
+    /* Whichever they came from: once, and not in every process of the command. */
+    if (!settings_are_right(why, sizeof why)) {
+        misused("%s", why);
+    }
     set_stats();
     char *preload = compose_preload(getenv(sw__variables[SW__STRATEGY].name), why, sizeof why);
     if (!preload) {

@@ -252,6 +252,19 @@ class Quick(Test):
         self.assertEqual(facts["malloc_variables"]["state"], "advice")
         self.assertEqual(facts["glibc_tunables"]["state"], "advice")
 
+    @unittest.skipIf(SANITIZED, "a sanitizer stands behind malloc itself")
+    def test_doctor_tells_of_our_own_library_and_variables(self):
+        def fact(name, **variables):
+            data = json.loads(run("doctor", "--json", environment=variables).stdout)
+            return next(fact for fact in data["facts"] if fact["name"] == name)
+        self.assertTrue(fact("preload_library")["value"].endswith("/libstepwell-preload.so"))
+        self.assertEqual(fact("stepwell_variables", STEPWELL_CONF="limit:1G")["state"], "fine")
+        for name, value, part in (("STRATEGY", "pol", "'pool'"), ("CONF", "limt:1", "'limit'"),
+                                  ("STATS", "yes", "'yes'")):
+            wrong = fact("stepwell_variables", **{f"STEPWELL_{name}": value})
+            self.assertEqual(wrong["state"], "advice")
+            self.assertIn(part, wrong["advice"])
+
     @unittest.skipIf(SANITIZED, "a sanitizer needs terabytes of address space")
     def test_doctor_fails_where_nothing_would_work(self):
         script = f"ulimit -v 60000; exec '{STEPWELL}' doctor"

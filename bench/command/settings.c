@@ -1,0 +1,44 @@
+/*
+ * settings.c - see settings.h.
+ */
+#include "settings.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "arguments.h"
+
+const char *setting(enum sw__variable_index index) {
+    const char *value = getenv(sw__variables[index].name);
+    return value && *value ? value : sw__variables[index].initially;
+}
+
+static bool strategy_is_right(const char *strategy, char *why, size_t size) {
+    const char *const *names = strategy_names();
+    for (const char *const *name = names; *name; name++) {
+        if (strcmp(strategy, *name) == 0) {
+            return true;
+        }
+    }
+    sw__explain_unknown("strategy", strategy, strlen(strategy), names, why, size);
+    return false;
+}
+
+static bool stats_are_right(const char *stats, char *why, size_t size) {
+    bool right = !sw__parse_stats(stats).is_unclear;
+    if (!right) {
+        snprintf(why, size, SW__STATS_ARE ", not '%s'", stats);
+    }
+    return right;
+}
+
+bool settings_are_right(char *why, size_t size) {
+    struct sw__config config;
+    const char *strategy = setting(SW__STRATEGY);
+    sw__options_defaults(&config);
+    return strategy_is_right(strategy, why, size) &&
+           sw__options_parse(setting(SW__CONF), &config, why, size) &&
+           sw__options_are_heeded(&config, strategy, why, size) &&
+           stats_are_right(setting(SW__STATS), why, size);
+}
