@@ -90,12 +90,14 @@ static struct sw__thread_caches *make_table(void) {
     sw__unlock(&threads.lock);
     sw__my_caches = mine; /* before setspecific, which may allocate */
     pthread_once(&exit_key_once, make_exit_key);
-    pthread_setspecific(exit_key, mine);
-    return mine;
+    if (pthread_setspecific(exit_key, mine) != 0)
+        leave_caches(mine); /* its end would go unnoticed: from now on it borrows */
+    return sw__my_caches;
 }
 
 bool sw__slabs_mind_end_of_thread(void) {
-    return sw__my_caches ? sw__my_caches != &none_any_more : make_table() != NULL;
+    const struct sw__thread_caches *mine = sw__my_caches ? sw__my_caches : make_table();
+    return mine && mine != &none_any_more;
 }
 
 static struct sw__cache *adopt_orphan(struct sw__slabs *slabs) {
@@ -142,11 +144,11 @@ static void *alloc_borrowed(struct sw__slabs *slabs, unsigned class) {
 }
 
 void *sw__slabs_alloc_without_cache(struct sw__slabs *slabs, unsigned class) {
-    if (sw__my_caches == &none_any_more)
-        return alloc_borrowed(slabs, class);
     struct sw__thread_caches *mine = sw__my_caches ? sw__my_caches : make_table();
     if (!mine)
         return NULL;
+    if (mine == &none_any_more)
+        return alloc_borrowed(slabs, class);
     /* Making the table may have allocated, and come here before. */
     if (!mine->by_slot[slabs->slot])
         mine->by_slot[slabs->slot] = adopt_or_make(slabs);

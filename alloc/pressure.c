@@ -106,6 +106,9 @@ static void look(struct sw__pressure *pressure, size_t bytes) {
         pressure->until_look = SIZE_MAX;
         return;
     }
+    /* More than there is cannot be touched: it is asked for to see whether it can be had. */
+    if (bytes > pressure->limit)
+        bytes = 0;
     size_t line = pressure->limit - pressure->limit / 16, used = bytes_in_use(pressure) + bytes;
     pressure->is_tight = used > line;
     pressure->until_look = used < line ? (line - used) / 8 : 0;

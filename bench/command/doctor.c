@@ -379,7 +379,8 @@ static void check_preload_library(struct fact *fact) {
     char path[VALUE / 2];
     if (find_own_library("preload", path, sizeof path)) {
         SAY(value, "%s", path);
-        SAY(meaning, "what `stepwell run` puts behind malloc; without it, LD_PRELOAD=%s does", path);
+        SAY(meaning, "what `stepwell run` puts behind malloc; without it, LD_PRELOAD=%s does",
+            path);
     } else {
         SAY(value, "missing");
         SAY(meaning, "`stepwell run` has nothing to put behind malloc");

@@ -69,6 +69,7 @@ static void fill_group(const char *folder, const char *limit, const char *usage)
 static void check_group(const char *folder, const char *usage) {
     char path[256];
     struct sw__pressure pressure = {0};
+    assert_false(sw__pressure_is_tight(&pressure, PTRDIFF_MAX)); /* nobody can touch that */
     assert_false(sw__pressure_is_tight(&pressure, 800 * MIB));
     assert_true(sw__pressure_is_tight(&pressure, 900 * MIB));
     snprintf(path, sizeof path, "%s/%s", folder, usage);
