@@ -25,18 +25,8 @@
 
 #include <cmocka.h>
 
+#include "sanitized.h"
 #include "stepwell.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#ifndef SANITIZED
-#define SANITIZED 0
-#endif
 
 /* ThreadSanitizer's shadow of a block is larger than the block, and no heap's. */
 #if defined(__SANITIZE_THREAD__)

@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "model.h"
+#include "sanitized.h"
 
 struct bench {
     sw_heap *heap;
