@@ -150,7 +150,6 @@ class Quick(Test):
             for asked in run(command, "-h"), run("help", command):
                 self.assertEqual(self.expect(asked, 0).stdout, run(command, "--help").stdout)
         self.assertEqual(self.expect(run("help", "--help"), 0).stdout, run("--help").stdout)
-        self.assertEqual(self.expect(run("run", "printf", "%s", "-h"), 0).stdout, "-h")
 
     def test_abbreviated_options_work_as_in_getopt(self):
         self.expect(run("train", "--strat", "pool", "--ste", "2", "-q"), 0)

@@ -121,6 +121,7 @@ class ExitCodes(Test):
     def test_the_commands_options_are_its_own(self):
         self.expect(run("printf", "%s.", "--strategy", "-x", "--"), 0, "--strategy.-x.--.")
         self.expect(run("--strategy=pool", "--", "printf", "%s.", "-q"), 0, "-q.")
+        self.expect(run("printf", "%s.", "-h"), 0, "-h.")
 
 
 class Environment(Test):
