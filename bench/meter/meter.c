@@ -256,7 +256,7 @@ static int64_t resident_in_mapped(void) {
 EXPORT void *mmap(void *address, size_t length, int protection, int flags, int file, off_t offset) {
     void *start =
         (void *)syscall(SYS_mmap, address, length, protection, flags, file, offset); // NOLINT
-    if (start != MAP_FAILED && (flags & MAP_ANONYMOUS))
+    if (start != MAP_FAILED && (flags & MAP_ANONYMOUS) && (flags & MAP_PRIVATE))
         watch(start, length);
     return start;
 }

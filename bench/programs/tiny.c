@@ -7,7 +7,7 @@
 enum { LIVE = 64, OPERATIONS = 80000000 };
 
 struct worker {
-    void *blocks[LIVE];
+    _Alignas(64) void *blocks[LIVE]; /* no line is two threads' */
     unsigned char sizes[LIVE];
     uint64_t state, operations;
 };
