@@ -26,7 +26,8 @@ threads; figures are medians over the rounds; /glibc and /best are ratios, /best
 allocator that is not ours. Below 1.00 is less, and less is better.
 
 columns of the suite torch:
-  CPU/step, wall/step   median of a step, in a process of one thread or of several
+  CPU/step, wall/step   mean of the steps, in a process of one thread or of several
+  median                of the same
   overhead              peak growth of resident memory by the least that any allocator could hold
   faults/step, calls/step, sys/step   page faults, memory system calls, time in the kernel
   kept idle, 10 s later resident above what is live, 1 s and 10 s after the work stopped

@@ -4,6 +4,7 @@ import os
 import pathlib
 import platform
 import shlex
+import subprocess
 
 FIRST = ["suite", "program", "allocator", "round", "failed"]
 
@@ -19,10 +20,17 @@ def describe_machine():
             f"{' '.join(platform.libc_ver())}")
 
 
+def describe_code():
+    """Which commit of ours; "unknown" outside a repository."""
+    asked = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True,
+                           cwd=pathlib.Path(__file__).parent, check=False)
+    return asked.stdout.strip() or "unknown"
+
+
 def header(arguments, seed):
     """What a reader needs to make the file again."""
     return [f"script/compare-peers {shlex.join(arguments)}".rstrip(), f"seed {seed}",
-            describe_machine()]
+            f"stepwell {describe_code()}", describe_machine()]
 
 
 def save(path, comments, rows):

@@ -112,8 +112,11 @@ def program_lines(program, summary, order):
 
 
 def geometric_mean(values):
-    values = [value for value in values if value is not None and 0 < value < math.inf]
-    return math.exp(statistics.fmean(map(math.log, values))) if values else None
+    """None where one is missing: an allocator must not gain by failing on its worst program."""
+    values = list(values)
+    if not values or not all(value is not None and 0 < value < math.inf for value in values):
+        return None
+    return math.exp(statistics.fmean(map(math.log, values)))
 
 
 def overall_lines(programs, summaries, order):

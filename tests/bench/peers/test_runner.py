@@ -377,6 +377,17 @@ class Table(Case):
         last = lines[lines.index("") + 1:]
         self.assertIn(["stepwell", "1.00", "1.00", "1.00", "1.00"], [line.split() for line in last])
 
+    def test_a_mean_with_a_gap_is_none(self):
+        pair = tuple(python(name, "", columns=(CPU, RESIDENT)) for name in ("a", "b"))
+        good = {"round": 1, "failed": "", "cpu_ms": 5, "resident_peak": 1 << 20}
+        found = [{**good, "program": "a", "allocator": "glibc"},
+                 {**good, "program": "b", "allocator": "glibc"},
+                 {**good, "program": "a", "allocator": "stepwell"},
+                 {"program": "b", "allocator": "stepwell", "round": 1, "failed": "signal 11"}]
+        lines = table.render(pair, found, ["glibc", "stepwell"]).splitlines()
+        last = [line.split() for line in lines[lines.index("") + 1:]]
+        self.assertIn(["stepwell", "-", "-", "-", "-"], last)
+
     def test_the_file_gives_the_same_table(self):
         _, out, _ = self.compare("--allocators", "glibc,stepwell", "--rounds", "3", "--csv",
                                  self.file)
