@@ -40,7 +40,7 @@
 #define SW_VARIABLES(X)                                                                            \
     X(STRATEGY, "auto", "a name that `stepwell list` shows", "the strategy behind malloc")         \
     X(CONF,     "",     "KEY:VALUE,KEY:VALUE...",            "the options of the heap behind malloc") \
-    X(STATS,    "0",    "0|1|FILE, or the same with `,signal` behind it", "what the heap held and holds, as a table, when the program ends by exit() or by returning from main: 1 on stderr, else into FILE, where %p stands for the process id, and which has a slash, a dot or a % in its name; with `,signal` also whenever SIGUSR2 comes, unless the program handles that signal itself (it costs a thread)")
+    X(STATS,    "0",    "0|1|FILE, or the same with `,signal` behind it", "what the heap held and holds, as a table, when the program ends by exit() or by returning from main: 1 on stderr, else into FILE, where %p stands for the process id, and which has a slash, a dot or a % in its name; with `,signal` also whenever SIGUSR2 comes, unless the program handles that signal itself (it costs a thread, and a process whose main thread ends by pthread_exit does not end without it)")
 /* clang-format on */
 
 enum sw__huge_pages { SW__HUGE_AUTO, SW__HUGE_NEVER, SW__HUGE_ALWAYS };

@@ -221,8 +221,10 @@ static bool set_option(struct sw__config *config, struct word key, struct word v
         names[i] = option->name;
         if (!word_is(key, option->name))
             continue;
+        struct sw__config before = *config;
         if (set_value(option, value, config))
             return true;
+        *config = before;
         explain_value(option, value, why, why_size);
         return false;
     }

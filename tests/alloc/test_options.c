@@ -91,6 +91,16 @@ static void what_is_right_beside_a_wrong_one_is_taken(void **state) {
     assert_int_equal(config.limit, 1 << 10);
     assert_int_equal(config.retain, 3 << 10);
     assert_non_null(strstr(why, "'limt'"));
+    static const char wrong[] =
+        "limit:4GB,retain:x,soft_limit:99999999999999999999,quarantine:64MB,"
+        "tracking:no,huge_pages:NEVER";
+    struct sw__config defaults;
+    memset(&defaults, 0, sizeof defaults); /* what lies between the members too */
+    memset(&config, 0, sizeof config);
+    sw__options_defaults(&defaults);
+    sw__options_defaults(&config);
+    assert_false(sw__options_parse(wrong, &config, why, sizeof why));
+    assert_memory_equal(&config, &defaults, sizeof config);
 }
 
 static void options_belong_to_strategies(void **state) {
@@ -230,7 +240,7 @@ static void what_stats_asks_for(void **state) {
     }
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_said_means_the_defaults),
         cmocka_unit_test(every_option_is_set),
@@ -245,5 +255,6 @@ int main(void) {
         cmocka_unit_test(what_stats_asks_for),
         cmocka_unit_test(every_line_of_the_list_is_well_formed),
     };
+    choose_tests(argc, argv);
     return cmocka_run_group_tests_name("options", tests, NULL, NULL);
 }
