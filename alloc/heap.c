@@ -504,6 +504,10 @@ bool sw__heap_is_tracked(const sw_heap *heap) {
     return heap->ledger != NULL;
 }
 
+bool sw__heap_has(const sw_heap *heap, const void *block) {
+    return sw__ledger_knows(heap->ledger, block);
+}
+
 struct sw__checked *sw__heap_checked(const sw_heap *heap) {
     return heap->checked;
 }

@@ -99,6 +99,8 @@ sw_heap *sw__heap_create(const char *strategy, const struct sw__config *config);
 /* As sw_heap_stats(), and allocates nothing: of a strategy that is libc's, largest_free is 0. */
 void sw__heap_look(sw_heap *heap, struct sw_stats *stats);
 bool sw__heap_is_tracked(const sw_heap *heap);
+/* Of one that is tracked: is this a live block of it? */
+bool sw__heap_has(const sw_heap *heap, const void *block);
 /* The layer of a checked heap, else NULL. */
 struct sw__checked *sw__heap_checked(const sw_heap *heap);
 

@@ -78,6 +78,8 @@ bool sw__process_knows(const void *block) {
         return true;
     if (sw__process.strategy->in_page_map)
         return sw__page_map_get(block) != NULL;
+    if (sw__heap_is_tracked(sw__process.heap))
+        return sw__heap_has(sw__process.heap, block);
     return !checked;
 }
 
@@ -95,18 +97,25 @@ static bool is_in_arena(uintptr_t address) {
            address - (uintptr_t)piece < piece[2];
 }
 
+/* A mapping for one block: the word before it is the size, with a flag, and the one before that how
+ * far into the mapping it all begins, where it was to be aligned. */
+static bool is_mapped_by_libc(uintptr_t address, const size_t *words) {
+    size_t size = words[1] & ~(size_t)LIBC_FLAGS, lead = words[0], rest = address % SW__PAGE;
+    return (words[1] & LIBC_FLAGS) == LIBC_IS_MMAPPED && (rest & (rest - 1)) == 0 &&
+           (address - 16 - lead) % SW__PAGE == 0 && (lead + size) % SW__PAGE == 0;
+}
+
 bool sw__process_is_libcs(const void *block) {
     uintptr_t address = (uintptr_t)block;
     if (address & 15)
         return false;
     if (address >= (uintptr_t)break_at_start && address < (uintptr_t)sbrk(0))
         return true;
-    const size_t *word_before = (const size_t *)block - 1;
-    if (!sw__os_is_readable(word_before))
+    const size_t *words = (const size_t *)block - 2;
+    if (!sw__os_is_readable(words))
         return false;
-    if (address % SW__PAGE == 16 && (*word_before & LIBC_FLAGS) == LIBC_IS_MMAPPED)
-        return (*word_before & ~(size_t)LIBC_FLAGS) % SW__PAGE == 0;
-    return (*word_before & LIBC_NON_MAIN_ARENA) && is_in_arena(address);
+    return is_mapped_by_libc(address, words) ||
+           ((words[1] & LIBC_NON_MAIN_ARENA) && is_in_arena(address));
 }
 
 bool sw__process_is_loaders(const void *block) {

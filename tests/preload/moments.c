@@ -2,7 +2,8 @@
  * moments.c - malloc at any moment of a process's life: before and after main, while libraries come
  * and go, at the end of threads, on both sides of a fork. See second_self.h; moments/ has the
  * libraries. One of them is preloaded behind ours, or with the argument `before` in front of it;
- * with `bundled` a library that exports a malloc of its own is behind ours too.
+ * with `bundled` a library that exports a malloc of its own is behind ours too; with `tracked` the
+ * heap has a ledger.
  */
 #define _GNU_SOURCE
 #include "moments/early.h"
@@ -109,10 +110,21 @@ static void libraries_may_come_and_go(void **state) {
     }
 }
 
-/* libc and jemalloc cannot tell their pointers from others. */
+/* libc and jemalloc cannot tell their pointers from others, where no ledger does. */
 static int strategy_knows_its_blocks(void) {
     const char *strategy = getenv("STEPWELL_STRATEGY");
-    return strcmp(strategy, "system") != 0 && strcmp(strategy, "jemalloc") != 0;
+    return getenv("STEPWELL_CONF") ||
+           (strcmp(strategy, "system") != 0 && strcmp(strategy, "jemalloc") != 0);
+}
+
+enum { MIB = 1 << 20 };
+
+static void take_over(char *block, size_t size) {
+    assert_true(malloc_usable_size(block) >= size);
+    block = realloc(block, 2 * size);
+    for (size_t i = 0; i < size; i++)
+        assert_int_equal(block[i], 0x5a);
+    free(block);
 }
 
 /* Its malloc is libc's, behind our back; whoever frees the block calls ours. */
@@ -124,15 +136,19 @@ static void blocks_of_a_deeply_bound_library_go_back_to_libc(void **state) {
         skip();
     void *plugin = load("libmoments-deep.so", RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
     char *(*give)(size_t);
+    char *(*give_aligned)(size_t, size_t);
     *(void **)&give = symbol(plugin, "deep_give");
+    *(void **)&give_aligned = symbol(plugin, "deep_give_aligned");
+    /* Each larger than what was freed before: libc maps those by themselves. */
+    for (size_t alignment = 16, size = MIB; alignment <= 65536; alignment *= 2, size += MIB) {
+        char *block = give_aligned(alignment, size);
+        assert_true(malloc_usable_size(block) >= size);
+        free(block);
+    }
     for (size_t size = 1; size < 2000000; size = size * 3 / 2 + 1) {
         free(give(size));
-        char *block = give(size);
-        assert_true(malloc_usable_size(block) >= size);
-        block = realloc(block, 2 * size);
-        for (size_t i = 0; i < size; i++)
-            assert_int_equal(block[i], 0x5a);
-        free(block);
+        take_over(give(size), size);
+        take_over(give_aligned(256, size), size);
     }
 }
 
@@ -235,7 +251,7 @@ static int stop_busy(void **state) {
 /* One of whose threads none takes signals any more is deaf to its alarm. */
 static void assert_child_is_well(pid_t child) {
     enum { TENTHS = 400 };
-    int status, waited = 0;
+    int status = -1, waited = 0;
     assert_true(child > 0);
     while (waitpid(child, &status, WNOHANG) == 0 && waited++ < TENTHS)
         usleep(waited < 10 ? 1000 : 100000);
@@ -515,6 +531,8 @@ int main(int argc, char **argv) {
     *strrchr(directory, '/') = '\0';
     setenv("STEPWELL_STATS", "/dev/null", 1);
     const char *order = argc > 1 ? argv[1] : "";
+    if (strcmp(order, "tracked") == 0)
+        setenv("STEPWELL_CONF", "tracking:1", 1);
     char libraries[8192];
     snprintf(libraries, sizeof libraries, "%s/libmoments-early.so:%s/%s", directory, directory,
              strcmp(order, "bundled") == 0 ? "libmoments-bundled.so" : "libmoments-early.so");
