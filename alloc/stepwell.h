@@ -247,7 +247,7 @@ struct sw_block {
 
 /* Shows every live block, in no order, until visitor returns non-zero; returns that value, 0 at
  * the end, or -1 with ENOTSUP on a heap without tracking. The heap is locked meanwhile: the visitor
- * must not call it. */
+ * must not call Stepwell, for this heap or another. */
 SW_API int sw_heap_visit(sw_heap *heap, int (*visitor)(const struct sw_block *, void *context),
                          void *context);
 

@@ -85,7 +85,7 @@ static struct chunk *make_chunk(struct arena *arena) {
         return NULL;
     arena->spare = chunk->next;
     chunk->extent->holder = arena;
-    sw__extents_mark(&arena->extents, chunk->extent, (char *)chunk->extent + 1);
+    sw__extents_mark(&arena->extents, chunk->extent, (char *)chunk->extent + SW__HOLDER_IS_SEGMENT);
     arena->chunk_bytes += CHUNK_SIZE;
     return chunk;
 }
@@ -116,12 +116,12 @@ static void recycle(struct arena *arena, struct chunk *chunk) {
     arena->empty = chunk;
 }
 
-/* The page map names a chunk's slices by its extent with the lowest bit set. NULL when the block is
- * in no chunk of this arena. */
+/* The page map names a chunk's slices by its extent, and its holder tells whose it is. NULL when
+ * the block is in no chunk of this arena. */
 static const struct sw__extent *extent_around(const struct arena *arena, const void *block) {
     uintptr_t holder = (uintptr_t)sw__page_map_get(block);
-    const struct sw__extent *extent = (struct sw__extent *)(holder & ~(uintptr_t)1);
-    return (holder & 1) && extent->holder == arena ? extent : NULL;
+    const struct sw__extent *extent = (struct sw__extent *)(holder & ~(uintptr_t)SW__HOLDER_BITS);
+    return (holder & SW__HOLDER_IS_SEGMENT) && extent->holder == arena ? extent : NULL;
 }
 
 static uint32_t mark_of(const void *block) {

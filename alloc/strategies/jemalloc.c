@@ -130,9 +130,11 @@ static bool hook_dalloc(extent_hooks_t *hooks, void *start, size_t size, bool co
         sw__os_release(start, size);
         return false;
     }
+    /* First: what is unmapped may at once be another thread's, which notes it. */
+    forget_range(heap, start, size);
     bool kept = defaults->dalloc(defaults, start, size, committed, arena);
-    if (!kept)
-        forget_range(heap, start, size);
+    if (kept)
+        note_range(heap, start, size);
     return kept;
 }
 

@@ -166,6 +166,23 @@ ENDS(realloc_what_has_moved, realloc_sentence)
 ENDS(ask_the_size_of_what_is_freed, usable_size_sentence)
 ENDS(ask_the_size_of_the_stack, usable_size_sentence)
 
+/* What their page maps hold looks alike, and is not. */
+static const char *elsewhere;
+
+static void free_small_elsewhere(sw_heap *heap) {
+    sw_heap *other = sw_heap_create(elsewhere, "tracking:0");
+    void *block = sw_alloc(other, 100, SW_TAG_OTHER);
+    sw_free(heap, hidden(block));
+}
+
+static void free_small_in_a_heap_of_another_strategy_ends_the_process(void **state) {
+    static const char *const own[] = {"pool", "sizeclass", "arena", "auto"};
+    for (size_t i = 0; i < LENGTH_OF(own); i++) {
+        elsewhere = own[i];
+        expect_end(state, free_small_elsewhere, free_sentence);
+    }
+}
+
 /* ---- What is no misuse ----------------------------------------------------------------------- */
 
 static void use_it_well(sw_heap *heap) {
@@ -194,6 +211,7 @@ static const struct behaviour behaviours[] = {
     BEHAVIOUR_OF(free_inside_a_large_block_ends_the_process, is_tracked_or_own),
     BEHAVIOUR_OF(free_small_in_another_heap_ends_the_process, is_tracked_or_own),
     BEHAVIOUR_OF(free_large_in_another_heap_ends_the_process, is_tracked_or_own),
+    BEHAVIOUR_OF(free_small_in_a_heap_of_another_strategy_ends_the_process, is_tracked_or_own),
     BEHAVIOUR_OF(free_again_in_the_next_step_ends_the_process, is_tracked),
     BEHAVIOUR_OF(realloc_what_is_freed_ends_the_process, is_tracked),
     BEHAVIOUR_OF(realloc_what_has_moved_ends_the_process, is_tracked),
