@@ -1,5 +1,6 @@
 /*
- * sanitized.h - is this a sanitizer's build? There a test does less of the same where it takes long.
+ * sanitized.h - is this a sanitizer's build? There a test does less of the same where it takes
+ * long.
  */
 #ifndef SANITIZED_H
 #define SANITIZED_H

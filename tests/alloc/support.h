@@ -57,6 +57,12 @@ extern _Thread_local size_t check_operation;
 
 _Noreturn void check_failed(const char *condition, const char *file, int line);
 
+/* A program's argument, where it has one, is a pattern of the tests to run. */
+static inline void choose_tests(int argc, char **argv) {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+}
+
 /* ---- Subjects -------------------------------------------------------------------------------- */
 
 struct subject {

@@ -317,7 +317,7 @@ static void a_child_keeps_no_copy_of_what_is_free(void **state) {
     sw_heap_destroy(heap);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steady_steps_neither_give_back_nor_fault),
         cmocka_unit_test(work_that_repeats_itself_stops_shifting_pages),
@@ -334,5 +334,6 @@ int main(void) {
         cmocka_unit_test(a_soft_limit_gives_back_first_and_refuses_nothing),
         cmocka_unit_test(a_child_keeps_no_copy_of_what_is_free),
     };
+    choose_tests(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -587,7 +587,7 @@ static void the_map_stays_sound(void **state) {
 
 #define EXTENTS_TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
-int main(void) {
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         EXTENTS_TEST(the_smallest_hole_that_fits_is_taken),
         EXTENTS_TEST(a_dirty_hole_goes_before_a_clean_one),
@@ -609,5 +609,6 @@ int main(void) {
         EXTENTS_TEST(a_rest_ends_with_huge_pages),
         EXTENTS_TEST(the_map_stays_sound),
     };
+    choose_tests(argc, argv);
     return cmocka_run_group_tests_name("extents", tests, NULL, NULL);
 }

@@ -75,11 +75,12 @@ static void of_what_is_out_of_place(void **state) {
     expect(ENOTSUP, "tracking:0");
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(of_what_cannot_be_created),
         cmocka_unit_test_setup_teardown(of_what_cannot_be_allocated, begin, end),
         cmocka_unit_test_setup_teardown(of_what_is_out_of_place, begin, end),
     };
+    choose_tests(argc, argv);
     return cmocka_run_group_tests_name("heap", tests, NULL, NULL);
 }

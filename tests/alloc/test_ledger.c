@@ -294,7 +294,7 @@ static void step_ends_are_kept_evenly(void **state) {
 
 #define LEDGER_TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
-int main(void) {
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         LEDGER_TEST(what_was_added_is_known_until_removed),
         LEDGER_TEST(it_grows_and_forgets_nothing),
@@ -308,5 +308,6 @@ int main(void) {
         LEDGER_TEST(a_new_peak_is_worth_a_look),
         LEDGER_TEST(step_ends_are_kept_evenly),
     };
+    choose_tests(argc, argv);
     return cmocka_run_group_tests_name("ledger", tests, NULL, NULL);
 }

@@ -36,9 +36,10 @@ static void one_thread_at_a_time_and_errno_is_kept(void **state) {
     assert_int_equal(counter, THREADS * scaled(TURNS));
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_thread_at_a_time_and_errno_is_kept),
     };
+    choose_tests(argc, argv);
     return cmocka_run_group_tests_name("lock", tests, NULL, NULL);
 }

@@ -162,7 +162,7 @@ static void two_step_ends_make_a_drift_and_one_makes_none(void **state) {
     assert_near(measures.drift, (350.0 / 3 + 150) / 2);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(formulas_agree_with_numbers_worked_out_by_hand),
         cmocka_unit_test(an_unused_heap_has_no_fragmentation),
@@ -173,5 +173,6 @@ int main(void) {
         cmocka_unit_test(drift_is_the_slope_that_most_steps_agree_on),
         cmocka_unit_test(two_step_ends_make_a_drift_and_one_makes_none),
     };
+    choose_tests(argc, argv);
     return cmocka_run_group_tests_name("measures", tests, NULL, NULL);
 }

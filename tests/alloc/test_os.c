@@ -260,7 +260,7 @@ static void a_move_is_two_requests(void **state) {
     sw__os_release(start, 16 * PAGE);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reserved_memory_is_aligned),
         cmocka_unit_test(an_impossible_reservation_is_refused),
@@ -278,5 +278,6 @@ int main(void) {
         cmocka_unit_test(access_is_taken_and_given),
         cmocka_unit_test(a_move_is_two_requests),
     };
+    choose_tests(argc, argv);
     return cmocka_run_group_tests_name("os", tests, NULL, NULL);
 }

@@ -164,7 +164,7 @@ static void neighbours_move_together(void **state) {
     end_room(&room);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(touched_pages_are_counted_exactly),
         cmocka_unit_test(the_last_touched_bytes_are_found),
@@ -172,5 +172,6 @@ int main(void) {
         cmocka_unit_test(what_moves_arrives),
         cmocka_unit_test(neighbours_move_together),
     };
+    choose_tests(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

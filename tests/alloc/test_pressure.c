@@ -111,12 +111,13 @@ static void files_are_not_read_each_time(void **state) {
 
 #define PRESSURE_TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
 
-int main(void) {
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         PRESSURE_TEST(without_a_group_nothing_is_tight),
         PRESSURE_TEST(version_2_is_understood),
         PRESSURE_TEST(version_1_is_understood),
         PRESSURE_TEST(files_are_not_read_each_time),
     };
+    choose_tests(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -358,7 +358,7 @@ static void children_find_a_heap_in_order(void **state) {
     sw_heap_destroy(busy.heap);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_size_has_the_smallest_class_that_holds_it),
         cmocka_unit_test(classes_rise_and_are_aligned),
@@ -370,5 +370,6 @@ int main(void) {
         cmocka_unit_test(children_take_over_what_other_threads_had_cached),
         cmocka_unit_test(children_find_a_heap_in_order),
     };
+    choose_tests(argc, argv);
     return cmocka_run_group_tests_name("slabs", tests, NULL, NULL);
 }

@@ -162,6 +162,41 @@ static void alignments_are_kept_and_wrong_ones_refused(void **state) {
     free(page);
 }
 
+/* C23's, and the oldest: by name, as libc 2.36 has none of them to link against. */
+static void other_names_of_free_free(void **state) {
+    (void)state;
+    enum { SIZE = 3000, COUNT = 2000 };
+    void (*give)(void *), (*give_sized)(void *, size_t), (*give_aligned)(void *, size_t, size_t);
+    *(void **)&give = dlsym(RTLD_DEFAULT, "cfree");
+    *(void **)&give_sized = dlsym(RTLD_DEFAULT, "free_sized");
+    *(void **)&give_aligned = dlsym(RTLD_DEFAULT, "free_aligned_sized");
+    size_t before = mallinfo2().uordblks;
+    for (int i = 0; i < COUNT; i++) {
+        give(memset(malloc(SIZE), 1, SIZE));
+        give_sized(memset(malloc(SIZE), 1, SIZE), SIZE);
+        give_aligned(memset(aligned_alloc(256, SIZE), 1, SIZE), 256, SIZE);
+    }
+    give(NULL);
+    give_sized(NULL, SIZE);
+    give_aligned(NULL, 256, SIZE);
+    assert_true(mallinfo2().uordblks < before + (size_t)COUNT * SIZE / 2);
+}
+
+static void reallocarray_keeps_what_there_was(void **state) {
+    (void)state;
+    unsigned char *array = NULL;
+    size_t written = 0;
+    for (size_t count = 1; count < 100000; count = count * 3 / 2 + 1) {
+        array = move_array(array, count, 7);
+        assert_non_null(array);
+        for (size_t i = 0; i < written; i++)
+            assert_int_equal(array[i], (unsigned char)i);
+        for (; written < 7 * count; written++)
+            array[written] = (unsigned char)written;
+    }
+    free(array);
+}
+
 static void zero_and_null_follow_the_rules(void **state) {
     (void)state;
     void *block = malloc(0);
@@ -443,6 +478,8 @@ static int check(void) {
         cmocka_unit_test(no_block_is_larger_than_ptrdiff_max),
         cmocka_unit_test(what_cannot_be_is_enomem),
         cmocka_unit_test(alignments_are_kept_and_wrong_ones_refused),
+        cmocka_unit_test(other_names_of_free_free),
+        cmocka_unit_test(reallocarray_keeps_what_there_was),
         cmocka_unit_test(zero_and_null_follow_the_rules),
         cmocka_unit_test(free_keeps_errno_where_threads_meet),
         cmocka_unit_test(all_of_a_usable_size_is_usable),

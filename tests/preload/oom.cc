@@ -253,6 +253,12 @@ static bool live_with_failure(long n, bool and_after) {
     return failed;
 }
 
+/* libc and jemalloc ask the system by themselves. */
+static bool asks_by_the_seam() {
+    const char *strategy = getenv("STEPWELL_STRATEGY");
+    return strcmp(strategy, "system") != 0 && strcmp(strategy, "jemalloc") != 0;
+}
+
 /* Each in a process of its own, whose heap has asked for nothing yet. */
 static void inject(bool and_after) {
     enum { FAILED = 0, NOT_MET = 42, MOST = 2000 };
@@ -265,8 +271,10 @@ static void inject(bool and_after) {
         if (child == 0)
             _exit(live_with_failure(n, and_after) ? FAILED : NOT_MET);
         REQUIRE(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status));
-        if (WEXITSTATUS(status) == NOT_MET)
+        if (WEXITSTATUS(status) == NOT_MET) {
+            REQUIRE(n > 1 || !asks_by_the_seam());
             return;
+        }
         REQUIRE(WEXITSTATUS(status) == FAILED);
     }
     REQUIRE(!"there are so many calls");

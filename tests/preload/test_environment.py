@@ -193,7 +193,8 @@ class Signal(unittest.TestCase):
         self.end(process)
 
     def test_while_the_heap_is_busy(self):
-        busy = "print('ready')\nimport time; end = time.time() + 2\nwhile time.time() < end: [bytearray(n * 99) for n in range(999)]"
+        busy = ("import select, sys; print('ready')\n"
+                "while not select.select([sys.stdin], [], [], 0)[0]: [bytearray(n * 99) for n in range(999)]")
         process = start(busy, STATS="0,signal")
         for _ in range(50):
             process.send_signal(signal.SIGUSR2)

@@ -104,12 +104,13 @@ static void the_newest_block_grows_where_it_stands(void **state) {
     sw_heap_destroy(heap);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_leave_no_trace),
         cmocka_unit_test(a_survivor_holds_its_own_chunk_alone),
         cmocka_unit_test(what_lasts_does_not_pin_what_passes),
         cmocka_unit_test(the_newest_block_grows_where_it_stands),
     };
+    choose_tests(argc, argv);
     return cmocka_run_group_tests_name("arena", tests, NULL, NULL);
 }

@@ -76,11 +76,12 @@ static void a_jemalloc_heap_is_an_arena_of_its_own(void **state) {
     sw_heap_destroy(one);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_of_system_are_libcs),
         cmocka_unit_test(jemalloc_leaves_libcs_malloc_alone),
         cmocka_unit_test(a_jemalloc_heap_is_an_arena_of_its_own),
     };
+    choose_tests(argc, argv);
     return cmocka_run_group_tests_name("baselines", tests, NULL, NULL);
 }

@@ -130,7 +130,7 @@ static void trim_returns_what_it_released(void **state) {
     sw_heap_destroy(heap);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_smallest_hole_that_fits_is_taken),
         cmocka_unit_test(what_is_left_of_a_hole_is_free),
@@ -138,5 +138,6 @@ int main(void) {
         cmocka_unit_test(equal_steps_get_equal_addresses),
         cmocka_unit_test(trim_returns_what_it_released),
     };
+    choose_tests(argc, argv);
     return cmocka_run_group_tests_name("pool", tests, NULL, NULL);
 }

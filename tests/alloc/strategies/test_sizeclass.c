@@ -100,12 +100,13 @@ static void what_other_threads_free_is_used_again(void **state) {
     sw_heap_destroy(heap);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_size_gets_its_class),
         cmocka_unit_test(sizes_of_one_class_take_each_others_place),
         cmocka_unit_test(empty_slabs_serve_other_sizes),
         cmocka_unit_test(what_other_threads_free_is_used_again),
     };
+    choose_tests(argc, argv);
     return cmocka_run_group_tests_name("sizeclass", tests, NULL, NULL);
 }
