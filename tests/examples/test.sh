@@ -37,7 +37,7 @@ keeps_contract() {
     local tests=$STEPWELL_SOURCE_DIR/tests/alloc flags
     flags=$(pkg-config --cflags --libs cmocka)
     # shellcheck disable=SC2086
-    "$CC" -std=gnu17 -O2 -I build/alloc "$tests/$1.c" "$tests/support.c" \
+    "$CC" -std=gnu17 -O2 -I build/alloc -I "$tests/.." "$tests/$1.c" "$tests/support.c" \
         build/libstepwell_freelist.a $flags -pthread -lm -o "$1"
     ./"$1" "*freelist$2" ${3:+"$3"} >"$1.log" 2>&1 || fail "$(cat "$1.log")"
     grep -q '^\[  PASSED  \] [1-9]' "$1.log" || fail "no test of $1 ran: $(cat "$1.log")"
