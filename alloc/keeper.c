@@ -109,8 +109,7 @@ static bool watch_work(void) {
         sw__lock(&keeper.lock);
         over = is_idle(&rest);
         if (over) {
-            /* First: what is freed from here on calls, or has been freed before it is looked for.
-             */
+            /* First: what is freed later calls, and what was freed before is given back now. */
             atomic_store(&sw__keeper_is_awake, false);
             give_back(false);
         }

@@ -56,13 +56,21 @@ unsigned long long parse_count(const char *option, const char *text, unsigned lo
     return value;
 }
 
-size_t parse_name(const char *what, const char *word, const char *const *names) {
-    for (size_t i = 0; names[i]; i++) {
-        if (strcmp(word, names[i]) == 0) {
-            return i;
+bool is_name(const char *word, const char *const *names, size_t *index) {
+    for (*index = 0; names[*index]; ++*index) {
+        if (strcmp(word, names[*index]) == 0) {
+            return true;
         }
     }
-    misused_unknown(what, word, names);
+    return false;
+}
+
+size_t parse_name(const char *what, const char *word, const char *const *names) {
+    size_t index;
+    if (!is_name(word, names, &index)) {
+        misused_unknown(what, word, names);
+    }
+    return index;
 }
 
 const char *const *strategy_names(void) {

@@ -61,7 +61,9 @@ void complain(const char *format, ...) __attribute__((format(printf, 1, 2)));
 unsigned long long parse_count(const char *option, const char *text, unsigned long long least,
                                unsigned long long most);
 
-/* Checks that the word is one of the names (the last is NULL), and returns its index. */
+/* Is the word one of the names (the last is NULL), and which? */
+bool is_name(const char *word, const char *const *names, size_t *index);
+/* The same, or the program ends. Returns its index. */
 size_t parse_name(const char *what, const char *word, const char *const *names);
 
 /* The strategies' names, the last NULL. Valid for ever. */

@@ -98,10 +98,6 @@ static double percent(double part, double whole) {
     return 100 * (part / whole - 1);
 }
 
-static bool was_run_once(const struct row *row) {
-    return row->spreads[MEASURE_step_ms].min == row->spreads[MEASURE_step_ms].max;
-}
-
 static void say_speed(struct recommendation *recommendation, const struct field *all,
                       const struct row *taken, size_t fast) {
     char ms[2][TEXT];
@@ -110,7 +106,7 @@ static void say_speed(struct recommendation *recommendation, const struct field 
     double ratio = step / median(fastest, MEASURE_step_ms);
     format_digits(ms[0], TEXT, step);
     format_digits(ms[1], TEXT, median(fastest, MEASURE_step_ms));
-    if (fast == 1 && was_run_once(taken)) {
+    if (fast == 1 && taken->count == 1) {
         say(recommendation, "its step is the fastest (%s ms; one run does not tell it from noise)",
             ms[0]);
     } else if (fast == 1) {

@@ -15,14 +15,12 @@ const char *setting(enum sw__variable_index index) {
 }
 
 static bool strategy_is_right(const char *strategy, char *why, size_t size) {
-    const char *const *names = strategy_names();
-    for (const char *const *name = names; *name; name++) {
-        if (strcmp(strategy, *name) == 0) {
-            return true;
-        }
+    size_t index;
+    bool right = is_name(strategy, strategy_names(), &index);
+    if (!right) {
+        sw__explain_unknown("strategy", strategy, strlen(strategy), strategy_names(), why, size);
     }
-    sw__explain_unknown("strategy", strategy, strlen(strategy), names, why, size);
-    return false;
+    return right;
 }
 
 static bool stats_are_right(const char *stats, char *why, size_t size) {

@@ -91,31 +91,23 @@ static bool is_tracked(const struct sw_stats *stats) {
     return stats->requested.peak > 0;
 }
 
-static double if_tracked(const struct sw_stats *stats, size_t value) {
-    return is_tracked(stats) ? (double)value : NAN;
-}
-
-static void level_row(struct table *table, const char *name, struct sw_level level) {
-    char text[32];
-    size_t row = table_row(table);
-    table_set(table, row, 0, MARK_NONE, "%s", name);
-    table_set(table, row, 1, MARK_NONE, "%s", format_mib(text, sizeof text, level.current));
-    table_set(table, row, 2, MARK_NONE, "%s", format_mib(text, sizeof text, level.peak));
-}
-
-static void unknown_row(struct table *table, const char *name) {
-    size_t row = table_row(table);
-    table_set(table, row, 0, MARK_NONE, "%s", name);
-    table_set(table, row, 1, MARK_NONE, "n/a");
-    table_set(table, row, 2, MARK_NONE, "n/a");
+static double if_tracked(const struct sw_stats *stats, double value) {
+    return is_tracked(stats) ? value : NAN;
 }
 
 static void level_row_if(bool known, struct table *table, const char *name, struct sw_level level) {
-    if (known) {
-        level_row(table, name, level);
-    } else {
-        unknown_row(table, name);
+    size_t bytes[] = {level.current, level.peak};
+    size_t row = table_row(table);
+    table_set(table, row, 0, MARK_NONE, "%s", name);
+    for (size_t i = 0; i < 2; i++) {
+        char text[32];
+        table_set(table, row, i + 1, MARK_NONE, "%s",
+                  known ? format_mib(text, sizeof text, bytes[i]) : "n/a");
     }
+}
+
+static void level_row(struct table *table, const char *name, struct sw_level level) {
+    level_row_if(true, table, name, level);
 }
 
 static void print_levels(const struct sw_stats *stats, bool colour) {
@@ -179,12 +171,12 @@ static void print_measures(const struct sw_stats *stats) {
            format_digits(digits[0], sizeof digits[0], measures.overhead),
            format_digits(digits[1], sizeof digits[1], measures.internal_fragmentation),
            format_digits(digits[2], sizeof digits[2],
-                         is_tracked(stats) ? measures.external_fragmentation : NAN),
+                         if_tracked(stats, measures.external_fragmentation)),
            format_digits(digits[3], sizeof digits[3], measures.utilisation),
            format_bytes(bytes[0], sizeof bytes[0], (double)measures.free_bytes),
-           format_bytes(bytes[1], sizeof bytes[1], if_tracked(stats, measures.releasable)),
-           format_bytes(bytes[2], sizeof bytes[2], if_tracked(stats, measures.pinned)),
-           format_bytes(bytes[3], sizeof bytes[3], if_tracked(stats, measures.retention)),
+           format_bytes(bytes[1], sizeof bytes[1], if_tracked(stats, (double)measures.releasable)),
+           format_bytes(bytes[2], sizeof bytes[2], if_tracked(stats, (double)measures.pinned)),
+           format_bytes(bytes[3], sizeof bytes[3], if_tracked(stats, (double)measures.retention)),
            format_digits(digits[4], sizeof digits[4], measures.drift));
 }
 
@@ -244,18 +236,17 @@ static void add_stats(cJSON *json, const struct sw_stats *stats) {
     add_level(json, "metadata", stats->metadata);
     add_level_if(is_tracked(stats), json, "blocks", stats->blocks);
     add_bytes(json, "largest_free", stats->largest_free);
-    add_number(json, "survivors", if_tracked(stats, stats->survivors));
-    add_number(json, "survivor_bytes", if_tracked(stats, stats->survivor_bytes));
+    add_number(json, "survivors", if_tracked(stats, (double)stats->survivors));
+    add_number(json, "survivor_bytes", if_tracked(stats, (double)stats->survivor_bytes));
     add_number(json, "overhead", measures.overhead);
     add_number(json, "internal_fragmentation", measures.internal_fragmentation);
-    add_number(json, "external_fragmentation",
-               is_tracked(stats) ? measures.external_fragmentation : NAN);
+    add_number(json, "external_fragmentation", if_tracked(stats, measures.external_fragmentation));
     add_number(json, "utilisation", measures.utilisation);
     add_number(json, "utilisation_of_peaks", measures.utilisation_of_peaks);
     add_bytes(json, "free", measures.free_bytes);
-    add_number(json, "releasable", if_tracked(stats, measures.releasable));
-    add_number(json, "pinned", if_tracked(stats, measures.pinned));
-    add_number(json, "retention", if_tracked(stats, measures.retention));
+    add_number(json, "releasable", if_tracked(stats, (double)measures.releasable));
+    add_number(json, "pinned", if_tracked(stats, (double)measures.pinned));
+    add_number(json, "retention", if_tracked(stats, (double)measures.retention));
     add_bytes(json, "unseen", measures.unseen);
     add_number(json, "drift", measures.drift);
     cJSON_AddItemToObject(json, "tags", tags_json(stats));

@@ -30,7 +30,7 @@ PEERS = (
     Allocator("jemalloc", "default settings", ("libjemalloc.so.2",), "libjemalloc2"),
     Allocator("jemalloc-intel", "as torch.backends.xeon.run_cpu sets it",
               ("libjemalloc.so.2",), "libjemalloc2", {"MALLOC_CONF": RUN_CPU}),
-    Allocator("jemalloc-keep", "as Intel's model zoo sets it: purges nothing but large blocks, those at once",
+    Allocator("jemalloc-keep", "as Intel's model zoo sets it: of large blocks all is purged at once",
               ("libjemalloc.so.2",), "libjemalloc2", {"MALLOC_CONF": f"{RUN_CPU},{KEEP}"}),
     Allocator("jemalloc-keep-thp", "never purges, in huge pages",
               ("libjemalloc.so.2",), "libjemalloc2", {"MALLOC_CONF": KEEP_THP}),

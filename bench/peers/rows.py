@@ -21,10 +21,13 @@ def describe_machine():
 
 
 def describe_code():
-    """Which commit of ours; "unknown" outside a repository."""
-    asked = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True,
-                           cwd=pathlib.Path(__file__).parent, check=False)
-    return asked.stdout.strip() or "unknown"
+    """Which commit of ours; "unknown" outside a repository, or without git."""
+    try:
+        return subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True,
+                              text=True, cwd=pathlib.Path(__file__).parent,
+                              check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
 
 
 def header(arguments, seed):
