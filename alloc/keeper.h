@@ -35,8 +35,9 @@ void sw__keeper_add(struct sw__keeper_client *client);
 /* Once it returns, neither function is called any more. With the last client the thread goes. */
 void sw__keeper_remove(struct sw__keeper_client *client);
 
-/* How many bytes kept are worth a thread. */
-#define SW__WORTH_KEEPING ((size_t)8 << 20)
+/* How many bytes held are worth a thread, and how many kept a call where it sleeps. */
+#define SW__WORTH_A_THREAD ((size_t)8 << 20)
+#define SW__WORTH_A_CALL   ((size_t)1 << 20)
 
 extern atomic_bool sw__keeper_is_there; /* or will never be */
 extern atomic_bool sw__keeper_is_awake;
@@ -46,7 +47,7 @@ void sw__keeper_call(void);
 /* The heap has taken memory and holds so much now: is the thread to be started? By one whose end is
  * noticed, see below, and without any lock held. */
 static inline bool sw__keeper_is_wanted(const struct sw__keeper_client *client, size_t held) {
-    return __builtin_expect(held >= SW__WORTH_KEEPING &&
+    return __builtin_expect(held >= SW__WORTH_A_THREAD &&
                                 !atomic_load_explicit(&sw__keeper_is_there, memory_order_relaxed) &&
                                 !client->only_in_children,
                             0);

@@ -205,7 +205,7 @@ static void look(void *state) {
 }
 
 static void wake_keeper(struct auto_heap *heap) {
-    if (sw__extents_kept(&heap->blocks.extents) >= SW__WORTH_KEEPING)
+    if (sw__extents_kept(&heap->blocks.extents) >= SW__WORTH_A_CALL)
         sw__keeper_wake(&heap->keeper);
 }
 

@@ -174,10 +174,14 @@ static void ragged_steps_hold_no_more_than_the_deepest(void **state) {
     sw_heap_destroy(heap);
 }
 
-static void wait_until_given_back(sw_heap *heap) {
-    for (int i = 0; i < 100 && resident_of(heap) > 2 * BLOCK; i++)
+static void wait_until_no_more_than(sw_heap *heap, size_t bytes) {
+    for (int i = 0; i < 100 && resident_of(heap) > bytes; i++)
         sleep_ms(50);
-    assert_true(resident_of(heap) <= 2 * BLOCK);
+    assert_true(resident_of(heap) <= bytes);
+}
+
+static void wait_until_given_back(sw_heap *heap) {
+    wait_until_no_more_than(heap, 2 * BLOCK);
 }
 
 static void when_work_has_stopped_nothing_is_kept(void **state) {
@@ -195,6 +199,21 @@ static void when_work_has_stopped_nothing_is_kept(void **state) {
     sw_free(heap, live);
     sw_heap_destroy(heap);
     wait_for_threads(1);
+}
+
+/* As an evaluation between two rests does, which needs less than the training before. */
+static void little_work_is_forgotten_as_well(void **state) {
+    (void)state;
+    wait_for_threads(1);
+    sw_heap *heap = make_auto("tracking:0");
+    step(heap, BLOCKS, BLOCK);
+    wait_until_given_back(heap);
+    sleep_ms(200); /* for the thread to lie down */
+    for (int rests = 0; rests < 3; rests++) {
+        step(heap, 2, 2 * MIB);
+        wait_until_no_more_than(heap, MIB);
+    }
+    sw_heap_destroy(heap);
 }
 
 static void an_idle_process_is_not_woken(void **state) {
@@ -325,6 +344,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(what_was_refused_is_not_kept_for),
         cmocka_unit_test(ragged_steps_hold_no_more_than_the_deepest),
         cmocka_unit_test(when_work_has_stopped_nothing_is_kept),
+        cmocka_unit_test(little_work_is_forgotten_as_well),
         cmocka_unit_test(an_idle_process_is_not_woken),
         cmocka_unit_test(no_thread_is_started_where_memory_is_freed),
         cmocka_unit_test(a_busy_process_keeps_its_pages),
