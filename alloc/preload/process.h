@@ -31,8 +31,8 @@ bool sw__process_is_starting_here(void);
 /* False for a pointer that the heap cannot have given out. Strategies whose blocks are not in the
  * page map cannot tell, and claim all. */
 bool sw__process_knows(const void *block);
-/* Of those it cannot have given out: libc's malloc did, behind our back (a library loaded with
- * RTLD_DEEPBIND calls it); or the dynamic linker, before it knew of us. */
+/* Of those it cannot have given out: libc's malloc did, behind our back (a library that is
+ * bound deeply calls it); or the dynamic linker, before it knew of us. */
 bool sw__process_is_libcs(const void *block);
 bool sw__process_is_loaders(const void *block);
 

@@ -127,6 +127,29 @@ static void take_over(char *block, size_t size) {
     free(block);
 }
 
+static void a_library_asked_to_be_bound_deeply_frees_what_is_ours(void **state) {
+    (void)state;
+    void *plugin = load("libmoments-taker.so", RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
+    void (*take)(void *);
+    *(void **)&take = symbol(plugin, "taker_take");
+    for (size_t size = 1; size < 2000000; size = size * 3 / 2 + 1)
+        take(malloc(size));
+}
+
+/* The dynamic linker is to see who called it. */
+static void a_library_is_found_by_the_path_of_whoever_loads_it(void **state) {
+    (void)state;
+    void *finder = load("libmoments-finder.so", RTLD_NOW | RTLD_LOCAL);
+    void *(*find)(int is_deep);
+    *(void **)&find = symbol(finder, "finder_load");
+    assert_null(dlopen("libmoments-found.so", RTLD_NOW));
+    for (int is_deep = 0; is_deep <= 1; is_deep++) {
+        void *found = find(is_deep);
+        assert_non_null(found);
+        dlclose(found);
+    }
+}
+
 /* Its malloc is libc's, behind our back; whoever frees the block calls ours. */
 static void blocks_of_a_deeply_bound_library_go_back_to_libc(void **state) {
     (void)state;
@@ -134,7 +157,10 @@ static void blocks_of_a_deeply_bound_library_go_back_to_libc(void **state) {
         skip(); /* that one would get them, as without us */
     if (!strategy_knows_its_blocks())
         skip();
-    void *plugin = load("libmoments-deep.so", RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
+    char path[4096];
+    snprintf(path, sizeof path, "%s/libmoments-deep.so", directory);
+    void *plugin = dlmopen(LM_ID_BASE, path, RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
+    assert_non_null(plugin);
     char *(*give)(size_t);
     char *(*give_aligned)(size_t, size_t);
     *(void **)&give = symbol(plugin, "deep_give");
@@ -509,6 +535,8 @@ static int check(void) {
         cmocka_unit_test(what_is_cancelled_leaves_no_lock_held),
         cmocka_unit_test(resolvers_may_allocate),
         cmocka_unit_test(libraries_may_come_and_go),
+        cmocka_unit_test(a_library_asked_to_be_bound_deeply_frees_what_is_ours),
+        cmocka_unit_test(a_library_is_found_by_the_path_of_whoever_loads_it),
         cmocka_unit_test(blocks_of_a_deeply_bound_library_go_back_to_libc),
         cmocka_unit_test(a_library_may_bring_its_own_allocator),
         cmocka_unit_test(threads_may_allocate_in_their_last_moments),

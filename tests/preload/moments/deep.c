@@ -1,6 +1,6 @@
 /*
- * deep.c - a library to be loaded with RTLD_DEEPBIND: its malloc is libc's whatever is preloaded.
- * It gives its blocks away.
+ * deep.c - a library to be bound deeply: its malloc is libc's whatever is preloaded. It gives its
+ * blocks away.
  */
 #include <stdlib.h>
 #include <string.h>
