@@ -33,7 +33,8 @@ for i in range(30):
         kept.append(bytearray(1 << 19))
 '
 expect 1 'plain, with exit code 3' -- sh -c 'exit 3'
-expect 0 'ok  auto' --list <(printf 'a list\n\nexit 3\n')
+expect 0 'ok  auto' --list <(printf 'a list\n\necho a list | cat\n')
+expect 1 'plain, with exit code 3' --list <(printf 'a list\n\n(exit 3) | cat\n')
 expect 77 'left out' -- sh -c 'exit 77'
 expect 77 'left out' --list <(printf 'a list\n\nno-such-program\n')
 exit $failed

@@ -10,7 +10,7 @@ usage: under.py [OPTION...] -- COMMAND...     one program
   --timeout S        longest a run may take (default 120)
 
 Under us a program must write the same to stdout, exit with the same code, and have nothing of ours
-on stderr. The one program must succeed; those of a list need not. Each run starts in an empty
+on stderr. Plainly it must succeed, a script in each part of a pipe. Each run starts in an empty
 directory, of the same path each time. A program that is not installed, or that exits with 77 when
 run plainly, is left out; 77 is then our exit code too. The build directory is STEPWELL_BUILD_DIR's.
 """
@@ -234,7 +234,7 @@ def compare(title, command, ways, directory, limits):
         print(f"left out: {title}")
         show_end(plain.out + plain.err, 3)
         return None
-    if plain.timed_out or (plain.code and not limits.list):
+    if plain.timed_out or plain.code:
         print(f"BAD plain, with exit code {plain.code} after {plain.seconds:.1f} s: {title}")
         show_end(plain.out + plain.err)
         return False
@@ -257,7 +257,7 @@ def read_list(path):
     """Title and command of each. The file's first paragraph says what it is."""
     with open(path, encoding="utf-8") as file:
         scripts = file.read().strip().split("\n\n")[1:]
-    return [(script.replace("\n", " ")[:100], ["bash", "-c", script]) for script in scripts]
+    return [(script.replace("\n", " ")[:100], ["bash", "-o", "pipefail", "-c", script]) for script in scripts]
 
 
 def parse_arguments():
