@@ -536,6 +536,7 @@ static void release_free_regions(struct sw__extents *extents, struct sw__side *s
         *link = region->next;
         sw__extent_uproot(region->last);
         sw__supply_gone(extents, region->last, region->start, region->committed);
+        sw__supply_dismiss(extents, region);
         keep_spare(extents, region->last);
         extents->reserved.current -= region->committed;
         sw__page_map_set(region->start, region->committed, NULL);

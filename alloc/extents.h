@@ -29,10 +29,11 @@
  * Limit: no more is ever held. Pages move as for a budget, and what is free is given back for what
  * is to live, so that a request is refused for the limit's sake only if it would live beyond it.
  *
- * Huge pages (auto): a 2 MiB page is asked for only where one live extent covers all of it, so that
- * it never makes a heap larger; the advice is taken back when a smaller extent comes to share it.
- * While much less is held than the budget, as when work begins again after a rest, one that several
- * will share is asked for as well, and comes with the first of them.
+ * Huge pages (auto): a 2 MiB page is asked for only where one live extent covers all of it; the
+ * advice is taken back when a smaller extent comes to share it. While much less is held than the
+ * budget, as when work begins again after a rest, one that several will share is asked for as well,
+ * and comes with the first of them. Neither is done where large extents are not used to their ends:
+ * a program that takes buffers of megabytes and writes a line into each would hold them whole.
  *
  * Locked inside: any thread may call anything but init and destroy.
  */
@@ -67,6 +68,8 @@ struct sw__side {
     struct sw__region *regions;           /* newest first */
 };
 
+#define SW__WITNESSES 8
+
 struct sw__extents {
     struct sw__lock lock;
     struct sw__extent *parked; /* in no tree; or NULL */
@@ -77,6 +80,14 @@ struct sw__extents {
     struct sw__side sides[SW__SIDES];
     struct sw__region *spare_regions;
     struct sw__extent *spare_extents;
+    struct sw__witness {
+        struct sw__region *region;
+        char *page; /* the last one of an extent that came new; NULL: none */
+        bool used;  /* seen to be there */
+    } witnesses[SW__WITNESSES];
+    unsigned next_witness;
+    unsigned single_huge_pages; /* wanted so far, round and round */
+    bool are_used; /* large extents, as witnesses said last */
     struct sw_level reserved;
     _Atomic(size_t) live; /* both may be read without the lock */
     _Atomic(size_t) held;

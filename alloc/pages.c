@@ -139,6 +139,19 @@ static void decline_if_missing(struct sw__pages *pages, const char *start, const
         advise(pages, huge_page, huge_page + 1, false);
 }
 
+void sw__pages_decline_missing(struct sw__pages *pages, const char *start, const char *end) {
+    for (const char *next; start < end; start = next) {
+        next = start + SW__HUGE_PAGE - ((uintptr_t)start & (SW__HUGE_PAGE - 1));
+        decline_if_missing(pages, start, next < end ? next : end);
+    }
+}
+
+bool sw__pages_come_together(const struct sw__pages *pages, const char *earlier, const char *page) {
+    size_t huge_page = (size_t)(page - pages->start) >> SW__HUGE_PAGE_SHIFT;
+    return (size_t)(earlier - pages->start) >> SW__HUGE_PAGE_SHIFT == huge_page &&
+           get(pages->huge, huge_page);
+}
+
 void sw__pages_decline_shared(struct sw__pages *pages, const char *start, const char *end) {
     const size_t inside = SW__HUGE_PAGE - 1; /* regions are aligned to huge pages */
     const char *up = start + (-(uintptr_t)start & inside);

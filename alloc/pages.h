@@ -50,6 +50,11 @@ void sw__pages_want_huge(struct sw__pages *pages, const char *start, const char 
 /* Declines those at its two edges that it covers in part, where its part is not all touched. */
 void sw__pages_decline_shared(struct sw__pages *pages, const char *start, const char *end);
 
+/* Declines those of which something in the range is not touched. */
+void sw__pages_decline_missing(struct sw__pages *pages, const char *start, const char *end);
+/* Will a page be there as soon as an earlier one is? */
+bool sw__pages_come_together(const struct sw__pages *pages, const char *earlier, const char *page);
+
 /* What moves at once: a unit or a huge page. */
 enum sw__grain { SW__GRAIN_UNIT, SW__GRAIN_HUGE };
 

@@ -8,6 +8,8 @@
 /* How many free extents are asked for their pages, the largest first, before a new extent does
  * without. */
 #define MOST_DONORS 64
+/* Of so many extents of one huge page each, one is not asked to be. */
+#define ONE_PROBE_IN 8
 
 /* How much more than the budget, or the limit, the heap would hold with so many bytes more. */
 size_t sw__supply_over_budget(const struct sw__extents *extents, size_t more) {
@@ -150,6 +152,48 @@ static bool fill_from_holes(struct sw__extents *extents, struct sw__extent *exte
     return moved > 0;
 }
 
+/* ---- Are extents used? ------------------------------------------------------------------------
+ */
+
+/* An extent has come of which the last page is new: whether that is written will tell. Not where it
+ * comes with the first, as a huge page. */
+static void call_witness(struct sw__extents *extents, const struct sw__extent *extent) {
+    struct sw__pages *pages = &extent->region->pages;
+    char *page = sw__extent_end(extent) - SW__PAGE;
+    if (sw__pages_touched(pages, page, SW__PAGE) ||
+        sw__pages_come_together(pages, sw__extent_start(extent), page))
+        return;
+    extents->witnesses[extents->next_witness] =
+        (struct sw__witness){.region = extent->region, .page = page};
+    extents->next_witness = (extents->next_witness + 1) % SW__WITNESSES;
+}
+
+void sw__supply_dismiss(struct sw__extents *extents, const struct sw__region *region) {
+    for (int i = 0; i < SW__WITNESSES; i++)
+        if (extents->witnesses[i].region == region)
+            extents->witnesses[i] = (struct sw__witness){0};
+}
+
+/* Are most of those that came lately? Of pages that went again, or where there are none, what was
+ * known before stands. The newest may not have been written yet, but soon will be outnumbered. */
+static bool are_used(struct sw__extents *extents) {
+    int used = 0, others = 0;
+    for (int i = 0; i < SW__WITNESSES; i++) {
+        struct sw__witness *witness = &extents->witnesses[i];
+        if (!witness->page)
+            continue;
+        if (!witness->used && !sw__pages_touched(&witness->region->pages, witness->page, SW__PAGE))
+            *witness = (struct sw__witness){0};
+        else if (witness->used || sw__os_resident(witness->page, SW__PAGE))
+            used++, witness->used = true;
+        else
+            others++;
+    }
+    if (used + others > 0)
+        extents->are_used = used >= others;
+    return extents->are_used;
+}
+
 /* ---- Pages come ------------------------------------------------------------------------------ */
 
 /* The untouched part [start, end) of a free extent comes along with its neighbour. */
@@ -195,6 +239,13 @@ static void want_edges(struct sw__extents *extents, struct sw__extent *extent) {
         want_shared(extents, extent, huge_last);
 }
 
+/* Of an extent that is one huge page all of it would be there with its first byte, and none could
+ * tell how such extents are used: some are left as they are. */
+static bool is_probe(struct sw__extents *extents, const struct sw__extent *extent) {
+    return sw__extent_size(extent) == SW__HUGE_PAGE &&
+           ++extents->single_huge_pages % ONE_PROBE_IN == 0;
+}
+
 /* A huge page that one live extent covers whole is wanted huge. One that it shares is not, where it
  * would come as a whole for the first page touched. */
 static void advise_live(struct sw__extents *extents, struct sw__extent *extent, bool dense) {
@@ -203,10 +254,15 @@ static void advise_live(struct sw__extents *extents, struct sw__extent *extent, 
     struct sw__pages *pages = &extent->region->pages;
     char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
     sw__pages_decline_shared(pages, start, end);
-    if (dense && sw__extent_size(extent) >= SW__HUGE_PAGE)
+    if (!dense || sw__extent_size(extent) <= SW__SMALL_EXTENT)
+        return;
+    if (are_used(extents) && !is_probe(extents, extent)) {
         sw__pages_want_huge(pages, start, end);
-    if (dense && sw__extent_size(extent) > SW__SMALL_EXTENT)
         want_edges(extents, extent);
+    } else {
+        sw__pages_decline_missing(pages, start, end);
+    }
+    call_witness(extents, extent);
 }
 
 /* Gives free pages back until the limit has room for so many bytes more. False when the kernel
@@ -218,19 +274,23 @@ static bool make_room(struct sw__extents *extents, size_t more) {
     return extents->held <= extents->limit - more;
 }
 
-/* The pages of a new or larger extent: they come from holes where the budget asks for it, and may
- * be written from now on. Where work repeats itself all of them are there already. */
-bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent, bool dense) {
+/* The pages of a new or larger extent that are not there: they come from holes where the budget
+ * asks for it, and may be written from now on. */
+static __attribute__((noinline)) bool bring(struct sw__extents *extents, struct sw__extent *extent,
+                                            bool dense) {
     size_t size = sw__extent_size(extent);
-    extent->zero = extent->touched == 0;
-    if (extent->touched < size) {
-        extent->zero &= !fill_from_holes(extents, extent);
-        if (!make_room(extents, size - extent->touched))
-            return false;
-        advise_live(extents, extent, dense || !extent->zero);
-        sw__pages_mark(&extent->region->pages, sw__extent_start(extent), size, true);
-        sw__extents_count(&extents->held, size - extent->touched);
-        extent->touched = size;
-    }
+    extent->zero &= !fill_from_holes(extents, extent);
+    if (!make_room(extents, size - extent->touched))
+        return false;
+    advise_live(extents, extent, dense || !extent->zero);
+    sw__pages_mark(&extent->region->pages, sw__extent_start(extent), size, true);
+    sw__extents_count(&extents->held, size - extent->touched);
+    extent->touched = size;
     return true;
+}
+
+/* Where work repeats itself all pages are there already. */
+bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent, bool dense) {
+    extent->zero = extent->touched == 0;
+    return extent->touched == sw__extent_size(extent) || bring(extents, extent, dense);
 }

@@ -23,6 +23,8 @@ bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent, 
 void sw__supply_purge_above(struct sw__extents *extents, size_t budget);
 /* Gives all pages of a side's free extents back. Returns the bytes that were there. */
 size_t sw__supply_purge_side(struct sw__extents *extents, struct sw__side *side);
+/* The region's pages are witnesses no longer of how extents are used: it goes. */
+void sw__supply_dismiss(struct sw__extents *extents, const struct sw__region *region);
 /* The pages of a part of a free extent went by another way. */
 void sw__supply_gone(struct sw__extents *extents, struct sw__extent *extent, char *start,
                      size_t size);

@@ -502,6 +502,23 @@ static void resident_is_what_was_touched(void **state) {
     sw_heap_destroy(heap);
 }
 
+/* A buffer for each of many, a line in each. */
+static void what_is_hardly_touched_is_hardly_resident(void **state) {
+    enum { BLOCKS = 40 };
+    char *blocks[BLOCKS];
+    sw_heap *heap = make_heap(subject_of(state), NULL);
+    size_t before = stats_of(heap).resident.current;
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = sw_alloc(heap, (i % 3 + 1) * 2 * MIB, SW_TAG_OTHER);
+        assert_non_null(blocks[i]);
+        touch(blocks[i], 1000);
+    }
+    assert_true(stats_of(heap).resident.current < before + 8 * MIB);
+    for (size_t i = 0; i < BLOCKS; i++)
+        sw_free(heap, blocks[i]);
+    sw_heap_destroy(heap);
+}
+
 static struct sw_measures measures_of(sw_heap *heap) {
     struct sw_stats stats = stats_of(heap);
     struct sw_measures measures;
@@ -1397,6 +1414,7 @@ static const struct behaviour behaviours[] = {
     BEHAVIOUR_OF(peaks_are_the_highest_levels, is_tracked),
     BEHAVIOUR_OF(touched_blocks_keep_the_chain_in_order, is_tracked),
     BEHAVIOUR_OF(resident_is_what_was_touched, is_own),
+    BEHAVIOUR_OF(what_is_hardly_touched_is_hardly_resident, is_own),
     BEHAVIOUR_OF(what_is_freed_between_blocks_is_external_fragmentation, tells_what_is_free),
     BEHAVIOUR_OF(a_hole_counts_for_what_it_holds, is_own_unchecked),
     BEHAVIOUR_OF(what_others_map_is_unseen, is_own_unchecked),

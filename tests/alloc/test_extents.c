@@ -4,7 +4,7 @@
  */
 #include "support.h"
 
-#include "extents.h"
+#include "region.h"
 
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -469,6 +469,7 @@ static void a_rest_ends_with_huge_pages(void **state) {
     const size_t huge = SW__HUGE_PAGE / PAGE;
     struct sw__extent *room = take(extents, 4 * huge), *end = take(extents, 256);
     extents->huge_pages = SW__HUGE_AUTO;
+    extents->are_used = true;
     sw__extents_free(extents, room);
     sw__extents_trim(extents);
     assert_int_equal(extents->held, 256 * PAGE);
@@ -492,6 +493,76 @@ static void a_rest_ends_with_huge_pages(void **state) {
     sw__extents_free(extents, first);
     sw__extents_free(extents, second);
     check_map(extents, end);
+}
+
+#define HUGE_PAGES(count) ((count)*SW__HUGE_PAGE / PAGE)
+
+/* Is the huge page it begins in to come as one? */
+static bool is_wanted_huge(const struct sw__extent *extent) {
+    const struct sw__pages *pages = &extent->region->pages;
+    size_t huge_page = (size_t)(sw__extent_start(extent) - pages->start) / SW__HUGE_PAGE;
+    return pages->huge[huge_page / 64] >> huge_page % 64 & 1;
+}
+
+/* Takes extents, writes so much of each, and counts those that were to come huge. */
+static int take_and_write(struct sw__extents *extents, int count, size_t pages, size_t written) {
+    int wanted_huge = 0;
+    for (int i = 0; i < count; i++) {
+        struct sw__extent *extent = take(extents, pages);
+        wanted_huge += is_wanted_huge(extent);
+        touch(sw__extent_start(extent), written * PAGE);
+    }
+    return wanted_huge;
+}
+
+static void what_is_written_to_its_end_is_wanted_huge(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    extents->huge_pages = SW__HUGE_AUTO;
+    assert_int_equal(take_and_write(extents, 1, HUGE_PAGES(2), HUGE_PAGES(2)), 0); /* who knows */
+    assert_int_equal(take_and_write(extents, 6, HUGE_PAGES(2), HUGE_PAGES(2)), 6);
+    sw__extents_trim(extents); /* of nothing */
+    assert_int_equal(take_and_write(extents, 2, HUGE_PAGES(1), HUGE_PAGES(1)), 2);
+}
+
+/* As of a server that has a buffer for each client. Where none is wanted none came. */
+static void what_is_hardly_written_is_not(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    extents->huge_pages = SW__HUGE_AUTO;
+    assert_int_equal(take_and_write(extents, 50, HUGE_PAGES(2), 2), 0);
+    assert_int_equal(take_and_write(extents, 50, HUGE_PAGES(1), 2), 0);
+    assert_int_equal(take_and_write(extents, 50, HUGE_PAGES(1) + 3, 2), 0);
+}
+
+/* Not for long after others were, though of one huge page nobody can tell. */
+static void use_may_change(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    static const size_t sizes[] = {HUGE_PAGES(2), HUGE_PAGES(1)};
+    extents->huge_pages = SW__HUGE_AUTO;
+    for (size_t i = 0; i < LENGTH_OF(sizes); i++) {
+        take_and_write(extents, 10, sizes[i], sizes[i]);
+        assert_true(take_and_write(extents, 5, sizes[i], sizes[i]) >= 4);
+        take_and_write(extents, 5 * 8, sizes[i], 2);
+        assert_int_equal(take_and_write(extents, 20, sizes[i], 2), 0);
+        take_and_write(extents, 10, sizes[i], sizes[i]);
+    }
+}
+
+/* What lies where huge pages were wanted before is so no longer. */
+static void a_wish_is_taken_back(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    extents->huge_pages = SW__HUGE_AUTO;
+    extents->are_used = true;
+    struct sw__extent *extent = take(extents, HUGE_PAGES(4)), *end = take(extents, 256);
+    assert_true(is_wanted_huge(extent));
+    sw__extents_free(extents, extent);
+    sw__extents_trim(extents);
+    extents->are_used = false;
+    memset(extents->witnesses, 0, sizeof extents->witnesses);
+    extent = take(extents, HUGE_PAGES(4));
+    assert_true(sw__extent_end(extent) == sw__extent_start(end));
+    assert_false(is_wanted_huge(extent));
+    touch(sw__extent_start(extent), PAGE);
+    assert_int_equal(resident_of(extent), PAGE);
 }
 
 /* ---- At random ------------------------------------------------------------------------------- */
@@ -607,6 +678,10 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(a_budget_is_kept_by_giving_free_pages_back),
         EXTENTS_TEST(over_budget_pages_come_from_holes),
         EXTENTS_TEST(a_rest_ends_with_huge_pages),
+        EXTENTS_TEST(what_is_written_to_its_end_is_wanted_huge),
+        EXTENTS_TEST(what_is_hardly_written_is_not),
+        EXTENTS_TEST(use_may_change),
+        EXTENTS_TEST(a_wish_is_taken_back),
         EXTENTS_TEST(the_map_stays_sound),
     };
     choose_tests(argc, argv);
