@@ -75,6 +75,7 @@ struct sw__extents {
     struct sw__extent *parked; /* in no tree; or NULL */
     struct sw__meta *meta;     /* under the lock as well */
     size_t limit;              /* of held; SIZE_MAX: none */
+    size_t most_seams;         /* so many mappings the heap may be cut into; 0: not asked yet */
     bool at_limit;             /* for its sake the last request was refused */
     enum sw__huge_pages huge_pages;
     struct sw__side sides[SW__SIDES];
@@ -87,7 +88,7 @@ struct sw__extents {
     } witnesses[SW__WITNESSES];
     unsigned next_witness;
     unsigned single_huge_pages; /* wanted so far, round and round */
-    bool are_used; /* large extents, as witnesses said last */
+    bool are_used;              /* large extents, as witnesses said last */
     struct sw_level reserved;
     _Atomic(size_t) live; /* both may be read without the lock */
     _Atomic(size_t) held;

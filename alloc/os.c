@@ -204,6 +204,14 @@ size_t sw__os_process_anonymous(void) {
     return status_value("RssAnon:");
 }
 
+size_t sw__os_most_mappings(void) {
+    enum { USUAL = 65530 };
+    char text[64];
+    if (!sw__os_read_file("/proc/sys/vm/max_map_count", text, sizeof text))
+        return USUAL;
+    return strtoul(text, NULL, 10);
+}
+
 size_t sw__os_most_memory(void) {
     struct sysinfo machine;
     struct rlimit limit;

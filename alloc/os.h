@@ -57,6 +57,9 @@ size_t sw__os_process_anonymous(void);
 /* The most that a process could ever have: the machine's memory, or RLIMIT_AS. */
 size_t sw__os_most_memory(void);
 
+/* How many mappings the kernel grants a process. */
+size_t sw__os_most_mappings(void);
+
 /* The beginning of a small file, with a NUL behind it. False when it can't be read. */
 bool sw__os_read_file(const char *path, char *text, size_t size);
 /* What can't be written is lost. */

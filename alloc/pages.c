@@ -38,6 +38,7 @@ void sw__pages_reset(struct sw__pages *pages, char *start, size_t size) {
     pages->start = start;
     memset(pages->huge, 0, words_for(size >> SW__HUGE_PAGE_SHIFT) * sizeof(uint64_t));
     memset(pages->seams, 0, words_for(size / SW__UNIT) * sizeof(uint64_t));
+    pages->seam_count = 0;
 }
 
 static bool get(const uint64_t *bits, size_t index) {
@@ -51,6 +52,11 @@ static bool set(uint64_t *bits, size_t index, bool value) {
     if (was != value)
         bits[index / 64] ^= mask;
     return was;
+}
+
+static void set_seam(struct sw__pages *pages, size_t unit, bool value) {
+    bool was = set(pages->seams, unit, value);
+    pages->seam_count += (size_t)value - was;
 }
 
 /* ---- Touched --------------------------------------------------------------------------------- */
@@ -118,8 +124,8 @@ static void advise(struct sw__pages *pages, size_t first, size_t last, bool want
             i++;
         if (i == run)
             continue;
-        set(pages->seams, run * UNITS_IN_HUGE, true);
-        set(pages->seams, i * UNITS_IN_HUGE, true);
+        set_seam(pages, run * UNITS_IN_HUGE, true);
+        set_seam(pages, i * UNITS_IN_HUGE, true);
         sw__os_advise_huge(pages->start + (run << SW__HUGE_PAGE_SHIFT),
                            (i - run) << SW__HUGE_PAGE_SHIFT, wanted);
     }
@@ -165,7 +171,7 @@ void sw__pages_decline_shared(struct sw__pages *pages, const char *start, const 
 /* ---- Moves ----------------------------------------------------------------------------------- */
 
 void sw__pages_note_seam(struct sw__pages *pages, const char *address) {
-    set(pages->seams, page_index(pages, address) / SW__UNIT_PAGES, true);
+    set_seam(pages, page_index(pages, address) / SW__UNIT_PAGES, true);
 }
 
 /* Are so many units all touched, or all untouched? */
@@ -209,7 +215,7 @@ char *sw__pages_last_empty(const struct sw__pages *pages, char *start, char *end
 static void renew_seams(struct sw__pages *pages, const char *start, size_t size) {
     size_t unit = page_index(pages, start) / SW__UNIT_PAGES, count = size / SW__UNIT;
     for (size_t i = 0; i <= count; i++)
-        set(pages->seams, unit + i, i == 0 || i == count);
+        set_seam(pages, unit + i, i == 0 || i == count);
 }
 
 void sw__passage_widen(struct sw__passage *passage, const char *from_start, const char *to_start,

@@ -28,6 +28,7 @@ struct sw__pages {
     uint64_t *touched; /* a bit per page: a word is a unit */
     uint64_t *huge;    /* a bit per huge page: advised */
     uint64_t *seams;   /* a bit per unit */
+    size_t seam_count;
 };
 
 /* Bytes of the tables for a region of that size, a multiple of SW__HUGE_PAGE. */

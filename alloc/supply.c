@@ -80,6 +80,21 @@ size_t sw__supply_purge_side(struct sw__extents *extents, struct sw__side *side)
     return released;
 }
 
+/* ---- Seams ----------------------------------------------------------------------------------- */
+
+/* May the heap be cut into more mappings, by moves and by advice on parts of it? The kernel grants
+ * a process so many, and the program is to have the half. */
+static bool may_be_cut(struct sw__extents *extents) {
+    size_t seams = 0;
+    if (!extents->most_seams)
+        extents->most_seams = sw__os_most_mappings() / 2;
+    for (int side = 0; side < SW__SIDES; side++)
+        for (struct sw__region *region = extents->sides[side].regions; region;
+             region = region->next)
+            seams += region->pages.seam_count;
+    return seams < extents->most_seams;
+}
+
 /* ---- Pages move ------------------------------------------------------------------------------ */
 
 /* Where pages are wanted: the untouched grains of a live extent, from its end downwards. */
@@ -141,6 +156,8 @@ static size_t move_from_side(struct sw__side *side, struct hole *hole, size_t wa
 static bool fill_from_holes(struct sw__extents *extents, struct sw__extent *extent) {
     size_t wanted = sw__supply_over_budget(extents, sw__extent_size(extent) - extent->touched);
     size_t moved = 0;
+    if (wanted && !may_be_cut(extents))
+        return false;
     for (int grain = SW__GRAIN_HUGE; grain >= SW__GRAIN_UNIT; grain--)
         for (int side = SW__SIDES - 1; side >= 0 && moved < wanted; side--) {
             struct hole hole = {extent->region, sw__extent_start(extent), sw__extent_end(extent),
@@ -256,7 +273,7 @@ static void advise_live(struct sw__extents *extents, struct sw__extent *extent, 
     sw__pages_decline_shared(pages, start, end);
     if (!dense || sw__extent_size(extent) <= SW__SMALL_EXTENT)
         return;
-    if (are_used(extents) && !is_probe(extents, extent)) {
+    if (may_be_cut(extents) && are_used(extents) && !is_probe(extents, extent)) {
         sw__pages_want_huge(pages, start, end);
         want_edges(extents, extent);
     } else {

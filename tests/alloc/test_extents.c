@@ -463,6 +463,45 @@ static void over_budget_pages_come_from_holes(void **state) {
     check_map(extents, walls[0]);
 }
 
+static size_t seams_of(const struct sw__extents *extents) {
+    size_t seams = 0;
+    for (int side = 0; side < SW__SIDES; side++)
+        for (struct sw__region *region = extents->sides[side].regions; region;
+             region = region->next)
+            seams += region->pages.seam_count;
+    return seams;
+}
+
+/* Takes and frees extents of many sizes, with as many bytes held as live at most. */
+static void work_in_a_tight_budget(struct sw__extents *extents, uint64_t random) {
+    enum { COUNT = 24 };
+    struct sw__extent *live[COUNT] = {NULL};
+    for (int i = 0; i < 2000; i++) {
+        struct sw__extent **extent = &live[below(&random, COUNT)];
+        if (*extent)
+            sw__extents_free(extents, *extent);
+        *extent = take(extents, 65 + below(&random, 2000));
+        sw__extents_set_budget(extents, sw__extents_live(extents) + MIB);
+        sw__extents_keep_budget(extents);
+    }
+}
+
+/* The kernel grants a process so many mappings, and a heap in pieces is not to take them all. */
+static void a_heap_is_not_cut_into_ever_more_mappings(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    enum { MOST = 40, AT_ONCE = 32 }; /* an extent may take its pages from that many places */
+    if (!pages_can_move(take(extents, 65)))
+        skip();
+    extents->huge_pages = SW__HUGE_AUTO;
+    extents->most_seams = MOST;
+    uint64_t random = run_seed();
+    work_in_a_tight_budget(extents, random);
+    assert_true(seams_of(extents) <= MOST + AT_ONCE);
+    extents->most_seams = SIZE_MAX;
+    work_in_a_tight_budget(extents, random);
+    assert_true(seams_of(extents) > MOST + AT_ONCE); /* there was something to prevent */
+}
+
 /* What is wanted again after a rest comes by the huge page, as far as the budget has room. */
 static void a_rest_ends_with_huge_pages(void **state) {
     struct sw__extents *extents = extents_of(state);
@@ -677,6 +716,7 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(what_cannot_be_given_back_counts),
         EXTENTS_TEST(a_budget_is_kept_by_giving_free_pages_back),
         EXTENTS_TEST(over_budget_pages_come_from_holes),
+        EXTENTS_TEST(a_heap_is_not_cut_into_ever_more_mappings),
         EXTENTS_TEST(a_rest_ends_with_huge_pages),
         EXTENTS_TEST(what_is_written_to_its_end_is_wanted_huge),
         EXTENTS_TEST(what_is_hardly_written_is_not),

@@ -165,6 +165,17 @@ static bool reserves(void) {
     return start;
 }
 
+static void the_mappings_granted_are_the_kernels(void **state) {
+    (void)state;
+    FILE *file = fopen("/proc/sys/vm/max_map_count", "r");
+    size_t granted;
+    if (!file)
+        skip();
+    assert_int_equal(fscanf(file, "%zu", &granted), 1);
+    fclose(file);
+    assert_int_equal(sw__os_most_mappings(), granted);
+}
+
 static void the_nth_request_fails_once(void **state) {
     (void)state;
     for (long n = 1; n < 6; n++) {
@@ -271,6 +282,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_range_of_two_mappings_moves_or_stays),
         cmocka_unit_test(resident_is_told_of_any_range),
         cmocka_unit_test(the_process_grows_by_what_it_touches),
+        cmocka_unit_test(the_mappings_granted_are_the_kernels),
         cmocka_unit_test(the_nth_request_fails_once),
         cmocka_unit_test(every_request_fails_from_the_nth_on),
         cmocka_unit_test(a_commit_is_a_request),
