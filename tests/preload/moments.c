@@ -200,6 +200,23 @@ static void a_library_may_bring_its_own_allocator(void **state) {
     assert_int_equal(*live, before);
 }
 
+/* A malloc between ours and libc's, of which that of the system strategy is, knows nothing of it.
+ */
+static void libc_is_asked_of_its_own_blocks(void **state) {
+    (void)state;
+    if (strcmp(getenv("STEPWELL_STRATEGY"), "system") != 0 || getenv("STEPWELL_CONF"))
+        skip();
+    static const size_t before_the_next = sizeof(size_t); /* of glibc's chunks, which are by 16 */
+    for (size_t size = 1; size < 100000; size = size * 3 / 2 + 1) {
+        char *block = malloc(size);
+        size_t usable = malloc_usable_size(block);
+        assert_true(usable >= size && usable % 16 == before_the_next);
+        free(block);
+    }
+    assert_true(mallinfo2().arena > 0);
+    malloc_trim(0);
+}
+
 /* ---- The end of threads ---------------------------------------------------------------------- */
 
 static pthread_key_t key;
@@ -539,6 +556,7 @@ static int check(void) {
         cmocka_unit_test(a_library_is_found_by_the_path_of_whoever_loads_it),
         cmocka_unit_test(blocks_of_a_deeply_bound_library_go_back_to_libc),
         cmocka_unit_test(a_library_may_bring_its_own_allocator),
+        cmocka_unit_test(libc_is_asked_of_its_own_blocks),
         cmocka_unit_test(threads_may_allocate_in_their_last_moments),
         cmocka_unit_test_setup_teardown(a_child_may_do_anything, start_busy, stop_busy),
         cmocka_unit_test_setup_teardown(spawned_children_start, start_busy, stop_busy),
