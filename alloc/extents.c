@@ -179,14 +179,16 @@ static struct sw__region *reserve_region(struct sw__extents *extents, struct sw_
     return region;
 }
 
-/* A region with room for size: twice as large as the one before, or just large enough where address
- * space is short. */
+/* A region with room for size: twice as large as the one before, or for what is very large with
+ * room to grow as much again; just large enough where address space is short. */
 static struct sw__region *add_region(struct sw__extents *extents, struct sw__side *side,
                                      size_t size) {
     size_t least = sw__align_up(size, SW__HUGE_PAGE);
     size_t wanted = side->regions ? 2 * side->regions->size : FIRST_REGION;
     if (wanted > LAST_REGION)
         wanted = LAST_REGION;
+    if (least > LAST_REGION / 2)
+        wanted = 2 * least;
     struct sw__region *region = reserve_region(extents, side, wanted > least ? wanted : least);
     return region || wanted <= least ? region : reserve_region(extents, side, least);
 }
@@ -413,7 +415,9 @@ void *sw__extents_alloc_zeroed(struct sw__extents *extents, size_t size) {
     struct sw__extent *extent = alloc(extents, size, SW__PAGE, false);
     if (!extent)
         return NULL;
-    return extent->zero ? sw__extent_start(extent) : memset(sw__extent_start(extent), 0, size);
+    if (extent->zero || sw__supply_renew(extents, extent))
+        return sw__extent_start(extent);
+    return memset(sw__extent_start(extent), 0, size);
 }
 
 /* The region's entries in the page map again, where a holder had marked the slices as its own. */
@@ -536,7 +540,7 @@ static void release_free_regions(struct sw__extents *extents, struct sw__side *s
         *link = region->next;
         sw__extent_uproot(region->last);
         sw__supply_gone(extents, region->last, region->start, region->committed);
-        sw__supply_dismiss(extents, region);
+        sw__usage_dismiss(&extents->usage, region);
         keep_spare(extents, region->last);
         extents->reserved.current -= region->committed;
         sw__page_map_set(region->start, region->committed, NULL);

@@ -32,8 +32,8 @@
  * Huge pages (auto): a 2 MiB page is asked for only where one live extent covers all of it; the
  * advice is taken back when a smaller extent comes to share it. While much less is held than the
  * budget, as when work begins again after a rest, one that several will share is asked for as well,
- * and comes with the first of them. Neither is done where large extents are not used to their ends:
- * a program that takes buffers of megabytes and writes a line into each would hold them whole.
+ * and comes with the first of them. Neither is done where large extents are not used to their ends
+ * (usage.h), unless one is so large that a huge page more is nothing to it.
  *
  * Locked inside: any thread may call anything but init and destroy.
  */
@@ -45,6 +45,7 @@
 #include "os.h"
 #include "strategy.h"
 #include "treap.h"
+#include "usage.h"
 
 enum sw__extent_state { SW__EXTENT_LIVE, SW__EXTENT_PARKED, SW__EXTENT_DIRTY, SW__EXTENT_CLEAN };
 
@@ -68,27 +69,19 @@ struct sw__side {
     struct sw__region *regions;           /* newest first */
 };
 
-#define SW__WITNESSES 8
-
 struct sw__extents {
     struct sw__lock lock;
     struct sw__extent *parked; /* in no tree; or NULL */
     struct sw__meta *meta;     /* under the lock as well */
     size_t limit;              /* of held; SIZE_MAX: none */
-    size_t most_seams;         /* so many mappings the heap may be cut into; 0: not asked yet */
+    size_t most_cuts;          /* into so many mappings, about; 0: not asked yet */
     bool at_limit;             /* for its sake the last request was refused */
     enum sw__huge_pages huge_pages;
     struct sw__side sides[SW__SIDES];
     struct sw__region *spare_regions;
     struct sw__extent *spare_extents;
-    struct sw__witness {
-        struct sw__region *region;
-        char *page; /* the last one of an extent that came new; NULL: none */
-        bool used;  /* seen to be there */
-    } witnesses[SW__WITNESSES];
-    unsigned next_witness;
-    unsigned single_huge_pages; /* wanted so far, round and round */
-    bool are_used;              /* large extents, as witnesses said last */
+    struct sw__usage usage;
+    unsigned single_huge_pages; /* that came new so far, round and round */
     struct sw_level reserved;
     _Atomic(size_t) live; /* both may be read without the lock */
     _Atomic(size_t) held;

@@ -83,10 +83,12 @@ static bool is_idle(struct rest *rest) {
 }
 
 static void give_back(bool in_child) {
+    size_t given_back = 0;
     for (struct sw__keeper_client *each = keeper.clients; each; each = each->next)
         if (in_child || !each->only_in_children)
-            each->give_back(each->state);
-    keeper.gave_back_at = now_of(CLOCK_MONOTONIC);
+            given_back += each->give_back(each->state);
+    if (given_back >= SW__WORTH_A_THREAD)
+        keeper.gave_back_at = now_of(CLOCK_MONOTONIC);
 }
 
 /* Until the next call, or for so long. True when the thread is to end. */

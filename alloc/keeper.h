@@ -12,7 +12,8 @@
  *
  * Idle is when nobody took a large block and the process hardly used a processor for PATIENCE: a
  * step of ten seconds computes, so its pages stay. Where work keeps coming back soon after the
- * pages went, it is work that waits for something, and patience grows; a long rest ends that.
+ * pages went, and they were worth a thread, it is work that waits for something, and patience
+ * grows; a long rest ends that.
  */
 #ifndef SW_KEEPER_H
 #define SW_KEEPER_H
@@ -22,9 +23,10 @@
 #include <stddef.h>
 
 struct sw__keeper_client {
-    _Atomic(size_t) work;           /* the heap's: bytes of large blocks taken so far */
-    void (*look)(void *state);      /* called at every look, from the keeper's thread */
-    void (*give_back)(void *state); /* called when work has stopped, and in a forked child */
+    _Atomic(size_t) work;      /* the heap's: bytes of large blocks taken so far */
+    void (*look)(void *state); /* called at every look, from the keeper's thread */
+    /* Called when work has stopped, and in a forked child. Returns the bytes given back. */
+    size_t (*give_back)(void *state);
     void *state;
     bool only_in_children; /* wants no thread to come */
     size_t work_seen;      /* the keeper's, as what follows */

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
@@ -119,10 +120,15 @@ bool sw__os_move(void *from, void *to, size_t size) {
     void *between = mremap(from, size, size, MREMAP_MAYMOVE | DONTUNMAP, NULL);
     if (between == MAP_FAILED)
         return false;
-    if (!request_is_to_fail() &&
-        mremap(between, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, to) == to)
+    /* Not by libc's name: one that stands before it there (UCX before 1.14) loses the target. */
+    if (!request_is_to_fail() && syscall(SYS_mremap, between, size, size,
+                                         MREMAP_MAYMOVE | MREMAP_FIXED, to) == (long)(intptr_t)to)
         return true;
     munmap(between, size);
+    /* The kernel may have taken the target away before memory of its own ran out. Nobody else's
+     * mapping is replaced. */
+    (void)mmap(to, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+               -1, 0);
     return false;
 }
 
@@ -140,6 +146,34 @@ bool sw__os_is_readable(const void *address) {
     return readable;
 }
 
+/* As mincore, a byte a page, from /proc/self/pagemap. */
+static bool read_page_map(const char *start, size_t size, unsigned char *present) {
+    enum { ENTRIES_AT_ONCE = 512 };
+    uint64_t entries[ENTRIES_AT_ONCE];
+    size_t pages = size >> SW__PAGE_SHIFT, first = (uintptr_t)start >> SW__PAGE_SHIFT, done = 0;
+    int file = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
+    if (file < 0)
+        return false;
+    while (done < pages) {
+        size_t count = pages - done < ENTRIES_AT_ONCE ? pages - done : ENTRIES_AT_ONCE;
+        size_t bytes = count * sizeof *entries;
+        if (syscall(SYS_pread64, file, entries, bytes, (first + done) * sizeof *entries) !=
+            (long)bytes)
+            break;
+        for (size_t i = 0; i < count; i++)
+            present[done++] = entries[i] >> 63;
+    }
+    syscall(SYS_close, file);
+    return done == pages;
+}
+
+/* Under a filter of system calls mincore may be the end of the process: it is not among systemd's
+ * @system-service, by which services are confined. */
+static bool look_at_pages(char *start, size_t size, unsigned char *present) {
+    return prctl(PR_GET_SECCOMP) > 0 ? read_page_map(start, size, present)
+                                     : mincore(start, size, present) == 0;
+}
+
 /* Of pages that are whole. */
 static size_t resident_in_pages(char *start, size_t size) {
     enum { PAGES_AT_ONCE = 4096 };
@@ -149,12 +183,17 @@ static size_t resident_in_pages(char *start, size_t size) {
         size_t piece = size - at;
         if (piece > PAGES_AT_ONCE * SW__PAGE)
             piece = PAGES_AT_ONCE * SW__PAGE;
-        if (mincore(start + at, piece, present) != 0)
+        if (!look_at_pages(start + at, piece, present))
             continue;
         for (size_t i = 0; i < piece >> SW__PAGE_SHIFT; i++)
             resident += (size_t)(present[i] & 1) << SW__PAGE_SHIFT;
     }
     return resident;
+}
+
+bool sw__os_is_present(const void *page) {
+    unsigned char present;
+    return !look_at_pages((char *)page, SW__PAGE, &present) || (present & 1);
 }
 
 size_t sw__os_resident(const void *start, size_t size) {

@@ -49,6 +49,8 @@ void sw__os_advise_huge(void *start, size_t size, bool wanted);
 bool sw__os_is_readable(const void *address);
 /* Bytes of the range, which may be any, that are physically present. */
 size_t sw__os_resident(const void *start, size_t size);
+/* Is the page? True where the kernel does not tell. */
+bool sw__os_is_present(const void *page);
 /* Bytes of this process that are physically present: all of them (VmRSS), and those of anonymous
  * memory (RssAnon). */
 size_t sw__os_process_resident(void);

@@ -24,21 +24,23 @@ static size_t words_for(size_t bits) {
 }
 
 size_t sw__pages_tables_size(size_t size) {
-    return sizeof(uint64_t) *
-           (size / SW__UNIT + words_for(size >> SW__HUGE_PAGE_SHIFT) + words_for(size / SW__UNIT));
+    return sizeof(uint64_t) * (size / SW__UNIT + words_for(size >> SW__HUGE_PAGE_SHIFT) +
+                               2 * words_for(size / SW__UNIT));
 }
 
 void sw__pages_init(struct sw__pages *pages, void *tables, size_t size) {
     pages->touched = tables;
     pages->huge = pages->touched + size / SW__UNIT;
     pages->seams = pages->huge + words_for(size >> SW__HUGE_PAGE_SHIFT);
+    pages->cuts = pages->seams + words_for(size / SW__UNIT);
 }
 
 void sw__pages_reset(struct sw__pages *pages, char *start, size_t size) {
     pages->start = start;
     memset(pages->huge, 0, words_for(size >> SW__HUGE_PAGE_SHIFT) * sizeof(uint64_t));
     memset(pages->seams, 0, words_for(size / SW__UNIT) * sizeof(uint64_t));
-    pages->seam_count = 0;
+    memset(pages->cuts, 0, words_for(size / SW__UNIT) * sizeof(uint64_t));
+    pages->cut_count = 0;
 }
 
 static bool get(const uint64_t *bits, size_t index) {
@@ -54,9 +56,9 @@ static bool set(uint64_t *bits, size_t index, bool value) {
     return was;
 }
 
-static void set_seam(struct sw__pages *pages, size_t unit, bool value) {
-    bool was = set(pages->seams, unit, value);
-    pages->seam_count += (size_t)value - was;
+static void set_cut(struct sw__pages *pages, size_t unit, bool value) {
+    bool was = set(pages->cuts, unit, value);
+    pages->cut_count += (size_t)value - was;
 }
 
 /* ---- Touched --------------------------------------------------------------------------------- */
@@ -105,6 +107,10 @@ size_t sw__pages_mark(struct sw__pages *pages, const char *start, size_t size, b
 char *sw__pages_last_touched(const struct sw__pages *pages, char *start, char *end, size_t wanted) {
     size_t first = page_index(pages, start), page = page_index(pages, end);
     for (size_t found = 0; page > first && found < wanted;) {
+        if (page % 64 == 0 && page - first >= 64 && pages->touched[page / 64 - 1] == 0) {
+            page -= 64;
+            continue;
+        }
         page--;
         if (get(pages->touched, page))
             found += SW__PAGE;
@@ -124,8 +130,10 @@ static void advise(struct sw__pages *pages, size_t first, size_t last, bool want
             i++;
         if (i == run)
             continue;
-        set_seam(pages, run * UNITS_IN_HUGE, true);
-        set_seam(pages, i * UNITS_IN_HUGE, true);
+        set(pages->seams, run * UNITS_IN_HUGE, true);
+        set(pages->seams, i * UNITS_IN_HUGE, true);
+        set_cut(pages, run * UNITS_IN_HUGE, run > 0 && get(pages->huge, run - 1) != wanted);
+        set_cut(pages, i * UNITS_IN_HUGE, get(pages->huge, i) != wanted);
         sw__os_advise_huge(pages->start + (run << SW__HUGE_PAGE_SHIFT),
                            (i - run) << SW__HUGE_PAGE_SHIFT, wanted);
     }
@@ -152,10 +160,11 @@ void sw__pages_decline_missing(struct sw__pages *pages, const char *start, const
     }
 }
 
-bool sw__pages_come_together(const struct sw__pages *pages, const char *earlier, const char *page) {
+bool sw__pages_may_come_along(const struct sw__pages *pages, const char *page, const char *start,
+                              const char *end) {
     size_t huge_page = (size_t)(page - pages->start) >> SW__HUGE_PAGE_SHIFT;
-    return (size_t)(earlier - pages->start) >> SW__HUGE_PAGE_SHIFT == huge_page &&
-           get(pages->huge, huge_page);
+    const char *from = pages->start + (huge_page << SW__HUGE_PAGE_SHIFT);
+    return get(pages->huge, huge_page) && (from <= start || from + SW__HUGE_PAGE > end);
 }
 
 void sw__pages_decline_shared(struct sw__pages *pages, const char *start, const char *end) {
@@ -171,7 +180,7 @@ void sw__pages_decline_shared(struct sw__pages *pages, const char *start, const 
 /* ---- Moves ----------------------------------------------------------------------------------- */
 
 void sw__pages_note_seam(struct sw__pages *pages, const char *address) {
-    set_seam(pages, page_index(pages, address) / SW__UNIT_PAGES, true);
+    set(pages->seams, page_index(pages, address) / SW__UNIT_PAGES, true);
 }
 
 /* Are so many units all touched, or all untouched? */
@@ -214,8 +223,10 @@ char *sw__pages_last_empty(const struct sw__pages *pages, char *start, char *end
 /* What comes in is one mapping: seams round it, and none inside. */
 static void renew_seams(struct sw__pages *pages, const char *start, size_t size) {
     size_t unit = page_index(pages, start) / SW__UNIT_PAGES, count = size / SW__UNIT;
-    for (size_t i = 0; i <= count; i++)
-        set_seam(pages, unit + i, i == 0 || i == count);
+    for (size_t i = 0; i <= count; i++) {
+        set(pages->seams, unit + i, i == 0 || i == count);
+        set_cut(pages, unit + i, i == 0 || i == count);
+    }
 }
 
 void sw__passage_widen(struct sw__passage *passage, const char *from_start, const char *to_start,

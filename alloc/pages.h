@@ -28,7 +28,8 @@ struct sw__pages {
     uint64_t *touched; /* a bit per page: a word is a unit */
     uint64_t *huge;    /* a bit per huge page: advised */
     uint64_t *seams;   /* a bit per unit */
-    size_t seam_count;
+    uint64_t *cuts;    /* a bit per unit: seams where the kernel has no reason to join */
+    size_t cut_count;
 };
 
 /* Bytes of the tables for a region of that size, a multiple of SW__HUGE_PAGE. */
@@ -53,8 +54,9 @@ void sw__pages_decline_shared(struct sw__pages *pages, const char *start, const 
 
 /* Declines those of which something in the range is not touched. */
 void sw__pages_decline_missing(struct sw__pages *pages, const char *start, const char *end);
-/* Will a page be there as soon as an earlier one is? */
-bool sw__pages_come_together(const struct sw__pages *pages, const char *earlier, const char *page);
+/* May a page come because another was touched: one that is not in [start, end), or the first? */
+bool sw__pages_may_come_along(const struct sw__pages *pages, const char *page, const char *start,
+                              const char *end);
 
 /* What moves at once: a unit or a huge page. */
 enum sw__grain { SW__GRAIN_UNIT, SW__GRAIN_HUGE };

@@ -10,6 +10,10 @@
 #define MOST_DONORS 64
 /* Of so many extents of one huge page each, one is not asked to be. */
 #define ONE_PROBE_IN 8
+/* So much is zeroed by the kernel as it is used, unless extents are used whole. */
+#define WORTH_RENEWING ((size_t)32 << 20)
+/* What a huge page too many adds to an extent of that size is nothing. */
+#define ONE_MORE_IS_NOTHING (32 * SW__HUGE_PAGE)
 
 /* How much more than the budget, or the limit, the heap would hold with so many bytes more. */
 size_t sw__supply_over_budget(const struct sw__extents *extents, size_t more) {
@@ -32,6 +36,7 @@ void sw__supply_gone(struct sw__extents *extents, struct sw__extent *extent, cha
 /* Purges a part of a free extent; false if the kernel would not. */
 static bool purge(struct sw__extents *extents, struct sw__extent *extent, char *start,
                   size_t size) {
+    sw__usage_close(&extents->usage, start, size);
     if (!sw__os_purge(start, size))
         return false;
     sw__supply_gone(extents, extent, start, size);
@@ -80,19 +85,19 @@ size_t sw__supply_purge_side(struct sw__extents *extents, struct sw__side *side)
     return released;
 }
 
-/* ---- Seams ----------------------------------------------------------------------------------- */
+/* ---- Cuts ------------------------------------------------------------------------------------ */
 
 /* May the heap be cut into more mappings, by moves and by advice on parts of it? The kernel grants
  * a process so many, and the program is to have the half. */
 static bool may_be_cut(struct sw__extents *extents) {
-    size_t seams = 0;
-    if (!extents->most_seams)
-        extents->most_seams = sw__os_most_mappings() / 2;
+    size_t cuts = 0;
+    if (!extents->most_cuts)
+        extents->most_cuts = sw__os_most_mappings() / 2 + 1;
     for (int side = 0; side < SW__SIDES; side++)
         for (struct sw__region *region = extents->sides[side].regions; region;
              region = region->next)
-            seams += region->pages.seam_count;
-    return seams < extents->most_seams;
+            cuts += region->pages.cut_count;
+    return cuts < extents->most_cuts;
 }
 
 /* ---- Pages move ------------------------------------------------------------------------------ */
@@ -121,6 +126,7 @@ static size_t move_from(struct sw__extent *donor, struct hole *hole, size_t want
         sw__passage_widen(&passage, start, hole->start, wanted - moved);
         hole->end = passage.empty;
         end = passage.full;
+        sw__usage_close(&donor->region->extents->usage, passage.full, passage.size);
         if (sw__passage_move(&passage))
             moved += passage.size;
     }
@@ -133,6 +139,8 @@ static size_t move_from(struct sw__extent *donor, struct hole *hole, size_t want
 static size_t move_from_side(struct sw__side *side, struct hole *hole, size_t wanted) {
     size_t size = SIZE_MAX, moved = 0;
     uintptr_t address = 0;
+    if (!sw__pages_last_empty(&hole->region->pages, hole->start, hole->end, hole->grain))
+        return 0;
     for (int tries = 0; moved < wanted && tries < MOST_DONORS; tries++) {
         struct sw__treap_node *node = sw__treap_below(side->dirty, size, address);
         if (!node || node->size < sw__grain_size(hole->grain))
@@ -156,7 +164,7 @@ static size_t move_from_side(struct sw__side *side, struct hole *hole, size_t wa
 static bool fill_from_holes(struct sw__extents *extents, struct sw__extent *extent) {
     size_t wanted = sw__supply_over_budget(extents, sw__extent_size(extent) - extent->touched);
     size_t moved = 0;
-    if (wanted && !may_be_cut(extents))
+    if (wanted > 0 && !may_be_cut(extents))
         return false;
     for (int grain = SW__GRAIN_HUGE; grain >= SW__GRAIN_UNIT; grain--)
         for (int side = SW__SIDES - 1; side >= 0 && moved < wanted; side--) {
@@ -167,48 +175,6 @@ static bool fill_from_holes(struct sw__extents *extents, struct sw__extent *exte
     extent->touched += moved;
     sw__extents_count(&extents->shifted, moved);
     return moved > 0;
-}
-
-/* ---- Are extents used? ------------------------------------------------------------------------
- */
-
-/* An extent has come of which the last page is new: whether that is written will tell. Not where it
- * comes with the first, as a huge page. */
-static void call_witness(struct sw__extents *extents, const struct sw__extent *extent) {
-    struct sw__pages *pages = &extent->region->pages;
-    char *page = sw__extent_end(extent) - SW__PAGE;
-    if (sw__pages_touched(pages, page, SW__PAGE) ||
-        sw__pages_come_together(pages, sw__extent_start(extent), page))
-        return;
-    extents->witnesses[extents->next_witness] =
-        (struct sw__witness){.region = extent->region, .page = page};
-    extents->next_witness = (extents->next_witness + 1) % SW__WITNESSES;
-}
-
-void sw__supply_dismiss(struct sw__extents *extents, const struct sw__region *region) {
-    for (int i = 0; i < SW__WITNESSES; i++)
-        if (extents->witnesses[i].region == region)
-            extents->witnesses[i] = (struct sw__witness){0};
-}
-
-/* Are most of those that came lately? Of pages that went again, or where there are none, what was
- * known before stands. The newest may not have been written yet, but soon will be outnumbered. */
-static bool are_used(struct sw__extents *extents) {
-    int used = 0, others = 0;
-    for (int i = 0; i < SW__WITNESSES; i++) {
-        struct sw__witness *witness = &extents->witnesses[i];
-        if (!witness->page)
-            continue;
-        if (!witness->used && !sw__pages_touched(&witness->region->pages, witness->page, SW__PAGE))
-            *witness = (struct sw__witness){0};
-        else if (witness->used || sw__os_resident(witness->page, SW__PAGE))
-            used++, witness->used = true;
-        else
-            others++;
-    }
-    if (used + others > 0)
-        extents->are_used = used >= others;
-    return extents->are_used;
 }
 
 /* ---- Pages come ------------------------------------------------------------------------------ */
@@ -257,10 +223,20 @@ static void want_edges(struct sw__extents *extents, struct sw__extent *extent) {
 }
 
 /* Of an extent that is one huge page all of it would be there with its first byte, and none could
- * tell how such extents are used: some are left as they are. */
+ * tell how such extents are used: some are left as they are, and more where one was not used. */
 static bool is_probe(struct sw__extents *extents, const struct sw__extent *extent) {
     return sw__extent_size(extent) == SW__HUGE_PAGE &&
-           ++extents->single_huge_pages % ONE_PROBE_IN == 0;
+           (++extents->single_huge_pages % ONE_PROBE_IN == 0 ||
+            sw__usage_is_in_doubt(&extents->usage));
+}
+
+/* Of an extent smaller than a huge page this is about its edges. */
+static bool is_wanted_huge(struct sw__extents *extents, const struct sw__extent *extent,
+                           enum sw__use use) {
+    size_t size = sw__extent_size(extent);
+    if (size < SW__HUGE_PAGE)
+        return use != SW__UNUSED;
+    return size >= ONE_MORE_IS_NOTHING || (use == SW__USED && !is_probe(extents, extent));
 }
 
 /* A huge page that one live extent covers whole is wanted huge. One that it shares is not, where it
@@ -270,16 +246,17 @@ static void advise_live(struct sw__extents *extents, struct sw__extent *extent, 
         return;
     struct sw__pages *pages = &extent->region->pages;
     char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
+    size_t size = sw__extent_size(extent);
     sw__pages_decline_shared(pages, start, end);
-    if (!dense || sw__extent_size(extent) <= SW__SMALL_EXTENT)
+    if (size <= SW__SMALL_EXTENT || !may_be_cut(extents))
         return;
-    if (may_be_cut(extents) && are_used(extents) && !is_probe(extents, extent)) {
+    enum sw__use use = size < SW__HUGE_PAGE ? extents->usage.last : sw__usage_look(&extents->usage);
+    if (dense && is_wanted_huge(extents, extent, use)) {
         sw__pages_want_huge(pages, start, end);
         want_edges(extents, extent);
-    } else {
+    } else if (dense || use != SW__USED) {
         sw__pages_decline_missing(pages, start, end);
     }
-    call_witness(extents, extent);
 }
 
 /* Gives free pages back until the limit has room for so many bytes more. False when the kernel
@@ -300,6 +277,8 @@ static __attribute__((noinline)) bool bring(struct sw__extents *extents, struct 
     if (!make_room(extents, size - extent->touched))
         return false;
     advise_live(extents, extent, dense || !extent->zero);
+    if (dense && size >= SW__HUGE_PAGE)
+        sw__usage_watch(&extents->usage, extent);
     sw__pages_mark(&extent->region->pages, sw__extent_start(extent), size, true);
     sw__extents_count(&extents->held, size - extent->touched);
     extent->touched = size;
@@ -310,4 +289,14 @@ static __attribute__((noinline)) bool bring(struct sw__extents *extents, struct 
 bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent, bool dense) {
     extent->zero = extent->touched == 0;
     return extent->touched == sw__extent_size(extent) || bring(extents, extent, dense);
+}
+
+bool sw__supply_renew(struct sw__extents *extents, struct sw__extent *extent) {
+    size_t size = sw__extent_size(extent);
+    if (size < WORTH_RENEWING)
+        return false;
+    sw__lock(&extents->lock);
+    bool are_used = extents->usage.last == SW__USED;
+    sw__unlock(&extents->lock);
+    return !are_used && sw__os_purge(sw__extent_start(extent), size);
 }

@@ -2,7 +2,7 @@
  * supply.h - the physical side of extents: where the pages of a live extent come from, and where
  * those of free ones go. What budget, limit and the rules for huge pages mean: extents.h.
  *
- * Only the page source calls this, under its lock.
+ * Only the page source calls this, under its lock but for sw__supply_renew().
  */
 #ifndef SW_SUPPLY_H
 #define SW_SUPPLY_H
@@ -14,17 +14,20 @@ size_t sw__supply_over_budget(const struct sw__extents *extents, size_t more);
 
 /* All pages of an extent that is in no tree become touched: they move there from free extents where
  * the budget asks for it, and may come new otherwise. False, with nothing that matters changed,
- * where the limit has no room for them and the kernel would not take free ones back. Huge pages are
- * wanted for what is dense: for what a program will write, all of it. */
+ * where the limit has no room for them and the kernel would not take free ones back. Huge pages may
+ * be wanted for what is dense: what a program is to write. */
 bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent, bool dense);
+
+/* Makes a live extent zero by giving its pages back: what is used of it comes anew, and the rest
+ * does not. False, with nothing changed, where writing zeros is cheaper, or the kernel would not.
+ */
+bool sw__supply_renew(struct sw__extents *extents, struct sw__extent *extent);
 
 /* Gives pages of free extents back, of the largest first, until no more than so much is held or
  * nothing is left to give. */
 void sw__supply_purge_above(struct sw__extents *extents, size_t budget);
 /* Gives all pages of a side's free extents back. Returns the bytes that were there. */
 size_t sw__supply_purge_side(struct sw__extents *extents, struct sw__side *side);
-/* The region's pages are witnesses no longer of how extents are used: it goes. */
-void sw__supply_dismiss(struct sw__extents *extents, const struct sw__region *region);
 /* The pages of a part of a free extent went by another way. */
 void sw__supply_gone(struct sw__extents *extents, struct sw__extent *extent, char *start,
                      size_t size);

@@ -182,14 +182,17 @@ static void settle_large(struct auto_heap *heap, size_t size, size_t deepest_bef
 
 /* The work has stopped: nothing is kept. What recent work needed is still known, so that its
  * return finds the budget it had. */
-static void give_back(void *state) {
+static size_t give_back(void *state) {
     struct auto_heap *heap = state;
     sw__slabs_collect_orphans(&heap->blocks.slabs);
+    size_t kept = sw__extents_kept(&heap->blocks.extents);
     sw__extents_set_budget(&heap->blocks.extents, 0);
     sw__extents_keep_budget(&heap->blocks.extents);
     sw__lock(&heap->lock);
     set_budget(heap, sw__extents_live(&heap->blocks.extents));
     sw__unlock(&heap->lock);
+    size_t left = sw__extents_kept(&heap->blocks.extents);
+    return kept > left ? kept - left : 0;
 }
 
 /* Others may have taken what the group's limit leaves. */

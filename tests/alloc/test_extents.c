@@ -463,13 +463,13 @@ static void over_budget_pages_come_from_holes(void **state) {
     check_map(extents, walls[0]);
 }
 
-static size_t seams_of(const struct sw__extents *extents) {
-    size_t seams = 0;
+static size_t cuts_of(const struct sw__extents *extents) {
+    size_t cuts = 0;
     for (int side = 0; side < SW__SIDES; side++)
         for (struct sw__region *region = extents->sides[side].regions; region;
              region = region->next)
-            seams += region->pages.seam_count;
-    return seams;
+            cuts += region->pages.cut_count;
+    return cuts;
 }
 
 /* Takes and frees extents of many sizes, with as many bytes held as live at most. */
@@ -493,13 +493,13 @@ static void a_heap_is_not_cut_into_ever_more_mappings(void **state) {
     if (!pages_can_move(take(extents, 65)))
         skip();
     extents->huge_pages = SW__HUGE_AUTO;
-    extents->most_seams = MOST;
+    extents->most_cuts = MOST;
     uint64_t random = run_seed();
     work_in_a_tight_budget(extents, random);
-    assert_true(seams_of(extents) <= MOST + AT_ONCE);
-    extents->most_seams = SIZE_MAX;
+    assert_true(cuts_of(extents) <= MOST + AT_ONCE);
+    extents->most_cuts = SIZE_MAX;
     work_in_a_tight_budget(extents, random);
-    assert_true(seams_of(extents) > MOST + AT_ONCE); /* there was something to prevent */
+    assert_true(cuts_of(extents) > MOST + AT_ONCE); /* there was something to prevent */
 }
 
 /* What is wanted again after a rest comes by the huge page, as far as the budget has room. */
@@ -508,7 +508,7 @@ static void a_rest_ends_with_huge_pages(void **state) {
     const size_t huge = SW__HUGE_PAGE / PAGE;
     struct sw__extent *room = take(extents, 4 * huge), *end = take(extents, 256);
     extents->huge_pages = SW__HUGE_AUTO;
-    extents->are_used = true;
+    extents->usage.last = SW__USED;
     sw__extents_free(extents, room);
     sw__extents_trim(extents);
     assert_int_equal(extents->held, 256 * PAGE);
@@ -580,23 +580,78 @@ static void use_may_change(void **state) {
     for (size_t i = 0; i < LENGTH_OF(sizes); i++) {
         take_and_write(extents, 10, sizes[i], sizes[i]);
         assert_true(take_and_write(extents, 5, sizes[i], sizes[i]) >= 4);
-        take_and_write(extents, 5 * 8, sizes[i], 2);
+        assert_true(take_and_write(extents, 40, sizes[i], 2) <= 24);
         assert_int_equal(take_and_write(extents, 20, sizes[i], 2), 0);
         take_and_write(extents, 10, sizes[i], sizes[i]);
     }
+}
+
+/* What its pages told is known when they have gone. */
+static void use_is_remembered(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    extents->huge_pages = SW__HUGE_AUTO;
+    struct sw__extent *end, *extent = take(extents, HUGE_PAGES(2));
+    touch(sw__extent_start(extent), 2 * SW__HUGE_PAGE);
+    end = take(extents, 65);
+    sw__extents_free(extents, extent);
+    sw__extents_trim(extents);
+    assert_true(is_wanted_huge(take(extents, HUGE_PAGES(2))));
+    check_map(extents, end);
+}
+
+static void nobody_asks_a_region_that_has_gone(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    extents->huge_pages = SW__HUGE_AUTO;
+    for (int i = 0; i < 20; i++) {
+        sw__extents_free(extents, take(extents, HUGE_PAGES(3 + i)));
+        sw__extents_trim(extents);
+        assert_int_equal(extents->reserved.current, 0);
+        for (int w = 0; w < SW__WITNESSES; w++)
+            assert_null(extents->usage.witnesses[w].region);
+    }
+}
+
+static void so_large_an_extent_is_wanted_huge_at_once(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    extents->huge_pages = SW__HUGE_AUTO;
+    assert_false(is_wanted_huge(take(extents, HUGE_PAGES(31))));
+    assert_true(is_wanted_huge(take(extents, HUGE_PAGES(32))));
+}
+
+/* As of a hash table: where it was used before it is not written to be zero. */
+static void large_zeroed_extents_come_as_they_are_used(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    const size_t size = 40 * MIB;
+    for (int use = SW__USE_UNKNOWN; use <= SW__UNUSED; use++) {
+        extents->usage.last = use;
+        struct sw__extent *extent = take(extents, size / PAGE);
+        fill(sw__extent_start(extent), size, 1);
+        sw__extents_free(extents, extent);
+        char *zeroed = sw__extents_alloc_zeroed(extents, size);
+        assert_int_equal(sw__os_resident(zeroed, size), use == SW__USED ? size : 0);
+        assert_true(is_all_zero(zeroed, size));
+        sw__extents_free(extents, sw__extents_find(extents, zeroed));
+    }
+}
+
+/* Who wants zeros may want them for later. */
+static void zeroed_extents_tell_nothing(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    extents->huge_pages = SW__HUGE_AUTO;
+    for (int i = 0; i < 4; i++)
+        assert_non_null(sw__extents_alloc_zeroed(extents, 2 * SW__HUGE_PAGE));
+    assert_int_equal(extents->usage.next, 0);
 }
 
 /* What lies where huge pages were wanted before is so no longer. */
 static void a_wish_is_taken_back(void **state) {
     struct sw__extents *extents = extents_of(state);
     extents->huge_pages = SW__HUGE_AUTO;
-    extents->are_used = true;
+    extents->usage.last = SW__USED;
     struct sw__extent *extent = take(extents, HUGE_PAGES(4)), *end = take(extents, 256);
     assert_true(is_wanted_huge(extent));
     sw__extents_free(extents, extent);
     sw__extents_trim(extents);
-    extents->are_used = false;
-    memset(extents->witnesses, 0, sizeof extents->witnesses);
     extent = take(extents, HUGE_PAGES(4));
     assert_true(sw__extent_end(extent) == sw__extent_start(end));
     assert_false(is_wanted_huge(extent));
@@ -721,6 +776,11 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(what_is_written_to_its_end_is_wanted_huge),
         EXTENTS_TEST(what_is_hardly_written_is_not),
         EXTENTS_TEST(use_may_change),
+        EXTENTS_TEST(use_is_remembered),
+        EXTENTS_TEST(nobody_asks_a_region_that_has_gone),
+        EXTENTS_TEST(so_large_an_extent_is_wanted_huge_at_once),
+        EXTENTS_TEST(large_zeroed_extents_come_as_they_are_used),
+        EXTENTS_TEST(zeroed_extents_tell_nothing),
         EXTENTS_TEST(a_wish_is_taken_back),
         EXTENTS_TEST(the_map_stays_sound),
     };

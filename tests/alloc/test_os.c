@@ -5,9 +5,15 @@
 #define _GNU_SOURCE /* mremap */
 #include "support.h"
 
-#include <sys/mman.h>
-
 #include "os.h"
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static void reserved_memory_is_aligned(void **state) {
     (void)state;
@@ -165,6 +171,43 @@ static bool reserves(void) {
     return start;
 }
 
+/* As systemd confines services. */
+static bool forbid_mincore(void) {
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_mincore, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {LENGTH_OF(rules), rules};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+static void resident_is_told_where_mincore_is_forbidden(void **state) {
+    (void)state;
+    enum { PAGES = 10000, TOUCHED = 9000, FILTERED = 42, UNFILTERED = 43 };
+    char *range = sw__os_map(PAGES * PAGE);
+    touch(range, TOUCHED * PAGE);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        if (!forbid_mincore())
+            _exit(UNFILTERED);
+        _exit(sw__os_resident(range, PAGES * PAGE) == TOUCHED * PAGE &&
+                      sw__os_is_present(range + (TOUCHED - 1) * PAGE) &&
+                      !sw__os_is_present(range + TOUCHED * PAGE)
+                  ? FILTERED
+                  : EXIT_FAILURE);
+    }
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    sw__os_release(range, PAGES * PAGE);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == UNFILTERED)
+        skip();
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == FILTERED);
+}
+
 static void the_mappings_granted_are_the_kernels(void **state) {
     (void)state;
     FILE *file = fopen("/proc/sys/vm/max_map_count", "r");
@@ -282,6 +325,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_range_of_two_mappings_moves_or_stays),
         cmocka_unit_test(resident_is_told_of_any_range),
         cmocka_unit_test(the_process_grows_by_what_it_touches),
+        cmocka_unit_test(resident_is_told_where_mincore_is_forbidden),
         cmocka_unit_test(the_mappings_granted_are_the_kernels),
         cmocka_unit_test(the_nth_request_fails_once),
         cmocka_unit_test(every_request_fails_from_the_nth_on),
