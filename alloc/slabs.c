@@ -413,26 +413,40 @@ static void set_alarm_of_full(struct sw__slab *slab) {
     slab->alarm = used_of(slab) - 1; /* not capacity - 1: a fork may have lost a block */
 }
 
+/* The current slab joins the others. */
+static void retire_current(struct sw__bin *bin) {
+    struct sw__slab *slab = bin->current;
+    bin->current = &sw__no_slab;
+    if (slab == &sw__no_slab)
+        return;
+    if (is_full(slab))
+        set_alarm_of_full(slab);
+    else
+        list(slab);
+}
+
+static void collect_if_empty(struct sw__slab *slab) {
+    if (used_of(slab) != 0)
+        return;
+    unlist(slab);
+    give_slab_back(slab);
+}
+
+/* Nothing lives in the first of a bin's list, if it was kept, and in the last, if it was current a
+ * moment ago: all others went when they emptied. After a fork some may not have. */
+static void collect_bin(struct sw__cache *cache, unsigned class) {
+    struct sw__bin *bin = &cache->bins[class];
+    retire_current(bin);
+    for (struct sw__slab *slab = bin->listed, *next; slab; slab = next) {
+        next = torn_by_fork || !slab->next ? slab->next : cache->last_listed[class];
+        collect_if_empty(slab);
+    }
+}
+
 void sw__cache_collect(struct sw__cache *cache) {
     empty_inbox(cache);
-    for (int class = 0; class < SW__CLASS_COUNT; class ++) {
-        struct sw__bin *bin = &cache->bins[class];
-        if (bin->current != &sw__no_slab) {
-            struct sw__slab *slab = bin->current;
-            bin->current = &sw__no_slab;
-            if (is_full(slab))
-                set_alarm_of_full(slab);
-            else
-                list(slab);
-        }
-        for (struct sw__slab *slab = bin->listed, *next; slab; slab = next) {
-            next = slab->next;
-            if (used_of(slab) == 0) {
-                unlist(slab);
-                give_slab_back(slab);
-            }
-        }
-    }
+    for (unsigned class = 0; class < SW__CLASS_COUNT; class ++)
+        collect_bin(cache, class);
 }
 
 /* ---- The slow path of alloc ------------------------------------------------------------------ */

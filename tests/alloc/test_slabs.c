@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "slabs.h"
+#include "blocks.h"
 
 #if defined(__SANITIZE_THREAD__)
 #define FORKED_THREADS_CANT_BE 1 /* ThreadSanitizer ends such a child when it starts one */
@@ -57,6 +57,27 @@ struct table {
     pthread_barrier_t turn;
     void *blocks[BLOCKS];
 };
+
+/* A slab that its bin keeps, and one that is current. */
+static void what_is_empty_is_collected(void **state) {
+    (void)state;
+    static void *blocks[16 << 10]; /* more than a slab has */
+    sw_heap *heap = sw_heap_create("sizeclass", "tracking:0");
+    assert_non_null(heap);
+    const struct sw__blocks *inside = sw__heap_state(heap);
+    for (size_t size = 16; size <= SW__SMALL_MAX; size *= 2) {
+        size_t count = 0;
+        do
+            blocks[count] = sw_alloc(heap, size, SW_TAG_OTHER);
+        while (sw__slab_of(blocks[count++]) == sw__slab_of(blocks[0]));
+        while (count > 0)
+            sw_free(heap, blocks[--count]);
+        assert_true(sw__extents_live(&inside->extents) > 0);
+        sw_trim(heap);
+        assert_int_equal(sw__extents_live(&inside->extents), 0);
+    }
+    sw_heap_destroy(heap);
+}
 
 static void *clear_the_table(void *argument) {
     struct table *table = argument;
@@ -363,6 +384,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(every_size_has_the_smallest_class_that_holds_it),
         cmocka_unit_test(classes_rise_and_are_aligned),
         cmocka_unit_test(rounding_loses_a_fifth_and_then_a_ninth_at_most),
+        cmocka_unit_test(what_is_empty_is_collected),
         cmocka_unit_test(what_another_thread_frees_comes_back),
         cmocka_unit_test(pages_go_back_without_their_owner),
         cmocka_unit_test(two_may_empty_a_slab_at_once),
