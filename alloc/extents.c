@@ -180,15 +180,15 @@ static struct sw__region *reserve_region(struct sw__extents *extents, struct sw_
 }
 
 /* A region with room for size: twice as large as the one before, or for what is very large with
- * room to grow as much again; just large enough where address space is short. */
+ * room to grow; just large enough where address space is short. */
 static struct sw__region *add_region(struct sw__extents *extents, struct sw__side *side,
                                      size_t size) {
     size_t least = sw__align_up(size, SW__HUGE_PAGE);
     size_t wanted = side->regions ? 2 * side->regions->size : FIRST_REGION;
     if (wanted > LAST_REGION)
         wanted = LAST_REGION;
-    if (least > LAST_REGION / 2)
-        wanted = 2 * least;
+    while (least > LAST_REGION / 2 && wanted < least + least / 2 && wanted <= SIZE_MAX / 2)
+        wanted *= 2;
     struct sw__region *region = reserve_region(extents, side, wanted > least ? wanted : least);
     return region || wanted <= least ? region : reserve_region(extents, side, least);
 }
@@ -541,6 +541,7 @@ static void release_free_regions(struct sw__extents *extents, struct sw__side *s
         sw__extent_uproot(region->last);
         sw__supply_gone(extents, region->last, region->start, region->committed);
         sw__usage_dismiss(&extents->usage, region);
+        sw__usage_dismiss(&extents->zeroed_usage, region);
         keep_spare(extents, region->last);
         extents->reserved.current -= region->committed;
         sw__page_map_set(region->start, region->committed, NULL);

@@ -80,8 +80,8 @@ struct sw__extents {
     struct sw__side sides[SW__SIDES];
     struct sw__region *spare_regions;
     struct sw__extent *spare_extents;
-    struct sw__usage usage;
-    unsigned single_huge_pages; /* that came new so far, round and round */
+    struct sw__usage usage, zeroed_usage; /* of those that were asked for zeroed */
+    unsigned single_huge_pages;           /* that came new so far, round and round */
     struct sw_level reserved;
     _Atomic(size_t) live; /* both may be read without the lock */
     _Atomic(size_t) held;

@@ -33,7 +33,8 @@ static struct {
 
     struct sw__lock lock; /* guards what follows, and is held while clients give back */
     struct sw__keeper_client *clients;
-    int64_t gave_back_at;
+    int64_t gave_back_at; /* what was worth a thread */
+    bool gave_back_much;  /* that was the last time */
     int64_t patience;
     int returns; /* how often in a row work was back soon */
 } keeper = {.patience = PATIENCE};
@@ -87,7 +88,8 @@ static void give_back(bool in_child) {
     for (struct sw__keeper_client *each = keeper.clients; each; each = each->next)
         if (in_child || !each->only_in_children)
             given_back += each->give_back(each->state);
-    if (given_back >= SW__WORTH_A_THREAD)
+    keeper.gave_back_much = given_back >= SW__WORTH_A_THREAD;
+    if (keeper.gave_back_much)
         keeper.gave_back_at = now_of(CLOCK_MONOTONIC);
 }
 
@@ -122,6 +124,8 @@ static bool watch_work(void) {
 
 /* Work is back: soon after its pages went, or after a true rest. The lock is held. */
 static void learn_patience(void) {
+    if (!keeper.gave_back_much)
+        return;
     int64_t rest = now_of(CLOCK_MONOTONIC) - keeper.gave_back_at;
     keeper.returns = keeper.gave_back_at && rest < SOON ? keeper.returns + 1 : 0;
     if (keeper.returns >= SO_OFTEN && keeper.patience < MOST) {

@@ -146,24 +146,44 @@ bool sw__os_is_readable(const void *address) {
     return readable;
 }
 
-/* As mincore, a byte a page, from /proc/self/pagemap. */
+int sw__os_open_pages(void) {
+    return (int)syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC, 0);
+}
+
+void sw__os_close_pages(int file) {
+    if (file >= 0)
+        syscall(SYS_close, file);
+}
+
+#define ENTRY_PRESENT (UINT64_C(1) << 63) /* of pagemap */
+#define ENTRY_SWAPPED (UINT64_C(1) << 62)
+
+static bool read_entries(int file, const char *start, uint64_t *entries, size_t count) {
+    size_t bytes = count * sizeof *entries;
+    return syscall(SYS_pread64, file, entries, bytes,
+                   ((uintptr_t)start >> SW__PAGE_SHIFT) * sizeof *entries) == (long)bytes;
+}
+
+bool sw__os_has_page(int file, const void *page) {
+    uint64_t entry;
+    return file < 0 || !read_entries(file, page, &entry, 1) ||
+           (entry & (ENTRY_PRESENT | ENTRY_SWAPPED));
+}
+
+/* As mincore, a byte a page. */
 static bool read_page_map(const char *start, size_t size, unsigned char *present) {
-    enum { ENTRIES_AT_ONCE = 512 };
+    enum { ENTRIES_AT_ONCE = 64 };
     uint64_t entries[ENTRIES_AT_ONCE];
-    size_t pages = size >> SW__PAGE_SHIFT, first = (uintptr_t)start >> SW__PAGE_SHIFT, done = 0;
-    int file = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC, 0);
-    if (file < 0)
-        return false;
-    while (done < pages) {
+    size_t pages = size >> SW__PAGE_SHIFT, done = 0;
+    int file = sw__os_open_pages();
+    while (file >= 0 && done < pages) {
         size_t count = pages - done < ENTRIES_AT_ONCE ? pages - done : ENTRIES_AT_ONCE;
-        size_t bytes = count * sizeof *entries;
-        if (syscall(SYS_pread64, file, entries, bytes, (first + done) * sizeof *entries) !=
-            (long)bytes)
+        if (!read_entries(file, start + (done << SW__PAGE_SHIFT), entries, count))
             break;
         for (size_t i = 0; i < count; i++)
-            present[done++] = entries[i] >> 63;
+            present[done++] = (entries[i] & ENTRY_PRESENT) != 0;
     }
-    syscall(SYS_close, file);
+    sw__os_close_pages(file);
     return done == pages;
 }
 
@@ -189,11 +209,6 @@ static size_t resident_in_pages(char *start, size_t size) {
             resident += (size_t)(present[i] & 1) << SW__PAGE_SHIFT;
     }
     return resident;
-}
-
-bool sw__os_is_present(const void *page) {
-    unsigned char present;
-    return !look_at_pages((char *)page, SW__PAGE, &present) || (present & 1);
 }
 
 size_t sw__os_resident(const void *start, size_t size) {

@@ -49,8 +49,12 @@ void sw__os_advise_huge(void *start, size_t size, bool wanted);
 bool sw__os_is_readable(const void *address);
 /* Bytes of the range, which may be any, that are physically present. */
 size_t sw__os_resident(const void *start, size_t size);
-/* Is the page? True where the kernel does not tell. */
-bool sw__os_is_present(const void *page);
+/* A file to ask of single pages, to be closed; -1 where the kernel does not tell. In malloc, where
+ * mincore may not be: a filter of system calls may end the process for it. */
+int sw__os_open_pages(void);
+void sw__os_close_pages(int file);
+/* Does the page exist, if only on disk? True where nobody tells. */
+bool sw__os_has_page(int file, const void *page);
 /* Bytes of this process that are physically present: all of them (VmRSS), and those of anonymous
  * memory (RssAnon). */
 size_t sw__os_process_resident(void);

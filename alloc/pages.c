@@ -40,7 +40,7 @@ void sw__pages_reset(struct sw__pages *pages, char *start, size_t size) {
     memset(pages->huge, 0, words_for(size >> SW__HUGE_PAGE_SHIFT) * sizeof(uint64_t));
     memset(pages->seams, 0, words_for(size / SW__UNIT) * sizeof(uint64_t));
     memset(pages->cuts, 0, words_for(size / SW__UNIT) * sizeof(uint64_t));
-    pages->cut_count = 0;
+    pages->cut_count = pages->edge_count = 0;
 }
 
 static bool get(const uint64_t *bits, size_t index) {
@@ -123,17 +123,27 @@ char *sw__pages_last_touched(const struct sw__pages *pages, char *start, char *e
 
 /* ---- Huge pages ------------------------------------------------------------------------------ */
 
+/* Returns what it was. */
+static bool set_huge(struct sw__pages *pages, size_t huge_page, bool wanted) {
+    bool was = set(pages->huge, huge_page, wanted);
+    if (was != wanted) {
+        size_t neighbours = huge_page > 0 ? 2 : 1;
+        size_t alike = (size_t)(get(pages->huge, huge_page + 1) == wanted) +
+                       (huge_page > 0 && get(pages->huge, huge_page - 1) == wanted);
+        pages->edge_count += neighbours - 2 * alike;
+    }
+    return was;
+}
+
 /* Advises huge pages [first, last) where they were not yet told so, run by run. */
 static void advise(struct sw__pages *pages, size_t first, size_t last, bool wanted) {
     for (size_t i = first, run = first; i < last; run = ++i) {
-        while (i < last && set(pages->huge, i, wanted) != wanted)
+        while (i < last && set_huge(pages, i, wanted) != wanted)
             i++;
         if (i == run)
             continue;
         set(pages->seams, run * UNITS_IN_HUGE, true);
         set(pages->seams, i * UNITS_IN_HUGE, true);
-        set_cut(pages, run * UNITS_IN_HUGE, run > 0 && get(pages->huge, run - 1) != wanted);
-        set_cut(pages, i * UNITS_IN_HUGE, get(pages->huge, i) != wanted);
         sw__os_advise_huge(pages->start + (run << SW__HUGE_PAGE_SHIFT),
                            (i - run) << SW__HUGE_PAGE_SHIFT, wanted);
     }
@@ -143,6 +153,11 @@ void sw__pages_want_huge(struct sw__pages *pages, const char *start, const char 
     size_t first = sw__align_up((size_t)(start - pages->start), SW__HUGE_PAGE);
     advise(pages, first >> SW__HUGE_PAGE_SHIFT, (size_t)(end - pages->start) >> SW__HUGE_PAGE_SHIFT,
            true);
+}
+
+void sw__pages_decline(struct sw__pages *pages, const char *start, const char *end) {
+    advise(pages, (size_t)(start - pages->start) >> SW__HUGE_PAGE_SHIFT,
+           ((size_t)(end - 1 - pages->start) >> SW__HUGE_PAGE_SHIFT) + 1, false);
 }
 
 /* The part [start, end) of one huge page. */
@@ -252,7 +267,7 @@ static void take_advice_along(const struct sw__passage *passage) {
     size_t from = page_index(passage->from, passage->full) / PAGES_IN_HUGE;
     size_t to = page_index(passage->to, passage->empty) / PAGES_IN_HUGE;
     for (size_t i = 0; i < passage->size / SW__HUGE_PAGE; i++)
-        set(passage->to->huge, to + i, get(passage->from->huge, from + i));
+        set_huge(passage->to, to + i, get(passage->from->huge, from + i));
 }
 
 bool sw__passage_move(const struct sw__passage *passage) {

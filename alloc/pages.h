@@ -28,8 +28,9 @@ struct sw__pages {
     uint64_t *touched; /* a bit per page: a word is a unit */
     uint64_t *huge;    /* a bit per huge page: advised */
     uint64_t *seams;   /* a bit per unit */
-    uint64_t *cuts;    /* a bit per unit: seams where the kernel has no reason to join */
+    uint64_t *cuts; /* a bit per unit: seams that moves have made, which the kernel does not join */
     size_t cut_count;
+    size_t edge_count; /* between what is advised and what is not */
 };
 
 /* Bytes of the tables for a region of that size, a multiple of SW__HUGE_PAGE. */
@@ -52,7 +53,9 @@ void sw__pages_want_huge(struct sw__pages *pages, const char *start, const char 
 /* Declines those at its two edges that it covers in part, where its part is not all touched. */
 void sw__pages_decline_shared(struct sw__pages *pages, const char *start, const char *end);
 
-/* Declines those of which something in the range is not touched. */
+/* Declines all that lie in the range or across its ends, */
+void sw__pages_decline(struct sw__pages *pages, const char *start, const char *end);
+/* and those of which something in the range is not touched. */
 void sw__pages_decline_missing(struct sw__pages *pages, const char *start, const char *end);
 /* May a page come because another was touched: one that is not in [start, end), or the first? */
 bool sw__pages_may_come_along(const struct sw__pages *pages, const char *page, const char *start,
@@ -86,6 +89,11 @@ void sw__passage_widen(struct sw__passage *passage, const char *from_start, cons
 /* Makes the move. False when the kernel would not: then all is as it was, but for what was to move,
  * which may read as zero. */
 bool sw__passage_move(const struct sw__passage *passage);
+
+/* How many mappings more the kernel has for moves and advice, about. */
+static inline size_t sw__pages_cuts(const struct sw__pages *pages) {
+    return pages->cut_count + pages->edge_count;
+}
 
 /* A mapping of its own may begin at the address. */
 void sw__pages_note_seam(struct sw__pages *pages, const char *address);

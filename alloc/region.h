@@ -1,6 +1,6 @@
 /*
  * region.h - what the inside of the page source shares: regions, and the trees of free extents.
- * Only extents.c and supply.c include it; all of it is under the lock of the extents.
+ * Only extents.c, supply.c and usage.c include it; all of it is under the lock of the extents.
  */
 #ifndef SW_REGION_H
 #define SW_REGION_H

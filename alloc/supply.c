@@ -33,10 +33,15 @@ void sw__supply_gone(struct sw__extents *extents, struct sw__extent *extent, cha
     sw__extents_count(&extents->held, -gone);
 }
 
+static void close_witnesses(struct sw__extents *extents, const char *start, size_t size) {
+    sw__usage_close(&extents->usage, start, size);
+    sw__usage_close(&extents->zeroed_usage, start, size);
+}
+
 /* Purges a part of a free extent; false if the kernel would not. */
 static bool purge(struct sw__extents *extents, struct sw__extent *extent, char *start,
                   size_t size) {
-    sw__usage_close(&extents->usage, start, size);
+    close_witnesses(extents, start, size);
     if (!sw__os_purge(start, size))
         return false;
     sw__supply_gone(extents, extent, start, size);
@@ -96,7 +101,7 @@ static bool may_be_cut(struct sw__extents *extents) {
     for (int side = 0; side < SW__SIDES; side++)
         for (struct sw__region *region = extents->sides[side].regions; region;
              region = region->next)
-            cuts += region->pages.cut_count;
+            cuts += sw__pages_cuts(&region->pages);
     return cuts < extents->most_cuts;
 }
 
@@ -126,7 +131,7 @@ static size_t move_from(struct sw__extent *donor, struct hole *hole, size_t want
         sw__passage_widen(&passage, start, hole->start, wanted - moved);
         hole->end = passage.empty;
         end = passage.full;
-        sw__usage_close(&donor->region->extents->usage, passage.full, passage.size);
+        close_witnesses(donor->region->extents, passage.full, passage.size);
         if (sw__passage_move(&passage))
             moved += passage.size;
     }
@@ -236,7 +241,8 @@ static bool is_wanted_huge(struct sw__extents *extents, const struct sw__extent 
     size_t size = sw__extent_size(extent);
     if (size < SW__HUGE_PAGE)
         return use != SW__UNUSED;
-    return size >= ONE_MORE_IS_NOTHING || (use == SW__USED && !is_probe(extents, extent));
+    return use == SW__USED ? !is_probe(extents, extent)
+                           : use == SW__USE_UNKNOWN && size >= ONE_MORE_IS_NOTHING;
 }
 
 /* A huge page that one live extent covers whole is wanted huge. One that it shares is not, where it
@@ -250,7 +256,8 @@ static void advise_live(struct sw__extents *extents, struct sw__extent *extent, 
     sw__pages_decline_shared(pages, start, end);
     if (size <= SW__SMALL_EXTENT || !may_be_cut(extents))
         return;
-    enum sw__use use = size < SW__HUGE_PAGE ? extents->usage.last : sw__usage_look(&extents->usage);
+    struct sw__usage *usage = dense ? &extents->usage : &extents->zeroed_usage;
+    enum sw__use use = size < SW__HUGE_PAGE ? usage->last : sw__usage_look(usage);
     if (dense && is_wanted_huge(extents, extent, use)) {
         sw__pages_want_huge(pages, start, end);
         want_edges(extents, extent);
@@ -276,9 +283,9 @@ static __attribute__((noinline)) bool bring(struct sw__extents *extents, struct 
     extent->zero &= !fill_from_holes(extents, extent);
     if (!make_room(extents, size - extent->touched))
         return false;
-    advise_live(extents, extent, dense || !extent->zero);
-    if (dense && size >= SW__HUGE_PAGE)
-        sw__usage_watch(&extents->usage, extent);
+    advise_live(extents, extent, dense);
+    if (size >= SW__HUGE_PAGE && (dense || extent->zero)) /* else we write it, and no program */
+        sw__usage_watch(dense ? &extents->usage : &extents->zeroed_usage, extent);
     sw__pages_mark(&extent->region->pages, sw__extent_start(extent), size, true);
     sw__extents_count(&extents->held, size - extent->touched);
     extent->touched = size;
@@ -292,11 +299,20 @@ bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent, 
 }
 
 bool sw__supply_renew(struct sw__extents *extents, struct sw__extent *extent) {
+    char *start = sw__extent_start(extent);
     size_t size = sw__extent_size(extent);
     if (size < WORTH_RENEWING)
         return false;
     sw__lock(&extents->lock);
-    bool are_used = extents->usage.last == SW__USED;
+    close_witnesses(extents, start, size);
+    bool is_worth_it = sw__usage_look(&extents->zeroed_usage) != SW__USED;
+    if (is_worth_it && extents->huge_pages == SW__HUGE_AUTO)
+        sw__pages_decline(&extent->region->pages, start, sw__extent_end(extent));
     sw__unlock(&extents->lock);
-    return !are_used && sw__os_purge(sw__extent_start(extent), size);
+    if (!is_worth_it || !sw__os_purge(start, size))
+        return false;
+    sw__lock(&extents->lock);
+    sw__usage_watch_renewed(&extents->zeroed_usage, extent);
+    sw__unlock(&extents->lock);
+    return true;
 }

@@ -19,8 +19,7 @@ size_t sw__supply_over_budget(const struct sw__extents *extents, size_t more);
 bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent, bool dense);
 
 /* Makes a live extent zero by giving its pages back: what is used of it comes anew, and the rest
- * does not. False, with nothing changed, where writing zeros is cheaper, or the kernel would not.
- */
+ * does not. False where zeros are to be written: that is cheaper, or the kernel would not. */
 bool sw__supply_renew(struct sw__extents *extents, struct sw__extent *extent);
 
 /* Gives pages of free extents back, of the largest first, until no more than so much is held or

@@ -2,9 +2,10 @@
  * usage.h - are large extents used to their ends?
  *
  * Many a program takes buffers of megabytes and writes a line into each. A huge page makes 2 MiB of
- * every such line, so before one is asked for the extents that came lately bear witness: is the
- * last page of each there by now? It may be later: the newest may not have been written yet. When
- * its pages go, what was seen last stands.
+ * every such line, so before one is asked for the extents that came lately bear witness: does a
+ * page near the end of each exist by now? The very last may be what a size was rounded up by. It
+ * may come later, so the newest are waited for; and when its pages are about to go it is asked once
+ * more.
  *
  * All of it is under the lock of the extents.
  */
@@ -25,15 +26,16 @@ struct sw__usage {
     struct sw__witness {
         const struct sw__region *region; /* NULL: none */
         char *page;
-        enum sw__use use; /* unknown while the page is not there, but may come */
+        enum sw__use use; /* unknown while the page does not exist, but may come */
     } witnesses[SW__WITNESSES];
     unsigned next;
     enum sw__use last; /* what was known last */
 };
 
-/* An extent's untouched pages are about to come: its last one becomes a witness if it is one of
- * them, and if nothing but itself can bring it. */
+/* An extent's untouched pages are about to come: one becomes a witness if it is one of them, */
 void sw__usage_watch(struct sw__usage *usage, const struct sw__extent *extent);
+/* or if all are given back and come anew; and if nothing but itself can bring it. */
+void sw__usage_watch_renewed(struct sw__usage *usage, const struct sw__extent *extent);
 /* What is known now. */
 enum sw__use sw__usage_look(struct sw__usage *usage);
 /* Does the newest witness not say yes? */

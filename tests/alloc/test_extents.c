@@ -468,7 +468,7 @@ static size_t cuts_of(const struct sw__extents *extents) {
     for (int side = 0; side < SW__SIDES; side++)
         for (struct sw__region *region = extents->sides[side].regions; region;
              region = region->next)
-            cuts += region->pages.cut_count;
+            cuts += sw__pages_cuts(&region->pages);
     return cuts;
 }
 
@@ -490,13 +490,16 @@ static void work_in_a_tight_budget(struct sw__extents *extents, uint64_t random)
 static void a_heap_is_not_cut_into_ever_more_mappings(void **state) {
     struct sw__extents *extents = extents_of(state);
     enum { MOST = 40, AT_ONCE = 32 }; /* an extent may take its pages from that many places */
+    enum { OTHERS = 40 }; /* regions, tables, and what the kernel leaves apart at the frontier */
     if (!pages_can_move(take(extents, 65)))
         skip();
     extents->huge_pages = SW__HUGE_AUTO;
     extents->most_cuts = MOST;
     uint64_t random = run_seed();
+    size_t before = process_mappings().count;
     work_in_a_tight_budget(extents, random);
     assert_true(cuts_of(extents) <= MOST + AT_ONCE);
+    assert_true(process_mappings().count <= before + MOST + AT_ONCE + OTHERS);
     extents->most_cuts = SIZE_MAX;
     work_in_a_tight_budget(extents, random);
     assert_true(cuts_of(extents) > MOST + AT_ONCE); /* there was something to prevent */
@@ -603,7 +606,10 @@ static void nobody_asks_a_region_that_has_gone(void **state) {
     struct sw__extents *extents = extents_of(state);
     extents->huge_pages = SW__HUGE_AUTO;
     for (int i = 0; i < 20; i++) {
-        sw__extents_free(extents, take(extents, HUGE_PAGES(3 + i)));
+        struct sw__extent *extent = take(extents, HUGE_PAGES(3 + i));
+        assert_true(is_wanted_huge(extent) == (i > 0)); /* what it told is known */
+        touch(sw__extent_start(extent), sw__extent_size(extent));
+        sw__extents_free(extents, extent);
         sw__extents_trim(extents);
         assert_int_equal(extents->reserved.current, 0);
         for (int w = 0; w < SW__WITNESSES; w++)
@@ -618,20 +624,27 @@ static void so_large_an_extent_is_wanted_huge_at_once(void **state) {
     assert_true(is_wanted_huge(take(extents, HUGE_PAGES(32))));
 }
 
-/* As of a hash table: where it was used before it is not written to be zero. */
+/* As of a hash table: where it was used before it is not written to be zero, until such extents
+ * turn out to be used. Huge pages do not make it whole either. */
 static void large_zeroed_extents_come_as_they_are_used(void **state) {
     struct sw__extents *extents = extents_of(state);
-    const size_t size = 40 * MIB;
-    for (int use = SW__USE_UNKNOWN; use <= SW__UNUSED; use++) {
-        extents->usage.last = use;
-        struct sw__extent *extent = take(extents, size / PAGE);
-        fill(sw__extent_start(extent), size, 1);
-        sw__extents_free(extents, extent);
-        char *zeroed = sw__extents_alloc_zeroed(extents, size);
-        assert_int_equal(sw__os_resident(zeroed, size), use == SW__USED ? size : 0);
-        assert_true(is_all_zero(zeroed, size));
+    enum { SIZE = 80 * MIB, ROUNDS = 4 };
+    extents->huge_pages = SW__HUGE_AUTO;
+    struct sw__extent *extent = take(extents, SIZE / PAGE);
+    assert_true(is_wanted_huge(extent));
+    fill(sw__extent_start(extent), SIZE, 1);
+    sw__extents_free(extents, extent);
+    for (int round = 0; round < ROUNDS; round++) {
+        char *zeroed = sw__extents_alloc_zeroed(extents, SIZE);
+        assert_int_equal(sw__os_resident(zeroed, SIZE), 0);
+        assert_true(is_all_zero(zeroed, PAGE));
+        touch(zeroed, round < ROUNDS - 1 ? PAGE : SIZE);
+        assert_int_equal(sw__os_resident(zeroed, SIZE), round < ROUNDS - 1 ? PAGE : SIZE);
         sw__extents_free(extents, sw__extents_find(extents, zeroed));
     }
+    char *zeroed = sw__extents_alloc_zeroed(extents, SIZE);
+    assert_int_equal(sw__os_resident(zeroed, SIZE), SIZE);
+    assert_true(is_all_zero(zeroed, SIZE));
 }
 
 /* Who wants zeros may want them for later. */
