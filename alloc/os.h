@@ -49,9 +49,10 @@ void sw__os_advise_huge(void *start, size_t size, bool wanted);
 bool sw__os_is_readable(const void *address);
 /* Bytes of the range, which may be any, that are physically present. */
 size_t sw__os_resident(const void *start, size_t size);
-/* A file to ask of single pages, to be closed; -1 where the kernel does not tell. In malloc, where
- * mincore may not be: a filter of system calls may end the process for it. */
+/* Whom to ask of single pages, to be closed: a file, or a negative number for another way or none.
+ * For use in malloc, where a filter of system calls is not to end the process for mincore. */
 int sw__os_open_pages(void);
+#define SW__PAGES_UNOPENED (-3) /* what it never returns */
 void sw__os_close_pages(int file);
 /* Does the page exist, if only on disk? True where nobody tells. */
 bool sw__os_has_page(int file, const void *page);

@@ -266,6 +266,14 @@ static void advise_live(struct sw__extents *extents, struct sw__extent *extent, 
     }
 }
 
+/* How extents are used counts where huge pages are at choice, and for those that are zero: what is
+ * to be zeroed we write ourselves. */
+static void watch(struct sw__extents *extents, struct sw__extent *extent, bool dense) {
+    bool counts = dense ? extents->huge_pages == SW__HUGE_AUTO : extent->zero;
+    if (counts && sw__extent_size(extent) >= SW__HUGE_PAGE)
+        sw__usage_watch(dense ? &extents->usage : &extents->zeroed_usage, extent);
+}
+
 /* Gives free pages back until the limit has room for so many bytes more. False when the kernel
  * would not take them. */
 static bool make_room(struct sw__extents *extents, size_t more) {
@@ -284,8 +292,7 @@ static __attribute__((noinline)) bool bring(struct sw__extents *extents, struct 
     if (!make_room(extents, size - extent->touched))
         return false;
     advise_live(extents, extent, dense);
-    if (size >= SW__HUGE_PAGE && (dense || extent->zero)) /* else we write it, and no program */
-        sw__usage_watch(dense ? &extents->usage : &extents->zeroed_usage, extent);
+    watch(extents, extent, dense);
     sw__pages_mark(&extent->region->pages, sw__extent_start(extent), size, true);
     sw__extents_count(&extents->held, size - extent->touched);
     extent->touched = size;

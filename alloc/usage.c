@@ -6,8 +6,7 @@
 #include "region.h"
 
 /* So many of the newest may not have been written yet, as where several threads are at it. */
-#define NEWEST       8
-#define FILE_NOT_YET (-2)
+#define NEWEST 8
 
 /* Beyond an eighth from the end: no size class is larger than what was asked for by so much. */
 static char *page_near_end(const struct sw__extent *extent) {
@@ -38,14 +37,14 @@ void sw__usage_watch(struct sw__usage *usage, const struct sw__extent *extent) {
 
 /* Asks the witness, with a file that is opened for the first one. */
 static void ask(struct sw__witness *witness, int *file) {
-    if (*file == FILE_NOT_YET)
+    if (*file == SW__PAGES_UNOPENED)
         *file = sw__os_open_pages();
     if (sw__os_has_page(*file, witness->page))
         witness->use = SW__USED;
 }
 
 enum sw__use sw__usage_look(struct sw__usage *usage) {
-    int used = 0, unused = 0, file = FILE_NOT_YET;
+    int used = 0, unused = 0, file = SW__PAGES_UNOPENED;
     for (unsigned i = 0; i < SW__WITNESSES; i++) {
         struct sw__witness *witness = &usage->witnesses[i];
         if (!witness->region)
@@ -67,7 +66,7 @@ bool sw__usage_is_in_doubt(const struct sw__usage *usage) {
 }
 
 void sw__usage_close(struct sw__usage *usage, const char *start, size_t size) {
-    int file = FILE_NOT_YET;
+    int file = SW__PAGES_UNOPENED;
     for (int i = 0; i < SW__WITNESSES; i++) {
         struct sw__witness *witness = &usage->witnesses[i];
         if (witness->use != SW__USE_UNKNOWN || !is_in(witness, start, size))
