@@ -49,14 +49,14 @@ struct sw__behind sw__behind;
 
 /* Between us and libc there may be a library with a malloc of its own. */
 __attribute__((constructor)) static void look_behind_us(void) {
-    void *found = dlopen(LIBC_SO, RTLD_LAZY | RTLD_NOLOAD);
-    if (found)
-        libc = found;
-    *(void **)&usable_size = of_libc("malloc_usable_size");
     void *next = dlsym(RTLD_NEXT, "free");
     if (!next || next == (void *)__libc_free)
         return;
     *(void **)&sw__behind.free = next;
     *(void **)&sw__behind.realloc = dlsym(RTLD_NEXT, "realloc");
     *(void **)&sw__behind.usable_size = dlsym(RTLD_NEXT, "malloc_usable_size");
+    void *found = dlopen(LIBC_SO, RTLD_LAZY | RTLD_NOLOAD); /* allocates */
+    if (found)
+        libc = found;
+    *(void **)&usable_size = of_libc("malloc_usable_size");
 }
