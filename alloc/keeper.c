@@ -33,8 +33,7 @@ static struct {
 
     struct sw__lock lock; /* guards what follows, and is held while clients give back */
     struct sw__keeper_client *clients;
-    int64_t gave_back_at; /* what was worth a thread */
-    bool gave_back_much;  /* that was the last time */
+    int64_t gave_back_at; /* 0: that was not worth a thread */
     int64_t patience;
     int returns; /* how often in a row work was back soon */
 } keeper = {.patience = PATIENCE};
@@ -88,9 +87,7 @@ static void give_back(bool in_child) {
     for (struct sw__keeper_client *each = keeper.clients; each; each = each->next)
         if (in_child || !each->only_in_children)
             given_back += each->give_back(each->state);
-    keeper.gave_back_much = given_back >= SW__WORTH_A_THREAD;
-    if (keeper.gave_back_much)
-        keeper.gave_back_at = now_of(CLOCK_MONOTONIC);
+    keeper.gave_back_at = given_back >= SW__WORTH_A_THREAD ? now_of(CLOCK_MONOTONIC) : 0;
 }
 
 /* Until the next call, or for so long. True when the thread is to end. */
@@ -124,10 +121,10 @@ static bool watch_work(void) {
 
 /* Work is back: soon after its pages went, or after a true rest. The lock is held. */
 static void learn_patience(void) {
-    if (!keeper.gave_back_much)
+    if (!keeper.gave_back_at)
         return;
     int64_t rest = now_of(CLOCK_MONOTONIC) - keeper.gave_back_at;
-    keeper.returns = keeper.gave_back_at && rest < SOON ? keeper.returns + 1 : 0;
+    keeper.returns = rest < SOON ? keeper.returns + 1 : 0;
     if (keeper.returns >= SO_OFTEN && keeper.patience < MOST) {
         keeper.patience *= 2;
         keeper.returns = 0;
@@ -295,6 +292,5 @@ void sw__keeper_after_fork(void) {
 void sw__keeper_after_fork_in_child(void) {
     keeper.process = getpid();
     give_back(true);
-    keeper.gave_back_at = 0;
     sw__keeper_after_fork();
 }

@@ -146,6 +146,17 @@ bool sw__os_is_readable(const void *address) {
     return readable;
 }
 
+/* A number in this thread's status, which is its process's but for the filter of system calls. */
+static bool read_status(const char *key, unsigned long long *value) {
+    char text[4096];
+    if (!sw__os_read_file("/proc/thread-self/status", text, sizeof text))
+        return false;
+    const char *found = strstr(text, key);
+    if (found)
+        *value = strtoull(found + strlen(key), NULL, 10);
+    return found != NULL;
+}
+
 enum { ASK_MINCORE = -1, NOBODY_TELLS = -2 };
 
 static int open_page_map(void) {
@@ -153,12 +164,8 @@ static int open_page_map(void) {
 }
 
 static bool may_be_filtered(void) {
-    char text[4096];
-    static const char key[] = "\nSeccomp:";
-    if (!sw__os_read_file("/proc/thread-self/status", text, sizeof text))
-        return true;
-    const char *found = strstr(text, key);
-    return !found || strtoul(found + sizeof key - 1, NULL, 10) != 0;
+    unsigned long long filter;
+    return !read_status("Seccomp:", &filter) || filter != 0;
 }
 
 /* A daemon that has given up root may not read its own map; its status it may. */
@@ -263,21 +270,19 @@ void sw__os_write(int file, const char *text, size_t length) {
     syscall(SYS_write, file, text, length);
 }
 
-/* The number behind a key of /proc/self/status, in bytes; 0 when it is not there. */
-static size_t status_value(const char *key) {
-    char text[4096];
-    if (!sw__os_read_file("/proc/self/status", text, sizeof text))
-        return 0;
-    const char *found = strstr(text, key);
-    return found ? (size_t)strtoull(found + strlen(key), NULL, 10) << 10 : 0;
+/* In bytes; 0 when it is not there. */
+static size_t status_size(const char *key) {
+    unsigned long long kib = 0;
+    read_status(key, &kib);
+    return (size_t)kib << 10;
 }
 
 size_t sw__os_process_resident(void) {
-    return status_value("VmRSS:");
+    return status_size("VmRSS:");
 }
 
 size_t sw__os_process_anonymous(void) {
-    return status_value("RssAnon:");
+    return status_size("RssAnon:");
 }
 
 size_t sw__os_most_mappings(void) {

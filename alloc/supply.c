@@ -33,6 +33,11 @@ void sw__supply_gone(struct sw__extents *extents, struct sw__extent *extent, cha
     sw__extents_count(&extents->held, -gone);
 }
 
+/* Zeroed extents are often for later: they are judged by themselves. */
+static struct sw__usage *usage_of(struct sw__extents *extents, bool dense) {
+    return dense ? &extents->usage : &extents->zeroed_usage;
+}
+
 static void close_witnesses(struct sw__extents *extents, const char *start, size_t size) {
     sw__usage_close(&extents->usage, start, size);
     sw__usage_close(&extents->zeroed_usage, start, size);
@@ -256,7 +261,7 @@ static void advise_live(struct sw__extents *extents, struct sw__extent *extent, 
     sw__pages_decline_shared(pages, start, end);
     if (size <= SW__SMALL_EXTENT || !may_be_cut(extents))
         return;
-    struct sw__usage *usage = dense ? &extents->usage : &extents->zeroed_usage;
+    struct sw__usage *usage = usage_of(extents, dense);
     enum sw__use use = size < SW__HUGE_PAGE ? usage->last : sw__usage_look(usage);
     if (dense && is_wanted_huge(extents, extent, use)) {
         sw__pages_want_huge(pages, start, end);
@@ -271,7 +276,7 @@ static void advise_live(struct sw__extents *extents, struct sw__extent *extent, 
 static void watch(struct sw__extents *extents, struct sw__extent *extent, bool dense) {
     bool counts = dense ? extents->huge_pages == SW__HUGE_AUTO : extent->zero;
     if (counts && sw__extent_size(extent) >= SW__HUGE_PAGE)
-        sw__usage_watch(dense ? &extents->usage : &extents->zeroed_usage, extent);
+        sw__usage_watch(usage_of(extents, dense), extent);
 }
 
 /* Gives free pages back until the limit has room for so many bytes more. False when the kernel
