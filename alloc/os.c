@@ -124,6 +124,7 @@ bool sw__os_move(void *from, void *to, size_t size) {
     if (!request_is_to_fail() && syscall(SYS_mremap, between, size, size,
                                          MREMAP_MAYMOVE | MREMAP_FIXED, to) == (long)(intptr_t)to)
         return true;
+    memcpy(from, between, size);
     munmap(between, size);
     /* The kernel may have taken the target away before memory of its own ran out. Nobody else's
      * mapping is replaced. */
