@@ -96,17 +96,13 @@ static void join(struct sw__extents *extents, struct sw__extent *extent) {
     keep_spare(extents, behind);
 }
 
-static bool is_free(const struct sw__extent *extent) {
-    return extent && (extent->state == SW__EXTENT_DIRTY || extent->state == SW__EXTENT_CLEAN);
-}
-
 /* Makes an extent that is in no tree free, joined with its free neighbours. */
 static void release(struct sw__extents *extents, struct sw__extent *extent) {
-    if (is_free(extent->after)) {
+    if (sw__extent_is_free(extent->after)) {
         sw__extent_uproot(extent->after);
         join(extents, extent);
     }
-    if (is_free(extent->before)) {
+    if (sw__extent_is_free(extent->before)) {
         extent = extent->before;
         sw__extent_uproot(extent);
         join(extents, extent);
@@ -221,7 +217,7 @@ static bool move_frontier(struct sw__extents *extents, struct sw__region *region
 
 /* How far the frontier has to move for a free extent of that size and alignment to end there. */
 static size_t missing_at_frontier(const struct sw__region *region, size_t size, size_t alignment) {
-    size_t free_bytes = is_free(region->last) ? sw__extent_size(region->last) : 0;
+    size_t free_bytes = sw__extent_is_free(region->last) ? sw__extent_size(region->last) : 0;
     uintptr_t start = (uintptr_t)region->start + region->committed - free_bytes;
     return (-start & (alignment - 1)) + size - free_bytes;
 }
@@ -451,7 +447,7 @@ static bool extend(struct sw__extents *extents, struct sw__extent *extent, size_
     if (!may_live(extents, missing))
         return false;
     struct sw__region *region = extent->region;
-    size_t behind = is_free(extent->after) ? sw__extent_size(extent->after) : 0;
+    size_t behind = sw__extent_is_free(extent->after) ? sw__extent_size(extent->after) : 0;
     if (behind < missing) {
         bool at_frontier = region->last == extent || (behind && region->last == extent->after);
         if (!at_frontier || missing - behind > region->size - region->committed ||
@@ -532,7 +528,7 @@ void sw__extents_keep_budget(struct sw__extents *extents) {
 static void release_free_regions(struct sw__extents *extents, struct sw__side *side) {
     for (struct sw__region **link = &side->regions; *link;) {
         struct sw__region *region = *link;
-        bool all_free = is_free(region->last) && !region->last->before;
+        bool all_free = sw__extent_is_free(region->last) && !region->last->before;
         if (!all_free) {
             link = &region->next;
             continue;

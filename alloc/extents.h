@@ -24,7 +24,8 @@
  * Budget: a strategy may say how many bytes are enough to hold. A live extent that would take more
  * gets its pages from free extents instead of new ones: the kernel moves them there (mremap), which
  * is 20 to 50 times cheaper than giving pages back and faulting others in. So holes of the wrong
- * size cost address space and no memory.
+ * size cost address space and no memory. They move by units: where one lies across the end of an
+ * extent, its rest comes along to the free extent beside it.
  *
  * Limit: no more is ever held. Pages move as for a budget, and what is free is given back for what
  * is to live, so that a request is refused for the limit's sake only if it would live beyond it.

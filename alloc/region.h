@@ -36,6 +36,10 @@ static inline char *sw__extent_end(const struct sw__extent *extent) {
     return sw__extent_start(extent) + sw__extent_size(extent);
 }
 
+static inline bool sw__extent_is_free(const struct sw__extent *extent) {
+    return extent && (extent->state == SW__EXTENT_DIRTY || extent->state == SW__EXTENT_CLEAN);
+}
+
 static inline struct sw__treap_node **sw__extent_tree(const struct sw__extent *extent) {
     struct sw__side *side = extent->region->side;
     return extent->state == SW__EXTENT_DIRTY ? &side->dirty : &side->clean;

@@ -168,23 +168,56 @@ static size_t move_from_side(struct sw__side *side, struct hole *hole, size_t wa
     return moved;
 }
 
+/* The hole that an extent is, with the rest of the units at its edges if that is free: it is filled
+ * along with it. */
+static struct hole hole_of(const struct sw__extent *extent) {
+    struct hole hole = {
+        .region = extent->region, .start = sw__extent_start(extent), .end = sw__extent_end(extent)};
+    size_t in_front = (uintptr_t)hole.start & (SW__UNIT - 1);
+    size_t behind = -(uintptr_t)hole.end & (SW__UNIT - 1);
+    if (sw__extent_is_free(extent->before) && sw__extent_size(extent->before) >= in_front)
+        hole.start -= in_front;
+    if (sw__extent_is_free(extent->after) && sw__extent_size(extent->after) >= behind)
+        hole.end += behind;
+    return hole;
+}
+
+/* Pages may have come to the part [start, end) of a free extent, which had so many. */
+static void share(struct sw__extent *extent, const char *start, const char *end, size_t before) {
+    if (start == end)
+        return;
+    size_t now = sw__pages_touched(&extent->region->pages, start, (size_t)(end - start));
+    sw__extent_uproot(extent);
+    extent->touched += now - before;
+    sw__extent_plant(extent);
+}
+
 /* Fills untouched pages of a live extent with those of free ones, as far as the budget is short.
  * Huge pages first: the same work moves more, and what moves as a huge page stays one. True if any
  * page came. */
 static bool fill_from_holes(struct sw__extents *extents, struct sw__extent *extent) {
     size_t wanted = sw__supply_over_budget(extents, sw__extent_size(extent) - extent->touched);
     size_t moved = 0;
-    if (wanted > 0 && !may_be_cut(extents))
+    if (wanted == 0 || !may_be_cut(extents))
         return false;
+    const struct hole whole = hole_of(extent);
+    const char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
+    const struct sw__pages *pages = &extent->region->pages;
+    size_t in_front = sw__pages_touched(pages, whole.start, (size_t)(start - whole.start));
+    size_t behind = sw__pages_touched(pages, end, (size_t)(whole.end - end));
     for (int grain = SW__GRAIN_HUGE; grain >= SW__GRAIN_UNIT; grain--)
         for (int side = SW__SIDES - 1; side >= 0 && moved < wanted; side--) {
-            struct hole hole = {extent->region, sw__extent_start(extent), sw__extent_end(extent),
-                                (enum sw__grain)grain};
+            struct hole hole = whole;
+            hole.grain = (enum sw__grain)grain;
             moved += move_from_side(&extents->sides[side], &hole, wanted - moved);
         }
-    extent->touched += moved;
+    if (moved == 0)
+        return false;
+    share(extent->before, whole.start, start, in_front);
+    share(extent->after, end, whole.end, behind);
+    extent->touched = sw__pages_touched(pages, start, (size_t)(end - start));
     sw__extents_count(&extents->shifted, moved);
-    return moved > 0;
+    return true;
 }
 
 /* ---- Pages come ------------------------------------------------------------------------------ */

@@ -1,6 +1,7 @@
 /*
  * support.c - what the allocator's tests share: see support.h.
  */
+#define _GNU_SOURCE /* mremap */
 #include "support.h"
 
 #include <fcntl.h>
@@ -243,4 +244,13 @@ void *map_scratch(size_t size) {
 
 void unmap_scratch(void *start, size_t size) {
     munmap(start, size);
+}
+
+bool kernel_can_move(void) {
+    char *pages = map_scratch(2 * PAGE);
+    pages[0] = 1;
+    int flags = MREMAP_MAYMOVE | MREMAP_FIXED | 4 /* MREMAP_DONTUNMAP */;
+    bool can = mremap(pages, PAGE, PAGE, flags, pages + PAGE) == pages + PAGE;
+    unmap_scratch(pages, 2 * PAGE);
+    return can;
 }

@@ -153,5 +153,8 @@ size_t number_of(const char *variable, size_t usual);
 /* Pages from the system, which no heap and no libc knows of. */
 void *map_scratch(size_t size);
 void unmap_scratch(void *start, size_t size);
+/* Can it move pages? Asked of the kernel itself (from 5.7 on it can), so that the library cannot
+ * excuse itself. */
+bool kernel_can_move(void);
 
 #endif

@@ -52,10 +52,6 @@ struct sums {
     size_t live, parked, free, count;
 };
 
-static bool is_free(const struct sw__extent *extent) {
-    return extent->state == SW__EXTENT_DIRTY || extent->state == SW__EXTENT_CLEAN;
-}
-
 /* Walks the region of a live extent from end to end. No gap, no overlap, no two free neighbours. */
 static struct sums walk(struct sw__extent *extent) {
     struct sums sums = {0};
@@ -63,7 +59,7 @@ static struct sums walk(struct sw__extent *extent) {
         extent = extent->before;
     for (; extent; extent = extent->after) {
         CHECK(is_aligned(sw__extent_start(extent), PAGE) && sw__extent_size(extent) >= PAGE);
-        *(is_free(extent)                      ? &sums.free
+        *(sw__extent_is_free(extent)           ? &sums.free
           : extent->state == SW__EXTENT_PARKED ? &sums.parked
                                                : &sums.live) += sw__extent_size(extent);
         sums.count++;
@@ -72,7 +68,7 @@ static struct sums walk(struct sw__extent *extent) {
             break;
         CHECK(next->before == extent);
         CHECK(next->node.address == extent->node.address + extent->node.size);
-        CHECK(!is_free(extent) || !is_free(next));
+        CHECK(!sw__extent_is_free(extent) || !sw__extent_is_free(next));
     }
     return sums;
 }
@@ -427,14 +423,6 @@ static void a_budget_is_kept_by_giving_free_pages_back(void **state) {
     check_map(extents, end);
 }
 
-/* Tried on a live page and moved back to where it was. */
-static bool pages_can_move(struct sw__extent *extent) {
-    char *scratch = map_scratch(PAGE), *start = sw__extent_start(extent);
-    bool can = sw__os_move(start, scratch, PAGE) && sw__os_move(scratch, start, PAGE);
-    unmap_scratch(scratch, PAGE);
-    return can;
-}
-
 /* A hole that is too small gives its pages to the extent that is too large for it. */
 static void over_budget_pages_come_from_holes(void **state) {
     struct sw__extents *extents = extents_of(state);
@@ -450,8 +438,8 @@ static void over_budget_pages_come_from_holes(void **state) {
         sw__extents_free(extents, holes[i]);
     size_t held = extents->held;
     sw__extents_set_budget(extents, held);
-    if (!pages_can_move(walls[0]))
-        skip(); /* kernels before 5.7; test_os.c sees to it that no other one says so */
+    if (!kernel_can_move())
+        skip();
     struct sw__extent *large = take(extents, (size_t)HOLES * HOLE);
     assert_true(extents->held <= held + 64 * PAGE);
     assert_false(large->zero);
@@ -461,6 +449,35 @@ static void over_budget_pages_come_from_holes(void **state) {
     for (size_t i = 0; i < HOLES; i++)
         assert_true(holds(sw__extent_start(walls[i]), WALL * PAGE, i));
     check_map(extents, walls[0]);
+}
+
+/* Of an extent that begins and ends within a unit, too: nothing of it has to come new. */
+static void units_at_the_edges_come_along(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *front = take(extents, 70), *hole = take(extents, 1000),
+                      *wall = take(extents, 70), *hole_2 = take(extents, 1000),
+                      *wall_2 = take(extents, 90);
+    touch(sw__extent_start(hole), 1000 * PAGE);
+    touch(sw__extent_start(hole_2), 1000 * PAGE);
+    sw__extents_free(extents, hole);
+    sw__extents_free(extents, hole_2);
+    sw__extents_set_budget(extents, extents->held);
+    if (!kernel_can_move())
+        skip();
+    struct sw__extent *large = take(extents, 1500);
+    assert_int_equal((uintptr_t)sw__extent_end(large) & (SW__UNIT - 1) ? 1 : 0, 1);
+    assert_true(resident_of(large) >= (1500 - SW__UNIT_PAGES) * PAGE);
+    assert_int_equal(sw__os_resident(sw__extent_start(large) + 1400 * PAGE, 100 * PAGE),
+                     100 * PAGE);
+    check_map(extents, front);
+    struct sw__extent *behind = take(extents, 70); /* what came along is counted where it is */
+    touch(sw__extent_start(behind), 70 * PAGE);
+    sw__extents_free(extents, behind);
+    sw__extents_free(extents, large);
+    sw__extents_free(extents, wall);
+    sw__extents_free(extents, wall_2);
+    sw__extents_trim(extents);
+    assert_int_equal(extents->held, 70 * PAGE);
 }
 
 static size_t cuts_of(const struct sw__extents *extents) {
@@ -491,7 +508,7 @@ static void a_heap_is_not_cut_into_ever_more_mappings(void **state) {
     struct sw__extents *extents = extents_of(state);
     enum { MOST = 40, AT_ONCE = 32 }; /* an extent may take its pages from that many places */
     enum { OTHERS = 40 }; /* regions, tables, and what the kernel leaves apart at the frontier */
-    if (!pages_can_move(take(extents, 65)))
+    if (!kernel_can_move())
         skip();
     extents->huge_pages = SW__HUGE_AUTO;
     extents->most_cuts = MOST;
@@ -784,6 +801,7 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(what_cannot_be_given_back_counts),
         EXTENTS_TEST(a_budget_is_kept_by_giving_free_pages_back),
         EXTENTS_TEST(over_budget_pages_come_from_holes),
+        EXTENTS_TEST(units_at_the_edges_come_along),
         EXTENTS_TEST(a_heap_is_not_cut_into_ever_more_mappings),
         EXTENTS_TEST(a_rest_ends_with_huge_pages),
         EXTENTS_TEST(what_is_written_to_its_end_is_wanted_huge),

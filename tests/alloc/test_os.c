@@ -90,16 +90,6 @@ static void resident_follows_touch_and_purge(void **state) {
     sw__os_release(start, size);
 }
 
-/* Asked of the kernel itself (from 5.7 on it can), so that the library cannot excuse itself. */
-static bool kernel_can_move(void) {
-    char *pages = map_scratch(2 * PAGE);
-    pages[0] = 1;
-    int flags = MREMAP_MAYMOVE | MREMAP_FIXED | 4 /* MREMAP_DONTUNMAP */;
-    bool can = mremap(pages, PAGE, PAGE, flags, pages + PAGE) == pages + PAGE;
-    unmap_scratch(pages, 2 * PAGE);
-    return can;
-}
-
 static void moved_pages_take_their_contents_with_them(void **state) {
     (void)state;
     char *start = sw__os_reserve(16 * PAGE, PAGE);
