@@ -96,15 +96,15 @@ bool sw__blocks_suits(struct sw__blocks *blocks, const void *large, size_t size)
            sw__align_up(blocks->round_large(size), SW__PAGE) == sw__extent_size(extent);
 }
 
-/* A large block may shrink or grow in place. */
-bool sw__blocks_resize(void *state, void *block, size_t size) {
+void *sw__blocks_resize(void *state, void *block, size_t size) {
     struct sw__blocks *blocks = state;
     struct sw__slab *slab = small_block(blocks, block);
     if (slab)
-        return sw__slab_suits(slab, size);
+        return sw__slab_suits(slab, size) ? block : NULL;
     struct sw__extent *extent = sw__extents_block_to(&blocks->extents, block, SW__MISUSE_REALLOC);
-    return size > SW__SMALL_MAX && size <= MOST &&
-           sw__extents_resize(&blocks->extents, extent, blocks->round_large(size));
+    if (size <= SW__SMALL_MAX || size > MOST)
+        return NULL;
+    return sw__extents_resize_block(&blocks->extents, extent, blocks->round_large(size));
 }
 
 size_t sw__blocks_usable_size(void *state, const void *block) {

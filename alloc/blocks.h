@@ -28,7 +28,7 @@ void sw__blocks_free(void *state, void *block);
 struct sw__extent *sw__blocks_free_small(struct sw__blocks *blocks, void *block);
 /* Is it the size that a large block of this heap has, and would have if it were of the new one? */
 bool sw__blocks_suits(struct sw__blocks *blocks, const void *large, size_t size);
-bool sw__blocks_resize(void *state, void *block, size_t size);
+void *sw__blocks_resize(void *state, void *block, size_t size);
 size_t sw__blocks_usable_size(void *state, const void *block);
 size_t sw__blocks_trim(void *state);
 void sw__blocks_stats(void *state, struct sw__strategy_stats *stats);

@@ -20,6 +20,8 @@
 #define ALIGNED_TRIES 16
 /* How many more fits are looked at for one that is warm. */
 #define WARM_TRIES 32
+/* Of a smaller extent that moves the contents are copied: pages would cost as much. */
+#define MOVED_LEAST ((size_t)1 << 20)
 /* A larger one is not parked: it is worth more where it joins its neighbours. */
 #define PARKED_MAX ((size_t)1 << 20)
 
@@ -423,16 +425,21 @@ static void unmark(struct sw__extent *extent) {
     extent->marked = false;
 }
 
-void sw__extents_free(struct sw__extents *extents, struct sw__extent *extent) {
-    sw__lock(&extents->lock);
+/* What is live no longer, and has been counted out, becomes free. */
+static void retire(struct sw__extents *extents, struct sw__extent *extent) {
     unmark(extent);
     *page_entry(extent->region, sw__extent_start(extent)) = NULL;
-    sw__extents_count(&extents->live, -sw__extent_size(extent));
     release_parked(extents);
     if (sw__extent_size(extent) <= PARKED_MAX)
         park(extents, extent);
     else
         release(extents, extent);
+}
+
+void sw__extents_free(struct sw__extents *extents, struct sw__extent *extent) {
+    sw__lock(&extents->lock);
+    sw__extents_count(&extents->live, -sw__extent_size(extent));
+    retire(extents, extent);
     sw__unlock(&extents->lock);
 }
 
@@ -480,6 +487,87 @@ bool sw__extents_resize(struct sw__extents *extents, struct sw__extent *extent, 
     }
     sw__unlock(&extents->lock);
     return done;
+}
+
+static bool can_move(const struct sw__extent *extent) {
+    return sw__extent_size(extent) >= MOVED_LEAST;
+}
+
+/* Would it be a large extent among small ones? */
+static bool outgrows_its_side(const struct sw__extents *extents, const struct sw__extent *extent,
+                              size_t size) {
+    return size > SW__SMALL_EXTENT && size > sw__extent_size(extent) &&
+           extent->region->side == &extents->sides[SW__SIDE_SMALL];
+}
+
+/* What has grown once will grow again: the largest dirty extent, if there is room for more. */
+static struct sw__extent *obtain_roomy(struct sw__extents *extents, size_t size, size_t alignment) {
+    release_parked(extents);
+    struct sw__treap_node *largest = sw__treap_largest(extents->sides[SW__SIDE_LARGE].dirty);
+    if (size <= SW__SMALL_EXTENT || !largest || largest->size / 2 < size + alignment ||
+        missing_bytes(sw__extent_of(largest), size, alignment) || !ensure_spares(extents, 2))
+        return obtain(extents, size, alignment);
+    return carve(extents, sw__extent_of(largest), size, alignment);
+}
+
+/* A place of that size, in no tree, at the same offset in a huge page as another extent, or in a
+ * unit where that is smaller: only so pages move as they are. */
+static struct sw__extent *obtain_alike(struct sw__extents *extents, const struct sw__extent *extent,
+                                       size_t size) {
+    size_t alike = sw__extent_size(extent) < SW__HUGE_PAGE ? SW__UNIT : SW__HUGE_PAGE;
+    size_t offset = can_move(extent) ? extent->node.address & (alike - 1) : 0;
+    struct sw__extent *place = obtain_roomy(extents, offset + size, alike);
+    if (!place || offset == 0)
+        return place;
+    struct sw__extent *rest = ensure_spares(extents, 1) ? cut(extents, place, offset) : NULL;
+    release(extents, place);
+    return rest;
+}
+
+static bool furnish_from(struct sw__extents *extents, struct sw__extent *from,
+                         struct sw__extent *place) {
+    return (can_move(from) && sw__supply_relocate(extents, from, place)) ||
+           sw__supply_furnish(extents, place, true);
+}
+
+/* The larger extent to which most of a live one has moved; what has not is in the old one still.
+ * The old one is counted out. NULL, with nothing changed, when that is not to be. */
+static struct sw__extent *relocate(struct sw__extents *extents, struct sw__extent *extent,
+                                   size_t size) {
+    size_t old_size = sw__extent_size(extent);
+    if (size <= old_size || size > PTRDIFF_MAX - SW__HUGE_PAGE ||
+        !may_live(extents, size - old_size))
+        return NULL;
+    struct sw__extent *place = obtain_alike(extents, extent, size);
+    if (place && !furnish_from(extents, extent, place)) {
+        release(extents, place);
+        return NULL;
+    }
+    if (place) {
+        sw__extents_count(&extents->live, -old_size);
+        enliven(extents, place);
+    }
+    return place;
+}
+
+void *sw__extents_resize_block(struct sw__extents *extents, struct sw__extent *extent,
+                               size_t size) {
+    bool outgrows = outgrows_its_side(extents, extent, size);
+    if (!outgrows && sw__extents_resize(extents, extent, size))
+        return sw__extent_start(extent);
+    if (!outgrows && !can_move(extent))
+        return NULL;
+    sw__lock(&extents->lock);
+    struct sw__extent *place = relocate(extents, extent, sw__align_up(size, SW__PAGE));
+    sw__unlock(&extents->lock);
+    if (!place)
+        return outgrows && sw__extents_resize(extents, extent, size) ? sw__extent_start(extent)
+                                                                     : NULL;
+    sw__supply_copy_rest(extent, place);
+    sw__lock(&extents->lock);
+    retire(extents, extent);
+    sw__unlock(&extents->lock);
+    return sw__extent_start(place);
 }
 
 struct sw__extent *sw__extents_find_by(struct sw__extents *extents, void *entry,

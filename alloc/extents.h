@@ -27,6 +27,11 @@
  * size cost address space and no memory. They move by units: where one lies across the end of an
  * extent, its rest comes along to the free extent beside it.
  *
+ * Growth: a block that has no room to grow where it stands becomes a larger extent elsewhere, to
+ * which its pages move: nothing is copied but the ends of it, and no two of it are held. Where
+ * there is a large dirty extent it goes to the beginning of that, for what has grown once will grow
+ * again; and from the small side to the large one when it is large.
+ *
  * Limit: no more is ever held. Pages move as for a budget, and what is free is given back for what
  * is to live, so that a request is refused for the limit's sake only if it would live beyond it.
  *
@@ -54,7 +59,7 @@ struct sw__extent {
     struct sw__treap_node node;        /* address and size; in a tree while free */
     struct sw__extent *before, *after; /* neighbours in the region */
     struct sw__region *region;
-    size_t touched; /* bytes of its pages that are; all of them while live or parked */
+    size_t touched; /* bytes of its pages that are; all of them while parked, or live and in use */
     enum sw__extent_state state;
     bool zero;    /* live, and all zero when it was handed out */
     bool marked;  /* live, and its slices name its holder in the page map */
@@ -112,6 +117,10 @@ void *sw__extents_alloc_zeroed(struct sw__extents *extents, size_t size);
 void sw__extents_free(struct sw__extents *extents, struct sw__extent *extent);
 /* Makes a live extent larger or smaller where it stands. False when there is no room. */
 bool sw__extents_resize(struct sw__extents *extents, struct sw__extent *extent, size_t size);
+/* The same of an extent that is a block, unmarked. Where there is no room it becomes another, at
+ * the same offset in a huge page, to which pages move: what little cannot move is copied. Where it
+ * starts now; NULL when there is nothing for it but a new one and a copy. */
+void *sw__extents_resize_block(struct sw__extents *extents, struct sw__extent *extent, size_t size);
 
 /* The live extent that begins at the address, NULL if there is none. */
 struct sw__extent *sw__extents_find(struct sw__extents *extents, const void *address);

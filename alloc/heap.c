@@ -620,9 +620,8 @@ static void *resize(struct sw_heap *heap, void *block, size_t size, enum sw_tag 
     const struct sw__strategy *strategy = heap->strategy;
     if (strategy->realloc)
         return strategy->realloc(heap->state, block, size);
-    if (strategy->resize && strategy->resize(heap->state, block, size))
-        return block;
-    return move(heap, block, size, tag);
+    void *resized = strategy->resize ? strategy->resize(heap->state, block, size) : NULL;
+    return resized ? resized : move(heap, block, size, tag);
 }
 
 static void *resize_tracked(struct sw_heap *heap, void *block, size_t size) {

@@ -235,6 +235,19 @@ char *sw__pages_last_empty(const struct sw__pages *pages, char *start, char *end
     return last_grain(pages, start, end, sw__grain_size(grain) / SW__UNIT, 0);
 }
 
+size_t sw__pages_movable(const struct sw__pages *pages, const char *start, const char *end,
+                         const struct sw__pages *others, const char *there) {
+    size_t gap = -(uintptr_t)start & (SW__UNIT - 1), movable = 0;
+    size_t unit = page_index(pages, start + gap) / SW__UNIT_PAGES;
+    size_t other = page_index(others, there + gap) / SW__UNIT_PAGES;
+    for (const char *at = start + gap; end - at >= (ptrdiff_t)SW__UNIT; at += SW__UNIT) {
+        movable += pages->touched[unit] == ALL && others->touched[other] == 0 ? SW__UNIT : 0;
+        unit++;
+        other++;
+    }
+    return movable;
+}
+
 /* What comes in is one mapping: seams round it, and none inside. */
 static void renew_seams(struct sw__pages *pages, const char *start, size_t size) {
     size_t unit = page_index(pages, start) / SW__UNIT_PAGES, count = size / SW__UNIT;

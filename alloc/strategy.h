@@ -56,8 +56,9 @@ struct sw__strategy {
     /* Resizes, moving if need be; on NULL the old block is untouched. Optional: NULL means resize,
      * and where that cannot be, alloc, copy, free. */
     void *(*realloc)(void *state, void *block, size_t size);
-    /* Resizes where the block stands; false changes nothing. Optional: NULL means it never can. */
-    bool (*resize)(void *state, void *block, size_t size);
+    /* Resizes without an allocation: where the block stands, or by moving its pages. Where it is
+     * now; NULL changes nothing. Optional: NULL means it never can. */
+    void *(*resize)(void *state, void *block, size_t size);
     size_t (*usable_size)(void *state, const void *block);
 
     void (*step_begin)(void *state); /* optional */

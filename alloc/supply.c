@@ -5,6 +5,8 @@
 
 #include "align.h"
 
+#include <string.h>
+
 /* How many free extents are asked for their pages, the largest first, before a new extent does
  * without. */
 #define MOST_DONORS 64
@@ -321,19 +323,24 @@ static bool make_room(struct sw__extents *extents, size_t more) {
     return extents->held <= extents->limit - more;
 }
 
-/* The pages of a new or larger extent that are not there: they come from holes where the budget
- * asks for it, and may be written from now on. */
-static __attribute__((noinline)) bool bring(struct sw__extents *extents, struct sw__extent *extent,
-                                            bool dense) {
+/* What pages are still missing may come new from now on. */
+static void admit(struct sw__extents *extents, struct sw__extent *extent, bool dense) {
     size_t size = sw__extent_size(extent);
-    extent->zero &= !fill_from_holes(extents, extent);
-    if (!make_room(extents, size - extent->touched))
-        return false;
     advise_live(extents, extent, dense);
     watch(extents, extent, dense);
     sw__pages_mark(&extent->region->pages, sw__extent_start(extent), size, true);
     sw__extents_count(&extents->held, size - extent->touched);
     extent->touched = size;
+}
+
+/* The pages of a new or larger extent that are not there: they come from holes where the budget
+ * asks for it, and may be written from now on. */
+static __attribute__((noinline)) bool bring(struct sw__extents *extents, struct sw__extent *extent,
+                                            bool dense) {
+    extent->zero &= !fill_from_holes(extents, extent);
+    if (!make_room(extents, sw__extent_size(extent) - extent->touched))
+        return false;
+    admit(extents, extent, dense);
     return true;
 }
 
@@ -341,6 +348,62 @@ static __attribute__((noinline)) bool bring(struct sw__extents *extents, struct 
 bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent, bool dense) {
     extent->zero = extent->touched == 0;
     return extent->touched == sw__extent_size(extent) || bring(extents, extent, dense);
+}
+
+/* ---- A live extent moves --------------------------------------------------------------------- */
+
+/* Moves full grains of a live extent to the same place in another, wherever that has none. */
+static void move_alike(struct sw__extent *from, struct sw__extent *to, enum sw__grain grain) {
+    char *start = sw__extent_start(from), *end = sw__extent_end(from);
+    ptrdiff_t distance = sw__extent_start(to) - start;
+    size_t size = sw__grain_size(grain);
+    struct sw__passage passage = {
+        .from = &from->region->pages, .to = &to->region->pages, .grain = grain};
+    while ((passage.full = sw__pages_last_full(passage.from, start, end, grain))) {
+        passage.empty = passage.full + distance;
+        passage.size = size;
+        end = passage.full;
+        if (sw__pages_last_empty(passage.to, passage.empty, passage.empty + size, grain) !=
+            passage.empty)
+            continue;
+        sw__passage_widen(&passage, start, start + distance, SIZE_MAX);
+        end = passage.full;
+        if (sw__passage_move(&passage)) {
+            from->touched -= passage.size;
+            to->touched += passage.size;
+        }
+    }
+}
+
+/* If moves are refused after all, what is copied instead may be held above the limit until the old
+ * extent is free. */
+bool sw__supply_relocate(struct sw__extents *extents, struct sw__extent *from,
+                         struct sw__extent *to) {
+    char *start = sw__extent_start(from), *end = sw__extent_end(from);
+    size_t can_move = sw__pages_movable(&from->region->pages, start, end, &to->region->pages,
+                                        sw__extent_start(to));
+    if (can_move < sw__extent_size(from) / 2 || !may_be_cut(extents) ||
+        !make_room(extents, sw__extent_size(to) - to->touched - can_move))
+        return false;
+    close_witnesses(extents, start, sw__extent_size(from));
+    for (int grain = SW__GRAIN_HUGE; grain >= SW__GRAIN_UNIT; grain--)
+        move_alike(from, to, (enum sw__grain)grain);
+    fill_from_holes(extents, to);
+    admit(extents, to, true);
+    to->zero = false;
+    return true;
+}
+
+void sw__supply_copy_rest(const struct sw__extent *from, const struct sw__extent *to) {
+    char *start = sw__extent_start(from), *end = sw__extent_end(from);
+    for (char *piece = start, *next; piece < end; piece = next) {
+        next = piece + SW__UNIT - ((uintptr_t)piece & (SW__UNIT - 1));
+        next = next < end ? next : end;
+        size_t size = (size_t)(next - piece);
+        /* The bits of a whole unit are no neighbour's. */
+        if (size < SW__UNIT || sw__pages_touched(&from->region->pages, piece, size))
+            memcpy(sw__extent_start(to) + (piece - start), piece, size);
+    }
 }
 
 bool sw__supply_renew(struct sw__extents *extents, struct sw__extent *extent) {

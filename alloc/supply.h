@@ -2,7 +2,7 @@
  * supply.h - the physical side of extents: where the pages of a live extent come from, and where
  * those of free ones go. What budget, limit and the rules for huge pages mean: extents.h.
  *
- * Only the page source calls this, under its lock but for sw__supply_renew().
+ * Only the page source calls this, under its lock but for what says otherwise.
  */
 #ifndef SW_SUPPLY_H
 #define SW_SUPPLY_H
@@ -19,8 +19,17 @@ size_t sw__supply_over_budget(const struct sw__extents *extents, size_t more);
 bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent, bool dense);
 
 /* Makes a live extent zero by giving its pages back: what is used of it comes anew, and the rest
- * does not. False where zeros are to be written: that is cheaper, or the kernel would not. */
+ * does not. False where zeros are to be written: that is cheaper, or the kernel would not. Takes
+ * the lock by itself. */
 bool sw__supply_renew(struct sw__extents *extents, struct sw__extent *extent);
+
+/* Moves what pages it can of a live extent to a larger place, in no tree, that is alike in its
+ * offset, and brings those that are missing there. False, with nothing changed, where it would not
+ * be most of them, or the limit has no room. */
+bool sw__supply_relocate(struct sw__extents *extents, struct sw__extent *from,
+                         struct sw__extent *to);
+/* Copies what has not moved. Without the lock: both extents are nobody else's. */
+void sw__supply_copy_rest(const struct sw__extent *from, const struct sw__extent *to);
 
 /* Gives pages of free extents back, of the largest first, until no more than so much is held or
  * nothing is left to give. */

@@ -264,13 +264,14 @@ static size_t usable_size(void *state, const void *block) {
     return sw__extent_size(sw__extents_block_to(&arena->extents, block, SW__MISUSE_USABLE_SIZE));
 }
 
-static bool resize(void *state, void *block, size_t size) {
+static void *resize(void *state, void *block, size_t size) {
     struct arena *arena = state;
     const struct sw__extent *chunk = extent_around(arena, block);
     if (chunk)
-        return !is_large(size, 1) && resize_in_chunk(arena, chunk, block, round_up(size));
+        return !is_large(size, 1) && resize_in_chunk(arena, chunk, block, round_up(size)) ? block
+                                                                                          : NULL;
     struct sw__extent *extent = sw__extents_block_to(&arena->extents, block, SW__MISUSE_REALLOC);
-    return is_large(size, 1) && sw__extents_resize(&arena->extents, extent, size);
+    return is_large(size, 1) ? sw__extents_resize_block(&arena->extents, extent, size) : NULL;
 }
 
 static void step_begin(void *state) {

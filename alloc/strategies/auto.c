@@ -286,15 +286,15 @@ static void *alloc_zeroed(void *state, size_t size, enum sw_tag tag) {
     return block;
 }
 
-/* Growing where it stands takes pages as a new block does. */
-static bool resize(void *state, void *block, size_t size) {
+/* Growing takes pages as a new block does. */
+static void *resize(void *state, void *block, size_t size) {
     struct auto_heap *heap = state;
     if (size <= SW__SMALL_MAX)
         return sw__blocks_resize(state, block, size);
     size_t old = sw__blocks_usable_size(state, block);
     size_t more = size > old ? size - old : 0;
     size_t deepest_before = more ? expect_large(heap, more) : 0;
-    bool resized = sw__blocks_resize(state, block, size);
+    void *resized = sw__blocks_resize(state, block, size);
     settle_large(heap, more, deepest_before, resized || !more);
     return resized;
 }

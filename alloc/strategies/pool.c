@@ -313,12 +313,12 @@ static size_t usable_size(void *state, const void *block) {
     return sw__extent_size(sw__extents_block_to(&pool->extents, block, SW__MISUSE_USABLE_SIZE));
 }
 
-static bool resize(void *state, void *block, size_t size) {
+static void *resize(void *state, void *block, size_t size) {
     struct pool *pool = state;
     if (segment_of(pool, block))
-        return size <= SMALL_MAX && resize_small(pool, block, size);
+        return size <= SMALL_MAX && resize_small(pool, block, size) ? block : NULL;
     struct sw__extent *extent = sw__extents_block_to(&pool->extents, block, SW__MISUSE_REALLOC);
-    return size > SMALL_MAX && sw__extents_resize(&pool->extents, extent, size);
+    return size > SMALL_MAX ? sw__extents_resize_block(&pool->extents, extent, size) : NULL;
 }
 
 /* Gives back the pages that lie whole inside free small blocks; their headers and tree nodes stay.

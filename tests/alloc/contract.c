@@ -267,6 +267,26 @@ static void realloc_by_small_amounts_keeps_contents(void **state) {
     sw_heap_destroy(heap);
 }
 
+/* Each in the way of the others, as the columns of a table that is read row by row. */
+static void blocks_that_grow_in_turn_keep_contents(void **state) {
+    enum { COLUMNS = 3 };
+    sw_heap *heap = make_heap(subject_of(state), NULL);
+    char *blocks[COLUMNS] = {NULL};
+    size_t old = 0;
+    for (size_t size = 3000; size < 5 * MIB; old = size, size += size / 3)
+        for (size_t i = 0; i < COLUMNS; i++) {
+            blocks[i] = sw_realloc(heap, blocks[i], size);
+            check_block(heap, blocks[i], size);
+            assert_true(holds(blocks[i], old, i));
+            fill(blocks[i], size, i);
+        }
+    for (size_t i = 0; i < COLUMNS; i++) {
+        assert_true(holds(blocks[i], old, i));
+        sw_free(heap, blocks[i]);
+    }
+    sw_heap_destroy(heap);
+}
+
 static void realloc_to_nothing_is_a_block_of_one_byte(void **state) {
     sw_heap *heap = make_heap(subject_of(state), NULL);
     char *block = sw_alloc(heap, 1000, SW_TAG_INPUT);
@@ -1410,6 +1430,7 @@ static const struct behaviour behaviours[] = {
     BEHAVIOUR(zeroed_blocks_are_zero_on_dirty_memory),
     BEHAVIOUR(realloc_keeps_contents),
     BEHAVIOUR(realloc_by_small_amounts_keeps_contents),
+    BEHAVIOUR(blocks_that_grow_in_turn_keep_contents),
     BEHAVIOUR(realloc_to_nothing_is_a_block_of_one_byte),
     BEHAVIOUR(realloc_of_an_aligned_block_keeps_contents),
     BEHAVIOUR_OF(levels_are_exact_at_every_instant, is_tracked),

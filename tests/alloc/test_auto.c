@@ -130,6 +130,29 @@ static void work_that_repeats_itself_stops_shifting_pages(void **state) {
     sw_heap_destroy(heap);
 }
 
+/* A buffer that grows between others is not needed twice. */
+static void a_block_that_moves_is_needed_once(void **state) {
+    (void)state;
+    if (!kernel_can_move())
+        skip();
+    sw_heap *heap = make_auto("tracking:0,background_thread:0");
+    for (int i = 0; i < 20; i++) {
+        char *block = sw_alloc(heap, 2 * BLOCK, SW_TAG_OTHER);
+        touch(block, 2 * BLOCK);
+        void *wall = sw_alloc(heap, BLOCK, SW_TAG_OTHER);
+        touch(wall, BLOCK);
+        fill(block, 100 * KIB, (uint64_t)i);
+        block = sw_realloc(heap, block, 3 * BLOCK);
+        assert_non_null(block);
+        touch(block + 2 * BLOCK, BLOCK);
+        assert_true(holds(block, 100 * KIB, (uint64_t)i));
+        assert_true(resident_of(heap) < 5 * BLOCK);
+        sw_free(heap, wall);
+        sw_free(heap, block);
+    }
+    sw_heap_destroy(heap);
+}
+
 static void a_spike_is_forgotten(void **state) {
     (void)state;
     sw_heap *heap = make_auto("tracking:0,background_thread:0");
@@ -340,6 +363,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steady_steps_neither_give_back_nor_fault),
         cmocka_unit_test(work_that_repeats_itself_stops_shifting_pages),
+        cmocka_unit_test(a_block_that_moves_is_needed_once),
         cmocka_unit_test(a_spike_is_forgotten),
         cmocka_unit_test(what_was_refused_is_not_kept_for),
         cmocka_unit_test(ragged_steps_hold_no_more_than_the_deepest),

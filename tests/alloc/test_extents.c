@@ -332,7 +332,107 @@ static void the_last_extent_moves_the_frontier(void **state) {
     }
 }
 
+static struct sw__extent *at(struct sw__extents *extents, const void *start) {
+    struct sw__extent *extent = sw__extents_find(extents, start);
+    assert_non_null(extent);
+    assert_ptr_equal(sw__extent_start(extent), start);
+    return extent;
+}
+
+/* With a live neighbour behind it, at any offset in a unit. */
+static void a_block_without_room_moves_its_pages(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    enum { OLD = 2500, NEW = 3000, EDGES = 2 * SW__UNIT_PAGES };
+    for (size_t offset = 0; offset < 2; offset++) {
+        struct sw__extent *front = take(extents, 300 + 77 * offset), *extent = take(extents, OLD),
+                          *wall = take(extents, 100);
+        char *start = sw__extent_start(extent);
+        fill(start, OLD * PAGE, offset);
+        fill(sw__extent_start(wall), 100 * PAGE, 2);
+        size_t live = sw__extents_live(extents);
+        char *moved = sw__extents_resize_block(extents, extent, NEW * PAGE);
+        assert_non_null(moved);
+        assert_ptr_not_equal(moved, start);
+        assert_int_equal(((uintptr_t)moved ^ (uintptr_t)start) & (SW__HUGE_PAGE - 1), 0);
+        assert_int_equal(sw__extent_size(at(extents, moved)), NEW * PAGE);
+        assert_int_equal(sw__extents_live(extents), live + (NEW - OLD) * PAGE);
+        assert_true(holds(moved, OLD * PAGE, offset));
+        assert_true(holds(sw__extent_start(wall), 100 * PAGE, 2));
+        assert_null(sw__extents_find(extents, start));
+        if (kernel_can_move()) {
+            assert_true(sw__os_resident(start, OLD * PAGE) <= EDGES * PAGE);
+            assert_true(extents->held <= sw__extents_live(extents) + EDGES * PAGE);
+        }
+        check_map(extents, wall);
+        sw__extents_free(extents, at(extents, moved));
+        sw__extents_free(extents, wall);
+        sw__extents_free(extents, front);
+        sw__extents_trim(extents);
+    }
+}
+
+/* Whatever the kernel refuses on the way, the block is whole, here or there. */
+static void a_block_survives_every_refusal(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    enum { OLD = 1000, NEW = 1500 };
+    bool refused = true;
+    for (long n = 1; refused; n++) {
+        struct sw__extent *extent = take(extents, OLD), *wall = take(extents, 100);
+        char *start = sw__extent_start(extent);
+        fill(start, OLD * PAGE, (uint64_t)n);
+        sw__os_fail_from(n);
+        long before = sw__os_requests();
+        char *moved = sw__extents_resize_block(extents, extent, NEW * PAGE);
+        refused = sw__os_requests() - before >= n;
+        sw__os_fail_from(0);
+        struct sw__extent *now = moved ? at(extents, moved) : extent;
+        assert_true(holds(sw__extent_start(now), OLD * PAGE, (uint64_t)n));
+        assert_int_equal(sw__extent_size(now), (moved ? NEW : OLD) * PAGE);
+        assert_int_equal(sw__extents_live(extents), sw__extent_size(now) + 100 * PAGE);
+        check_map(extents, now);
+        sw__extents_free(extents, now);
+        sw__extents_free(extents, wall);
+        sw__extents_trim(extents);
+    }
+}
+
+static void a_small_block_that_grows_large_leaves_its_side(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *large = take(extents, 4000), *wall = take(extents, 100),
+                      *extent = take(extents, 50);
+    char *hole = sw__extent_start(large);
+    touch(hole, 4000 * PAGE);
+    sw__extents_free(extents, large);
+    fill(sw__extent_start(extent), 50 * PAGE, 1);
+    assert_ptr_equal(sw__extents_resize_block(extents, extent, 60 * PAGE),
+                     sw__extent_start(extent));
+    char *moved = sw__extents_resize_block(extents, extent, 70 * PAGE);
+    assert_ptr_equal(moved, hole); /* where it can grow on, in pages that are there */
+    assert_true(holds(moved, 50 * PAGE, 1));
+    assert_ptr_equal(sw__extents_resize_block(extents, at(extents, moved), 3000 * PAGE), moved);
+    assert_ptr_equal(sw__extents_resize_block(extents, at(extents, moved), 80 * PAGE), moved);
+    assert_true(holds(moved, 50 * PAGE, 1));
+    check_map(extents, wall);
+}
+
 /* ---- Limit, budget --------------------------------------------------------------------------- */
+
+/* A block grows though two of it would be more than the limit, if its pages can move. */
+static void a_block_moves_within_the_limit(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    extents->limit = 3000 * PAGE;
+    struct sw__extent *extent = take(extents, 2000), *wall = take(extents, 100);
+    fill(sw__extent_start(extent), 2000 * PAGE, 1);
+    assert_null(sw__extents_resize_block(extents, extent, 2901 * PAGE));
+    assert_true(extents->at_limit);
+    if (!kernel_can_move())
+        skip();
+    char *moved = sw__extents_resize_block(extents, extent, 2700 * PAGE);
+    assert_non_null(moved);
+    assert_true(extents->held <= extents->limit);
+    assert_true(holds(moved, 2000 * PAGE, 1));
+    check_map(extents, wall);
+}
 
 static void no_more_than_the_limit_is_held(void **state) {
     struct sw__extents *extents = extents_of(state);
@@ -726,7 +826,14 @@ static void the_map_stays_sound(void **state) {
         check_operation = i;
         size_t slot = below(&random, LIVE), choice = below(&random, 100);
         struct sw__extent *extent = live[slot].extent;
-        if (extent && choice < 20) {
+        if (extent && choice < 10) {
+            size_t old = sw__extent_size(extent), wanted = some_pages(&random) * PAGE;
+            char *resized = sw__extents_resize_block(extents, extent, wanted);
+            live[slot].extent = extent = resized ? at(extents, resized) : extent;
+            CHECK(sw__extent_size(extent) == (resized ? wanted : old));
+            CHECK(is_marked(extent, least_of(old, sw__extent_size(extent)), live[slot].seed));
+            mark(extent, live[slot].seed);
+        } else if (extent && choice < 20) {
             size_t old = sw__extent_size(extent), wanted = some_pages(&random) * PAGE;
             bool resized = sw__extents_resize(extents, extent, wanted);
             CHECK(sw__extent_size(extent) == (resized ? wanted : old));
@@ -797,6 +904,10 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(a_region_that_is_free_goes_with_trim),
         EXTENTS_TEST(an_extent_grows_into_what_is_free_behind_it),
         EXTENTS_TEST(the_last_extent_moves_the_frontier),
+        EXTENTS_TEST(a_block_without_room_moves_its_pages),
+        EXTENTS_TEST(a_block_survives_every_refusal),
+        EXTENTS_TEST(a_small_block_that_grows_large_leaves_its_side),
+        EXTENTS_TEST(a_block_moves_within_the_limit),
         EXTENTS_TEST(no_more_than_the_limit_is_held),
         EXTENTS_TEST(what_cannot_be_given_back_counts),
         EXTENTS_TEST(a_budget_is_kept_by_giving_free_pages_back),
