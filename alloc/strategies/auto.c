@@ -18,11 +18,11 @@
 #define KEPT_PERIODS 16
 #define EARLIER      (KEPT_PERIODS - 1)
 #define PERIOD_TURNS 4
-/* A budget is looser than needed by a 512th and LOOSE_BYTES for each degree of looseness. Where
- * work repeats itself and pages shift all the same, which is small heaps, the bytes grow on. */
-#define LOOSE_BYTES       ((size_t)128 << 10)
-#define LOOSEST           8
-#define LOOSEST_REPEATING 24
+/* A budget is looser than needed by a share of it, and LOOSE_BYTES for each degree of looseness. */
+#define LOOSE_SHARE    170
+#define LOOSE_BYTES    ((size_t)128 << 10)
+#define LOOSE_AT_FIRST 3
+#define LOOSEST        25
 /* So many bytes of large blocks may be taken between two looks at how things stand. */
 #define COUNTED_AT_ONCE ((size_t)4 << 20)
 
@@ -46,11 +46,9 @@ struct auto_heap {
 
 /* ---- The budget ------------------------------------------------------------------------------ */
 
-/* What may stay free beside what is live: little at first, and more where pages keep shifting,
- * until they do not or it is about a fiftieth. */
+/* What may stay free beside what is live: little at first, and more where pages keep shifting. */
 static size_t slack(const struct auto_heap *heap, size_t needed) {
-    return needed / 512 * (1 + sw__smaller(heap->looseness, LOOSEST)) +
-           LOOSE_BYTES * (1 + heap->looseness);
+    return needed / LOOSE_SHARE + LOOSE_BYTES * heap->looseness;
 }
 
 static size_t deepest_of(const struct auto_heap *heap) {
@@ -83,15 +81,13 @@ static size_t deepest_periods_ago(const struct auto_heap *heap, unsigned periods
     return heap->earlier[(heap->oldest + EARLIER - periods) % EARLIER];
 }
 
-/* Where work repeats itself, shifting pages is waste, and it ends at once. Where it does not, some
- * is the price of holding no more than is needed, and room is given by and by. */
+/* Where work repeats itself, shifting pages is waste, and room is given until it ends. Where it
+ * does not, some is the price of holding no more than is needed. */
 static void loosen(struct auto_heap *heap) {
     size_t last = deepest_periods_ago(heap, 1), before = deepest_periods_ago(heap, 2);
     size_t apart = last > before ? last - before : before - last;
     bool repeats = apart <= last / 512;
     if (repeats && heap->looseness < LOOSEST)
-        heap->looseness = LOOSEST;
-    else if (heap->looseness < (repeats ? LOOSEST_REPEATING : LOOSEST))
         heap->looseness++;
 }
 
@@ -247,6 +243,7 @@ static void *create(const struct sw__config *config) {
     struct auto_heap *heap = sw__blocks_create(sizeof *heap, config, exact);
     if (!heap)
         return NULL;
+    heap->looseness = LOOSE_AT_FIRST;
     heap->retain = config->retain;
     heap->soft_limit = config->soft_limit;
     heap->is_restrained = heap->retain || heap->soft_limit;
