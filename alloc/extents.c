@@ -1,7 +1,8 @@
 /*
  * extents.c - the page source: see extents.h.
  *
- * Order of the file: making and unmaking extents, growth, placement, then the public calls.
+ * Order of the file: making and unmaking extents, growth, placement, then the public calls: alloc
+ * and free, resize, the rest.
  * Whatever may fail comes before anything is changed. Where pages come from and go: supply.h.
  */
 #include "extents.h"
@@ -360,7 +361,7 @@ static void enliven(struct sw__extents *extents, struct sw__extent *extent) {
     sw__extents_count(&extents->live, sw__extent_size(extent));
 }
 
-/* ---- The public calls ------------------------------------------------------------------------ */
+/* ---- Alloc and free -------------------------------------------------------------------------- */
 
 void sw__extents_init(struct sw__extents *extents, struct sw__meta *meta,
                       const struct sw__config *config) {
@@ -443,6 +444,8 @@ void sw__extents_free(struct sw__extents *extents, struct sw__extent *extent) {
     sw__unlock(&extents->lock);
 }
 
+/* ---- Resize ---------------------------------------------------------------------------------- */
+
 static void shrink(struct sw__extents *extents, struct sw__extent *extent, size_t size) {
     sw__extents_count(&extents->live, size - sw__extent_size(extent));
     release(extents, cut(extents, extent, size));
@@ -473,31 +476,41 @@ static bool extend(struct sw__extents *extents, struct sw__extent *extent, size_
     return false;
 }
 
+/* To a size of whole pages, where it stands. */
+static bool resize(struct sw__extents *extents, struct sw__extent *extent, size_t size) {
+    if (size == sw__extent_size(extent))
+        return true;
+    release_parked(extents);
+    if (!ensure_spares(extents, 2))
+        return false;
+    if (size > sw__extent_size(extent))
+        return extend(extents, extent, size);
+    shrink(extents, extent, size);
+    return true;
+}
+
 bool sw__extents_resize(struct sw__extents *extents, struct sw__extent *extent, size_t size) {
-    size = sw__align_up(size, SW__PAGE);
     sw__lock(&extents->lock);
-    bool done = true;
-    if (size != sw__extent_size(extent)) {
-        release_parked(extents);
-        done = ensure_spares(extents, 2);
-        if (done && size < sw__extent_size(extent))
-            shrink(extents, extent, size);
-        else if (done)
-            done = extend(extents, extent, size);
-    }
+    bool resized = resize(extents, extent, sw__align_up(size, SW__PAGE));
     sw__unlock(&extents->lock);
-    return done;
+    return resized;
 }
 
 static bool can_move(const struct sw__extent *extent) {
     return sw__extent_size(extent) >= MOVED_LEAST;
 }
 
-/* Would it be a large extent among small ones? */
+/* Would it be a large extent among small ones? It stays all the same while the pages behind it are
+ * there. */
 static bool outgrows_its_side(const struct sw__extents *extents, const struct sw__extent *extent,
                               size_t size) {
-    return size > SW__SMALL_EXTENT && size > sw__extent_size(extent) &&
-           extent->region->side == &extents->sides[SW__SIDE_SMALL];
+    if (size <= SW__SMALL_EXTENT || size <= sw__extent_size(extent) ||
+        extent->region->side != &extents->sides[SW__SIDE_SMALL])
+        return false;
+    size_t missing = size - sw__extent_size(extent);
+    const struct sw__extent *behind = extent->after;
+    return !sw__extent_is_free(behind) || sw__extent_size(behind) < missing ||
+           touched_in(behind, 0, missing) < missing;
 }
 
 /* What has grown once will grow again: the largest dirty extent, if there is room for more. */
@@ -550,25 +563,35 @@ static struct sw__extent *relocate(struct sw__extents *extents, struct sw__exten
     return place;
 }
 
+/* Where the block is from now on, NULL when it is as it was. */
+static struct sw__extent *resize_or_relocate(struct sw__extents *extents, struct sw__extent *extent,
+                                             size_t size) {
+    bool outgrows = outgrows_its_side(extents, extent, size);
+    if (!outgrows && resize(extents, extent, size))
+        return extent;
+    struct sw__extent *place = NULL;
+    if (outgrows || can_move(extent))
+        place = relocate(extents, extent, size);
+    if (!place && outgrows && resize(extents, extent, size))
+        return extent;
+    return place;
+}
+
 void *sw__extents_resize_block(struct sw__extents *extents, struct sw__extent *extent,
                                size_t size) {
-    bool outgrows = outgrows_its_side(extents, extent, size);
-    if (!outgrows && sw__extents_resize(extents, extent, size))
-        return sw__extent_start(extent);
-    if (!outgrows && !can_move(extent))
-        return NULL;
     sw__lock(&extents->lock);
-    struct sw__extent *place = relocate(extents, extent, sw__align_up(size, SW__PAGE));
+    struct sw__extent *place = resize_or_relocate(extents, extent, sw__align_up(size, SW__PAGE));
     sw__unlock(&extents->lock);
-    if (!place)
-        return outgrows && sw__extents_resize(extents, extent, size) ? sw__extent_start(extent)
-                                                                     : NULL;
+    if (!place || place == extent)
+        return place ? sw__extent_start(place) : NULL;
     sw__supply_copy_rest(extent, place);
     sw__lock(&extents->lock);
     retire(extents, extent);
     sw__unlock(&extents->lock);
     return sw__extent_start(place);
 }
+
+/* ---- The rest -------------------------------------------------------------------------------- */
 
 struct sw__extent *sw__extents_find_by(struct sw__extents *extents, void *entry,
                                        const void *address) {

@@ -415,6 +415,17 @@ static void a_small_block_that_grows_large_leaves_its_side(void **state) {
     check_map(extents, wall);
 }
 
+/* Not before it has to. */
+static void it_stays_while_there_are_pages_behind_it(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *extent = take(extents, 60), *behind = take(extents, 60);
+    char *start = sw__extent_start(extent);
+    sw__extents_free(extents, behind);
+    sw__extents_largest_free(extents); /* nothing is parked then */
+    assert_ptr_equal(sw__extents_resize_block(extents, extent, 120 * PAGE), start);
+    assert_ptr_not_equal(sw__extents_resize_block(extents, extent, 121 * PAGE), start);
+}
+
 /* ---- Limit, budget --------------------------------------------------------------------------- */
 
 /* A block grows though two of it would be more than the limit, if its pages can move. */
@@ -907,6 +918,7 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(a_block_without_room_moves_its_pages),
         EXTENTS_TEST(a_block_survives_every_refusal),
         EXTENTS_TEST(a_small_block_that_grows_large_leaves_its_side),
+        EXTENTS_TEST(it_stays_while_there_are_pages_behind_it),
         EXTENTS_TEST(a_block_moves_within_the_limit),
         EXTENTS_TEST(no_more_than_the_limit_is_held),
         EXTENTS_TEST(what_cannot_be_given_back_counts),
