@@ -110,12 +110,15 @@ bool sw__os_purge(void *start, size_t size) {
     return !request_is_to_fail() && madvise(start, size, MADV_DONTNEED) == 0;
 }
 
-/* By way of a place that the kernel chooses. Straight to the target, kernels before 6.17 would
+/* Where memory is locked a move would unlock the whole mapping that the pages are from, so the
+ * target is asked to go first, which the kernel refuses there.
+ *
+ * By way of a place that the kernel chooses. Straight to the target, kernels before 6.17 would
  * unmap it first and then refuse a source that is several mappings: a hole in the heap. So that
  * refusal comes while nothing is lost, and what moves to the target is one mapping for certain. */
 bool sw__os_move(void *from, void *to, size_t size) {
     enum { DONTUNMAP = 4 }; /* MREMAP_DONTUNMAP, which older headers lack */
-    if (request_is_to_fail())
+    if (request_is_to_fail() || madvise(to, size, MADV_DONTNEED) != 0)
         return false;
     void *between = mremap(from, size, size, MREMAP_MAYMOVE | DONTUNMAP, NULL);
     if (between == MAP_FAILED)

@@ -38,8 +38,9 @@ void sw__os_release(void *start, size_t size);
  * not (locked pages): then the contents are as they were. */
 bool sw__os_purge(void *start, size_t size);
 /* Moves the pages of a committed range to another of the same size, which loses what it had; the
- * first reads as zero afterwards. Nothing is copied and nothing faults. False leaves both as they
- * were: the kernel is older than 5.7, the first is not of one piece for it, or mappings ran out. */
+ * first reads as zero afterwards. Nothing is copied and nothing faults. False leaves the first as
+ * it was, and the other may read as zero: the kernel is older than 5.7, memory is locked, the first
+ * is not of one piece for the kernel, or mappings ran out. */
 bool sw__os_move(void *from, void *to, size_t size);
 /* Asks for, or declines, huge pages in a committed range. Advice: failure changes nothing. */
 void sw__os_advise_huge(void *start, size_t size, bool wanted);

@@ -90,7 +90,7 @@ struct sw__passage {
  * ones not below to_start, and no seam between: one move is cheaper than many. Up to most bytes. */
 void sw__passage_widen(struct sw__passage *passage, const char *from_start, const char *to_start,
                        size_t most);
-/* Makes the move. False when the kernel would not: then all is as it was. */
+/* Makes the move. False when the kernel would not: then nothing that is touched has changed. */
 bool sw__passage_move(const struct sw__passage *passage);
 
 /* How many mappings more the kernel has for moves and advice, about. */
