@@ -104,7 +104,7 @@ void *sw__blocks_resize(void *state, void *block, size_t size) {
     struct sw__extent *extent = sw__extents_block_to(&blocks->extents, block, SW__MISUSE_REALLOC);
     if (size <= SW__SMALL_MAX || size > MOST)
         return NULL;
-    return sw__extents_resize_block(&blocks->extents, extent, blocks->round_large(size));
+    return sw__extents_resize(&blocks->extents, extent, blocks->round_large(size));
 }
 
 size_t sw__blocks_usable_size(void *state, const void *block) {

@@ -23,6 +23,8 @@
 #define WARM_TRIES 32
 /* Of a smaller extent that moves the contents are copied: pages would cost as much. */
 #define MOVED_LEAST ((size_t)1 << 20)
+/* One that moves is to have room behind it, of so small a share of it that little else fits. */
+#define ROOM_SHARE 4
 /* A larger one is not parked: it is worth more where it joins its neighbours. */
 #define PARKED_MAX ((size_t)1 << 20)
 
@@ -489,46 +491,51 @@ static bool resize(struct sw__extents *extents, struct sw__extent *extent, size_
     return true;
 }
 
-bool sw__extents_resize(struct sw__extents *extents, struct sw__extent *extent, size_t size) {
-    sw__lock(&extents->lock);
-    bool resized = resize(extents, extent, sw__align_up(size, SW__PAGE));
-    sw__unlock(&extents->lock);
-    return resized;
-}
-
 static bool can_move(const struct sw__extent *extent) {
     return sw__extent_size(extent) >= MOVED_LEAST;
 }
 
 /* Would it be a large extent among small ones? It stays all the same while the pages behind it are
  * there. */
-static bool outgrows_its_side(const struct sw__extents *extents, const struct sw__extent *extent,
+static bool outgrows_its_side(struct sw__extents *extents, const struct sw__extent *extent,
                               size_t size) {
     if (size <= SW__SMALL_EXTENT || size <= sw__extent_size(extent) ||
         extent->region->side != &extents->sides[SW__SIDE_SMALL])
         return false;
+    release_parked(extents);
     size_t missing = size - sw__extent_size(extent);
     const struct sw__extent *behind = extent->after;
     return !sw__extent_is_free(behind) || sw__extent_size(behind) < missing ||
            touched_in(behind, 0, missing) < missing;
 }
 
-/* What has grown once will grow again: the largest dirty extent, if there is room for more. */
+/* For a block that has grown, which will grow again: the largest dirty extent, if there is room for
+ * more; or where more is free behind it. */
 static struct sw__extent *obtain_roomy(struct sw__extents *extents, size_t size, size_t alignment) {
     release_parked(extents);
     struct sw__treap_node *largest = sw__treap_largest(extents->sides[SW__SIDE_LARGE].dirty);
-    if (size <= SW__SMALL_EXTENT || !largest || largest->size / 2 < size + alignment ||
-        missing_bytes(sw__extent_of(largest), size, alignment) || !ensure_spares(extents, 2))
-        return obtain(extents, size, alignment);
-    return carve(extents, sw__extent_of(largest), size, alignment);
+    if (!ensure_spares(extents, 3))
+        return NULL;
+    if (largest && largest->size / 2 >= size + alignment &&
+        missing_bytes(sw__extent_of(largest), size, alignment) == 0)
+        return carve(extents, sw__extent_of(largest), size, alignment);
+    struct sw__extent *extent =
+        obtain(extents, sw__align_up(size + size / ROOM_SHARE, SW__PAGE), alignment);
+    if (!extent || !ensure_spares(extents, 1))
+        return extent ? extent : obtain(extents, size, alignment);
+    extent->state = SW__EXTENT_LIVE; /* what is free behind it does not join it */
+    release(extents, cut(extents, extent, size));
+    return extent;
 }
 
-/* A place of that size, in no tree, at the same offset in a huge page as another extent, or in a
- * unit where that is smaller: only so pages move as they are. */
-static struct sw__extent *obtain_alike(struct sw__extents *extents, const struct sw__extent *extent,
-                                       size_t size) {
+/* A place of that size, in no tree, for what is in another extent. For its pages to move as they
+ * are it is at the same offset in a huge page, or in a unit where the extent is smaller. */
+static struct sw__extent *obtain_for(struct sw__extents *extents, const struct sw__extent *extent,
+                                     size_t size) {
+    if (!can_move(extent))
+        return obtain_roomy(extents, size, SW__PAGE);
     size_t alike = sw__extent_size(extent) < SW__HUGE_PAGE ? SW__UNIT : SW__HUGE_PAGE;
-    size_t offset = can_move(extent) ? extent->node.address & (alike - 1) : 0;
+    size_t offset = extent->node.address & (alike - 1);
     struct sw__extent *place = obtain_roomy(extents, offset + size, alike);
     if (!place || offset == 0)
         return place;
@@ -543,15 +550,15 @@ static bool furnish_from(struct sw__extents *extents, struct sw__extent *from,
            sw__supply_furnish(extents, place, true);
 }
 
-/* The larger extent to which most of a live one has moved; what has not is in the old one still.
- * The old one is counted out. NULL, with nothing changed, when that is not to be. */
+/* The larger extent that a live one becomes. What of it has not moved there is in the old one
+ * still, which is counted out. NULL, with nothing changed, when there is none. */
 static struct sw__extent *relocate(struct sw__extents *extents, struct sw__extent *extent,
                                    size_t size) {
     size_t old_size = sw__extent_size(extent);
     if (size <= old_size || size > PTRDIFF_MAX - SW__HUGE_PAGE ||
         !may_live(extents, size - old_size))
         return NULL;
-    struct sw__extent *place = obtain_alike(extents, extent, size);
+    struct sw__extent *place = obtain_for(extents, extent, size);
     if (place && !furnish_from(extents, extent, place)) {
         release(extents, place);
         return NULL;
@@ -577,8 +584,7 @@ static struct sw__extent *resize_or_relocate(struct sw__extents *extents, struct
     return place;
 }
 
-void *sw__extents_resize_block(struct sw__extents *extents, struct sw__extent *extent,
-                               size_t size) {
+void *sw__extents_resize(struct sw__extents *extents, struct sw__extent *extent, size_t size) {
     sw__lock(&extents->lock);
     struct sw__extent *place = resize_or_relocate(extents, extent, sw__align_up(size, SW__PAGE));
     sw__unlock(&extents->lock);
@@ -587,6 +593,8 @@ void *sw__extents_resize_block(struct sw__extents *extents, struct sw__extent *e
     sw__supply_copy_rest(extent, place);
     sw__lock(&extents->lock);
     retire(extents, extent);
+    if (extents->held > extents->limit)
+        sw__supply_purge_above(extents, extents->limit);
     sw__unlock(&extents->lock);
     return sw__extent_start(place);
 }

@@ -59,7 +59,7 @@ struct sw__extent {
     struct sw__treap_node node;        /* address and size; in a tree while free */
     struct sw__extent *before, *after; /* neighbours in the region */
     struct sw__region *region;
-    size_t touched; /* bytes of its pages that are; all of them while parked, or live and in use */
+    size_t touched; /* bytes of its pages that are; all of them while live, until they move away */
     enum sw__extent_state state;
     bool zero;    /* live, and all zero when it was handed out */
     bool marked;  /* live, and its slices name its holder in the page map */
@@ -115,12 +115,10 @@ struct sw__extent *sw__extents_alloc(struct sw__extents *extents, size_t size, s
  * asked for where none of it is there yet. */
 void *sw__extents_alloc_zeroed(struct sw__extents *extents, size_t size);
 void sw__extents_free(struct sw__extents *extents, struct sw__extent *extent);
-/* Makes a live extent larger or smaller where it stands. False when there is no room. */
-bool sw__extents_resize(struct sw__extents *extents, struct sw__extent *extent, size_t size);
-/* The same of an extent that is a block, unmarked. Where there is no room it becomes another, at
- * the same offset in a huge page, to which pages move: what little cannot move is copied. Where it
- * starts now; NULL when there is nothing for it but a new one and a copy. */
-void *sw__extents_resize_block(struct sw__extents *extents, struct sw__extent *extent, size_t size);
+/* Makes a live extent, unmarked, larger or smaller: where it stands, or with room to grow as
+ * another, to which its pages move; what cannot move is copied. Returns where it starts now. NULL,
+ * with nothing changed, when there is nothing for it but a new one and a copy. */
+void *sw__extents_resize(struct sw__extents *extents, struct sw__extent *extent, size_t size);
 
 /* The live extent that begins at the address, NULL if there is none. */
 struct sw__extent *sw__extents_find(struct sw__extents *extents, const void *address);

@@ -55,19 +55,24 @@ static bool purge(struct sw__extents *extents, struct sw__extent *extent, char *
     return true;
 }
 
-/* Purges what is above the budget from the ends of the largest free extents of a side. */
+/* Purges what is above the budget from the ends of the largest free extents of a side. One that the
+ * kernel would not purge, as it does not what is locked, is passed over. */
 static void purge_side_above(struct sw__extents *extents, struct sw__side *side, size_t budget) {
-    while (extents->held > budget && side->dirty) {
-        struct sw__extent *extent = sw__extent_of(sw__treap_largest(side->dirty));
+    size_t size = SIZE_MAX;
+    uintptr_t address = 0;
+    for (struct sw__treap_node *node; extents->held > budget;
+         size = node->size, address = node->address) {
+        node = sw__treap_below(side->dirty, size, address);
+        if (!node)
+            break;
+        struct sw__extent *extent = sw__extent_of(node);
         char *end = sw__extent_end(extent);
         char *start = sw__pages_last_touched(&extent->region->pages, sw__extent_start(extent), end,
                                              extents->held - budget);
         sw__extent_uproot(extent);
-        bool purged = purge(extents, extent, start, (size_t)(end - start));
-        sw__extents_count(&extents->shifted, (size_t)(end - start));
+        if (purge(extents, extent, start, (size_t)(end - start)))
+            sw__extents_count(&extents->shifted, (size_t)(end - start));
         sw__extent_plant(extent);
-        if (!purged)
-            break;
     }
 }
 
@@ -170,18 +175,22 @@ static size_t move_from_side(struct sw__side *side, struct hole *hole, size_t wa
     return moved;
 }
 
+/* Is it free, and is [start, end) in it? */
+static bool is_free_over(const struct sw__extent *extent, const char *start, const char *end) {
+    return sw__extent_is_free(extent) && sw__extent_start(extent) <= start &&
+           sw__extent_end(extent) >= end;
+}
+
 /* The hole that an extent is, with the rest of the units at its edges if that is free: it is filled
  * along with it. */
 static struct hole hole_of(const struct sw__extent *extent) {
-    struct hole hole = {
-        .region = extent->region, .start = sw__extent_start(extent), .end = sw__extent_end(extent)};
-    size_t in_front = (uintptr_t)hole.start & (SW__UNIT - 1);
-    size_t behind = -(uintptr_t)hole.end & (SW__UNIT - 1);
-    if (sw__extent_is_free(extent->before) && sw__extent_size(extent->before) >= in_front)
-        hole.start -= in_front;
-    if (sw__extent_is_free(extent->after) && sw__extent_size(extent->after) >= behind)
-        hole.end += behind;
-    return hole;
+    char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
+    char *unit_start = start - ((uintptr_t)start & (SW__UNIT - 1));
+    char *unit_end = end + (-(uintptr_t)end & (SW__UNIT - 1));
+    return (struct hole){.region = extent->region,
+                         .start =
+                             is_free_over(extent->before, unit_start, start) ? unit_start : start,
+                         .end = is_free_over(extent->after, end, unit_end) ? unit_end : end};
 }
 
 /* Pages may have come to the part [start, end) of a free extent, which had so many. */
@@ -235,14 +244,16 @@ static void take_along(struct sw__extents *extents, struct sw__extent *extent, c
     sw__extent_plant(extent);
 }
 
-/* Wants a huge page of which an extent covers a part, if nothing of it has been touched: what lies
- * beside the extent is free then. */
+/* Wants a huge page of which an extent covers a part, if nothing of it has been touched and what
+ * lies beside the extent is free. */
 static void want_shared(struct sw__extents *extents, struct sw__extent *extent, char *huge_page) {
     struct sw__region *region = extent->region;
     char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
     char *huge_end = huge_page + SW__HUGE_PAGE;
     if (huge_end > region->start + region->committed ||
-        sw__pages_touched(&region->pages, huge_page, SW__HUGE_PAGE) > 0)
+        sw__pages_touched(&region->pages, huge_page, SW__HUGE_PAGE) > 0 ||
+        (huge_page < start && !is_free_over(extent->before, huge_page, start)) ||
+        (end < huge_end && !is_free_over(extent->after, end, huge_end)))
         return;
     if (huge_page < start)
         take_along(extents, extent->before, huge_page, start);
@@ -352,40 +363,57 @@ bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent, 
 
 /* ---- A live extent moves --------------------------------------------------------------------- */
 
-/* Moves full grains of a live extent to the same place in another, wherever that has none. */
+/* Moves full grains of a live extent to the same place in another, wherever that has none. Where a
+ * run of them is refused, as one that is several mappings by the program's doing, they go one by
+ * one. */
 static void move_alike(struct sw__extent *from, struct sw__extent *to, enum sw__grain grain) {
     char *start = sw__extent_start(from), *end = sw__extent_end(from);
     ptrdiff_t distance = sw__extent_start(to) - start;
-    size_t size = sw__grain_size(grain);
+    size_t size = sw__grain_size(grain), most = SIZE_MAX;
     struct sw__passage passage = {
         .from = &from->region->pages, .to = &to->region->pages, .grain = grain};
     while ((passage.full = sw__pages_last_full(passage.from, start, end, grain))) {
         passage.empty = passage.full + distance;
         passage.size = size;
-        end = passage.full;
-        if (sw__pages_last_empty(passage.to, passage.empty, passage.empty + size, grain) !=
-            passage.empty)
-            continue;
-        sw__passage_widen(&passage, start, start + distance, SIZE_MAX);
-        end = passage.full;
-        if (sw__passage_move(&passage)) {
-            from->touched -= passage.size;
-            to->touched += passage.size;
+        if (sw__pages_last_empty(passage.to, passage.empty, passage.empty + size, grain) ==
+            passage.empty) {
+            sw__passage_widen(&passage, start, start + distance, most);
+            if (sw__passage_move(&passage)) {
+                from->touched -= passage.size;
+                to->touched += passage.size;
+            } else if (passage.size > size) {
+                most = size;
+                continue;
+            }
         }
+        end = passage.full;
     }
 }
 
-/* If moves are refused after all, what is copied instead may be held above the limit until the old
- * extent is free. */
+/* What of a live extent can move to another, in bytes. */
+static size_t movable(const struct sw__extent *from, const struct sw__extent *to) {
+    return sw__pages_movable(&from->region->pages, sw__extent_start(from), sw__extent_end(from),
+                             &to->region->pages, sw__extent_start(to));
+}
+
+/* Has the limit room for what will not move? */
+static bool make_room_to_move(struct sw__extents *extents, const struct sw__extent *from,
+                              const struct sw__extent *to) {
+    return make_room(extents, sw__extent_size(to) - to->touched - movable(from, to));
+}
+
+/* If moves are refused after all, what is copied instead may be held above the limit for as long as
+ * that takes. */
 bool sw__supply_relocate(struct sw__extents *extents, struct sw__extent *from,
                          struct sw__extent *to) {
-    char *start = sw__extent_start(from), *end = sw__extent_end(from);
-    size_t can_move = sw__pages_movable(&from->region->pages, start, end, &to->region->pages,
-                                        sw__extent_start(to));
-    if (can_move < sw__extent_size(from) / 2 || !may_be_cut(extents) ||
-        !make_room(extents, sw__extent_size(to) - to->touched - can_move))
+    char *start = sw__extent_start(to);
+    size_t size = sw__extent_size(to);
+    if (movable(from, to) == 0 || !may_be_cut(extents))
         return false;
-    close_witnesses(extents, start, sw__extent_size(from));
+    if (!make_room_to_move(extents, from, to) &&
+        (!purge(extents, to, start, size) || !make_room_to_move(extents, from, to)))
+        return false;
+    close_witnesses(extents, sw__extent_start(from), sw__extent_size(from));
     for (int grain = SW__GRAIN_HUGE; grain >= SW__GRAIN_UNIT; grain--)
         move_alike(from, to, (enum sw__grain)grain);
     fill_from_holes(extents, to);

@@ -24,8 +24,8 @@ bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent, 
 bool sw__supply_renew(struct sw__extents *extents, struct sw__extent *extent);
 
 /* Moves what pages it can of a live extent to a larger place, in no tree, that is alike in its
- * offset, and brings those that are missing there. False, with nothing changed, where it would not
- * be most of them, or the limit has no room. */
+ * offset, and brings those that are missing there. False, with nothing that matters changed, where
+ * none can move or the limit has no room. */
 bool sw__supply_relocate(struct sw__extents *extents, struct sw__extent *from,
                          struct sw__extent *to);
 /* Copies what has not moved. Without the lock: both extents are nobody else's. */

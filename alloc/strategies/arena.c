@@ -271,7 +271,7 @@ static void *resize(void *state, void *block, size_t size) {
         return !is_large(size, 1) && resize_in_chunk(arena, chunk, block, round_up(size)) ? block
                                                                                           : NULL;
     struct sw__extent *extent = sw__extents_block_to(&arena->extents, block, SW__MISUSE_REALLOC);
-    return is_large(size, 1) ? sw__extents_resize_block(&arena->extents, extent, size) : NULL;
+    return is_large(size, 1) ? sw__extents_resize(&arena->extents, extent, size) : NULL;
 }
 
 static void step_begin(void *state) {

@@ -18,9 +18,11 @@
 #define KEPT_PERIODS 16
 #define EARLIER      (KEPT_PERIODS - 1)
 #define PERIOD_TURNS 4
-/* A budget is looser than needed by a share of it, and LOOSE_BYTES for each degree of looseness. */
+/* A budget is looser than needed by a share of it, and for each degree of looseness by so many
+ * bytes more, or by a smaller share of a large heap. */
 #define LOOSE_SHARE    170
-#define LOOSE_BYTES    ((size_t)128 << 10)
+#define DEGREE_BYTES   ((size_t)128 << 10)
+#define DEGREE_SHARE   1024
 #define LOOSE_AT_FIRST 3
 #define LOOSEST        25
 /* So many bytes of large blocks may be taken between two looks at how things stand. */
@@ -48,7 +50,9 @@ struct auto_heap {
 
 /* What may stay free beside what is live: little at first, and more where pages keep shifting. */
 static size_t slack(const struct auto_heap *heap, size_t needed) {
-    return needed / LOOSE_SHARE + LOOSE_BYTES * heap->looseness;
+    size_t share = needed / DEGREE_SHARE;
+    size_t degree = share > DEGREE_BYTES ? share : DEGREE_BYTES;
+    return needed / LOOSE_SHARE + heap->looseness * degree;
 }
 
 static size_t deepest_of(const struct auto_heap *heap) {

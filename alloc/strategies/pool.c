@@ -318,7 +318,7 @@ static void *resize(void *state, void *block, size_t size) {
     if (segment_of(pool, block))
         return size <= SMALL_MAX && resize_small(pool, block, size) ? block : NULL;
     struct sw__extent *extent = sw__extents_block_to(&pool->extents, block, SW__MISUSE_REALLOC);
-    return size > SMALL_MAX ? sw__extents_resize_block(&pool->extents, extent, size) : NULL;
+    return size > SMALL_MAX ? sw__extents_resize(&pool->extents, extent, size) : NULL;
 }
 
 /* Gives back the pages that lie whole inside free small blocks; their headers and tree nodes stay.

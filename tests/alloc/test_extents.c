@@ -6,6 +6,7 @@
 
 #include "region.h"
 
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -87,6 +88,24 @@ static void check_tree(const struct sw__treap_node *node, enum sw__extent_state 
     check_tree(node->right, state, sums);
 }
 
+/* What is held is what is touched, in each extent and in all; what is live is touched whole. */
+static void check_held(const struct sw__extents *extents) {
+    size_t held = 0;
+    for (int side = 0; side < SW__SIDES; side++)
+        for (struct sw__region *region = extents->sides[side].regions; region;
+             region = region->next)
+            for (struct sw__extent *extent = region->last; extent; extent = extent->before) {
+                size_t size = sw__extent_size(extent);
+                CHECK(extent->touched ==
+                      sw__pages_touched(&region->pages, sw__extent_start(extent), size));
+                CHECK(extent->state != SW__EXTENT_LIVE || extent->touched == size);
+                CHECK(extent->state != SW__EXTENT_CLEAN || extent->touched == 0);
+                CHECK(extent->state != SW__EXTENT_DIRTY || extent->touched > 0);
+                held += extent->touched;
+            }
+    CHECK(held == extents->held);
+}
+
 /* The anchor's region is sound; what is live and what is in the trees is all that is reserved. */
 static void check_map(struct sw__extents *extents, struct sw__extent *anchor) {
     struct sums walked = walk(anchor), planted = {0};
@@ -94,6 +113,7 @@ static void check_map(struct sw__extents *extents, struct sw__extent *anchor) {
         check_tree(extents->sides[side].dirty, SW__EXTENT_DIRTY, &planted);
         check_tree(extents->sides[side].clean, SW__EXTENT_CLEAN, &planted);
     }
+    check_held(extents);
     size_t parked = extents->parked ? sw__extent_size(extents->parked) : 0;
     CHECK(walked.free <= planted.free && walked.live <= sw__extents_live(extents));
     CHECK(walked.parked <= parked);
@@ -324,9 +344,10 @@ static void an_extent_grows_into_what_is_free_behind_it(void **state) {
 
 static void the_last_extent_moves_the_frontier(void **state) {
     struct sw__extents *extents = extents_of(state);
-    struct sw__extent *extent = take(extents, 1);
-    for (size_t pages = 1; pages <= 60 * MIB / PAGE; pages = pages * 3 / 2 + 1) {
-        assert_true(sw__extents_resize(extents, extent, pages * PAGE));
+    struct sw__extent *extent = take(extents, SW__SMALL_EXTENT / PAGE + 1);
+    char *start = sw__extent_start(extent);
+    for (size_t pages = 65; pages <= 60 * MIB / PAGE; pages = pages * 3 / 2 + 1) {
+        assert_ptr_equal(sw__extents_resize(extents, extent, pages * PAGE), start);
         assert_int_equal(sw__extent_size(extent), pages * PAGE);
         check_map(extents, extent);
     }
@@ -350,7 +371,7 @@ static void a_block_without_room_moves_its_pages(void **state) {
         fill(start, OLD * PAGE, offset);
         fill(sw__extent_start(wall), 100 * PAGE, 2);
         size_t live = sw__extents_live(extents);
-        char *moved = sw__extents_resize_block(extents, extent, NEW * PAGE);
+        char *moved = sw__extents_resize(extents, extent, NEW * PAGE);
         assert_non_null(moved);
         assert_ptr_not_equal(moved, start);
         assert_int_equal(((uintptr_t)moved ^ (uintptr_t)start) & (SW__HUGE_PAGE - 1), 0);
@@ -382,7 +403,7 @@ static void a_block_survives_every_refusal(void **state) {
         fill(start, OLD * PAGE, (uint64_t)n);
         sw__os_fail_from(n);
         long before = sw__os_requests();
-        char *moved = sw__extents_resize_block(extents, extent, NEW * PAGE);
+        char *moved = sw__extents_resize(extents, extent, NEW * PAGE);
         refused = sw__os_requests() - before >= n;
         sw__os_fail_from(0);
         struct sw__extent *now = moved ? at(extents, moved) : extent;
@@ -404,13 +425,12 @@ static void a_small_block_that_grows_large_leaves_its_side(void **state) {
     touch(hole, 4000 * PAGE);
     sw__extents_free(extents, large);
     fill(sw__extent_start(extent), 50 * PAGE, 1);
-    assert_ptr_equal(sw__extents_resize_block(extents, extent, 60 * PAGE),
-                     sw__extent_start(extent));
-    char *moved = sw__extents_resize_block(extents, extent, 70 * PAGE);
+    assert_ptr_equal(sw__extents_resize(extents, extent, 60 * PAGE), sw__extent_start(extent));
+    char *moved = sw__extents_resize(extents, extent, 70 * PAGE);
     assert_ptr_equal(moved, hole); /* where it can grow on, in pages that are there */
     assert_true(holds(moved, 50 * PAGE, 1));
-    assert_ptr_equal(sw__extents_resize_block(extents, at(extents, moved), 3000 * PAGE), moved);
-    assert_ptr_equal(sw__extents_resize_block(extents, at(extents, moved), 80 * PAGE), moved);
+    assert_ptr_equal(sw__extents_resize(extents, at(extents, moved), 3000 * PAGE), moved);
+    assert_ptr_equal(sw__extents_resize(extents, at(extents, moved), 80 * PAGE), moved);
     assert_true(holds(moved, 50 * PAGE, 1));
     check_map(extents, wall);
 }
@@ -421,9 +441,8 @@ static void it_stays_while_there_are_pages_behind_it(void **state) {
     struct sw__extent *extent = take(extents, 60), *behind = take(extents, 60);
     char *start = sw__extent_start(extent);
     sw__extents_free(extents, behind);
-    sw__extents_largest_free(extents); /* nothing is parked then */
-    assert_ptr_equal(sw__extents_resize_block(extents, extent, 120 * PAGE), start);
-    assert_ptr_not_equal(sw__extents_resize_block(extents, extent, 121 * PAGE), start);
+    assert_ptr_equal(sw__extents_resize(extents, extent, 120 * PAGE), start);
+    assert_ptr_not_equal(sw__extents_resize(extents, extent, 121 * PAGE), start);
 }
 
 /* ---- Limit, budget --------------------------------------------------------------------------- */
@@ -434,14 +453,76 @@ static void a_block_moves_within_the_limit(void **state) {
     extents->limit = 3000 * PAGE;
     struct sw__extent *extent = take(extents, 2000), *wall = take(extents, 100);
     fill(sw__extent_start(extent), 2000 * PAGE, 1);
-    assert_null(sw__extents_resize_block(extents, extent, 2901 * PAGE));
+    assert_null(sw__extents_resize(extents, extent, 2901 * PAGE));
     assert_true(extents->at_limit);
     if (!kernel_can_move())
         skip();
-    char *moved = sw__extents_resize_block(extents, extent, 2700 * PAGE);
+    char *moved = sw__extents_resize(extents, extent, 2700 * PAGE);
     assert_non_null(moved);
     assert_true(extents->held <= extents->limit);
     assert_true(holds(moved, 2000 * PAGE, 1));
+    check_map(extents, wall);
+}
+
+/* Nor is it in the way that the place is there in part: that goes, and pages move to all of it. */
+static void a_block_moves_to_a_place_that_is_there_in_part(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *place = take(extents, 4000), *wall = take(extents, 100),
+                      *extent = take(extents, 2000), *end = take(extents, 100);
+    char *start = sw__extent_start(place);
+    touch(start, 4000 * PAGE);
+    fill(sw__extent_start(extent), 2000 * PAGE, 1);
+    if (!kernel_can_move())
+        skip();
+    sw__extents_free(extents, place);
+    sw__extents_set_budget(extents, extents->held - 2800 * PAGE);
+    sw__extents_keep_budget(extents);
+    sw__extents_set_budget(extents, SIZE_MAX);
+    extents->limit = 3480 * PAGE;
+    assert_int_equal(extents->held, 3400 * PAGE);
+    char *moved = sw__extents_resize(extents, extent, 2500 * PAGE);
+    assert_true(moved >= start && moved < start + 1200 * PAGE);
+    assert_true(holds(moved, 2000 * PAGE, 1));
+    assert_true(extents->held <= extents->limit);
+    check_map(extents, wall);
+    check_map(extents, end);
+}
+
+/* Of pages that have moved away, none is thought to be free. */
+static void a_block_moves_to_a_place_beside_it(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    enum { PLACE = 1408, OLD = 384, NEW = 1088 }; /* the old one begins within a huge page */
+    extents->huge_pages = SW__HUGE_AUTO;
+    extents->usage.last = SW__USED;
+    struct sw__extent *place = take(extents, PLACE), *extent = take(extents, OLD),
+                      *wall = take(extents, 100);
+    char *start = sw__extent_start(place);
+    assert_true(is_aligned(start, SW__HUGE_PAGE));
+    touch(start, PLACE * PAGE);
+    fill(sw__extent_start(extent), OLD * PAGE, 1);
+    touch(sw__extent_start(wall), 100 * PAGE);
+    sw__extents_free(extents, place);
+    sw__extents_trim(extents);
+    sw__extents_set_budget(extents, 100 * MIB);
+    assert_ptr_equal(sw__extents_resize(extents, extent, NEW * PAGE), start);
+    assert_true(holds(start, OLD * PAGE, 1));
+    check_map(extents, wall);
+}
+
+/* As where the program has advised or protected a part of it. */
+static void a_block_of_several_mappings_moves(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *extent = take(extents, 3000), *wall = take(extents, 100);
+    char *start = sw__extent_start(extent);
+    fill(start, 3000 * PAGE, 1);
+    sw__os_advise_huge(start + 1500 * PAGE, 200 * PAGE, false);
+    assert_int_equal(madvise(start + 1500 * PAGE, 200 * PAGE, MADV_DONTFORK), 0);
+    char *moved = sw__extents_resize(extents, extent, 3500 * PAGE);
+    assert_non_null(moved);
+    assert_true(holds(moved, 3000 * PAGE, 1));
+    if (kernel_can_move()) /* but for the units at its ends and those of the part's */
+        assert_true(sw__os_resident(start, 3000 * PAGE) <= 4 * SW__UNIT);
+    assert_int_equal(madvise(moved + 1500 * PAGE, 200 * PAGE, MADV_DOFORK), 0);
     check_map(extents, wall);
 }
 
@@ -510,6 +591,26 @@ static void what_cannot_be_given_back_counts(void **state) {
     assert_true(extents->held <= 128 * PAGE);
     assert_true(holds(sw__extent_start(wall), WALL * PAGE, 1));
     check_map(extents, wall);
+}
+
+/* Nor does it keep others. */
+static void what_cannot_be_given_back_is_passed_over(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *larger = take(extents, 600), *wall = take(extents, 100),
+                      *smaller = take(extents, 500), *end = take(extents, 100);
+    char *start = sw__extent_start(larger);
+    if (!lock_pages(start, 600 * PAGE))
+        skip();
+    sw__extents_free(extents, larger);
+    sw__extents_free(extents, smaller);
+    sw__extents_set_budget(extents, 0);
+    sw__extents_keep_budget(extents);
+    assert_int_equal(extents->held, 800 * PAGE);
+    check_map(extents, wall);
+    assert_true(unlock_pages(start, 600 * PAGE));
+    sw__extents_keep_budget(extents);
+    assert_int_equal(extents->held, 200 * PAGE);
+    check_map(extents, end);
 }
 
 static void a_budget_is_kept_by_giving_free_pages_back(void **state) {
@@ -837,16 +938,10 @@ static void the_map_stays_sound(void **state) {
         check_operation = i;
         size_t slot = below(&random, LIVE), choice = below(&random, 100);
         struct sw__extent *extent = live[slot].extent;
-        if (extent && choice < 10) {
+        if (extent && choice < 20) {
             size_t old = sw__extent_size(extent), wanted = some_pages(&random) * PAGE;
-            char *resized = sw__extents_resize_block(extents, extent, wanted);
+            char *resized = sw__extents_resize(extents, extent, wanted);
             live[slot].extent = extent = resized ? at(extents, resized) : extent;
-            CHECK(sw__extent_size(extent) == (resized ? wanted : old));
-            CHECK(is_marked(extent, least_of(old, sw__extent_size(extent)), live[slot].seed));
-            mark(extent, live[slot].seed);
-        } else if (extent && choice < 20) {
-            size_t old = sw__extent_size(extent), wanted = some_pages(&random) * PAGE;
-            bool resized = sw__extents_resize(extents, extent, wanted);
             CHECK(sw__extent_size(extent) == (resized ? wanted : old));
             CHECK(is_marked(extent, least_of(old, sw__extent_size(extent)), live[slot].seed));
             mark(extent, live[slot].seed);
@@ -920,8 +1015,12 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(a_small_block_that_grows_large_leaves_its_side),
         EXTENTS_TEST(it_stays_while_there_are_pages_behind_it),
         EXTENTS_TEST(a_block_moves_within_the_limit),
+        EXTENTS_TEST(a_block_moves_to_a_place_that_is_there_in_part),
+        EXTENTS_TEST(a_block_moves_to_a_place_beside_it),
+        EXTENTS_TEST(a_block_of_several_mappings_moves),
         EXTENTS_TEST(no_more_than_the_limit_is_held),
         EXTENTS_TEST(what_cannot_be_given_back_counts),
+        EXTENTS_TEST(what_cannot_be_given_back_is_passed_over),
         EXTENTS_TEST(a_budget_is_kept_by_giving_free_pages_back),
         EXTENTS_TEST(over_budget_pages_come_from_holes),
         EXTENTS_TEST(units_at_the_edges_come_along),
