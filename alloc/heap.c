@@ -77,7 +77,7 @@ static void *fail(int code, const char *sentence) {
 static void say(const char *sentence) {
     char line[200];
     int length = snprintf(line, sizeof line, "stepwell: %s\n", sentence);
-    sw__os_write(STDERR_FILENO, line, (size_t)length);
+    sw__os_write(sw__os_stderr(), line, (size_t)length);
 }
 
 _Noreturn void sw__stop(const char *sentence) {

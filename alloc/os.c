@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
@@ -268,6 +269,30 @@ bool sw__os_read_file(const char *path, char *text, size_t size) {
     syscall(SYS_close, file);
     text[length > 0 ? length : 0] = '\0';
     return length > 0;
+}
+
+/* File 2 at the process's start, and whether it has been looked at. */
+static struct stat stderr_at_start;
+static atomic_int stderr_is_known;
+
+__attribute__((constructor)) static void look_at_stderr(void) {
+    if (atomic_exchange(&stderr_is_known, true) == false)
+        fstat(STDERR_FILENO, &stderr_at_start);
+}
+
+/* A program may close it, and what is opened next has its number: a data base, a connection. It may
+ * also put a log in its place. That is told by how it was opened. */
+int sw__os_stderr(void) {
+    int kept = errno;
+    struct stat now;
+    look_at_stderr();
+    bool is_ours =
+        fstat(STDERR_FILENO, &now) == 0 &&
+        ((now.st_ino == stderr_at_start.st_ino && now.st_dev == stderr_at_start.st_dev) ||
+         S_ISCHR(now.st_mode) || S_ISFIFO(now.st_mode) ||
+         (fcntl(STDERR_FILENO, F_GETFL) & O_APPEND));
+    errno = kept;
+    return is_ours ? STDERR_FILENO : -1;
 }
 
 void sw__os_write(int file, const char *text, size_t length) {

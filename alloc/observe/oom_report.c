@@ -97,7 +97,7 @@ static void write_paragraph(const struct sw__oom_report *report, sw_heap *heap, 
     add_sizes(&text, heap);
     if (sw__heap_is_tracked(heap))
         add_tags(&text, &stats);
-    sw__text_write(&text, STDERR_FILENO);
+    sw__text_write(&text, sw__os_stderr());
 }
 
 bool sw__oom_could_be_served(const struct sw__oom_report *report, size_t size) {

@@ -46,7 +46,7 @@ static const char *variable(enum sw__variable_index index) {
 static void say(const char *sentence, const char *instead) {
     char line[480];
     int length = snprintf(line, sizeof line, "stepwell: %s; %s\n", sentence, instead);
-    sw__os_write(STDERR_FILENO, line, (size_t)length);
+    sw__os_write(sw__os_stderr(), line, (size_t)length);
 }
 
 /* What is wrong is told, and its default taken. */

@@ -114,7 +114,7 @@ static int stderr_now(void) {
     struct stat now;
     bool is_still_it = output.own_stderr != STDERR_FILENO && fstat(output.own_stderr, &now) == 0 &&
                        now.st_dev == output.identity.st_dev && now.st_ino == output.identity.st_ino;
-    return is_still_it ? output.own_stderr : STDERR_FILENO;
+    return is_still_it ? output.own_stderr : sw__os_stderr();
 }
 
 /* The file, with %p in its name filled in; -1 is told of. */
@@ -207,7 +207,7 @@ static void listen_to_signal(void) {
 static void say_unclear(const char *value) {
     struct sw__text text = {.length = 0};
     sw__text_add(&text, "stepwell: " SW__STATS_ARE ", not '%.40s'; going on without it\n", value);
-    sw__text_write(&text, STDERR_FILENO);
+    sw__text_write(&text, sw__os_stderr());
 }
 
 __attribute__((constructor)) static void note_what_is_asked(void) {

@@ -7,6 +7,7 @@
 
 #include "os.h"
 
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/mman.h>
@@ -143,6 +144,41 @@ static void locked_pages_stay(void **state) {
     assert_int_equal(syscall(SYS_munlock, start, 16 * PAGE), 0);
     assert_int_equal(sw__os_move(start, start + 8 * PAGE, 4 * PAGE), kernel_can_move());
     sw__os_release(start, 16 * PAGE);
+}
+
+/* Is the file of that many flags more taken for stderr, if it has its number? */
+static bool is_taken_for_stderr(int flags) {
+    char path[] = "/tmp/stepwell-os-XXXXXX";
+    int own = dup(STDERR_FILENO), file = mkstemp(path);
+    assert_true(own >= 0 && file >= 0);
+    close(file);
+    file = open(path, O_RDWR | flags);
+    assert_int_equal(dup2(file, STDERR_FILENO), STDERR_FILENO);
+    int taken = sw__os_stderr();
+    dup2(own, STDERR_FILENO);
+    close(own);
+    close(file);
+    unlink(path);
+    assert_true(taken == STDERR_FILENO || taken == -1);
+    return taken == STDERR_FILENO;
+}
+
+static void nothing_is_told_to_the_programs_own_file(void **state) {
+    (void)state;
+    errno = EILSEQ;
+    assert_int_equal(sw__os_stderr(), STDERR_FILENO);
+    assert_false(is_taken_for_stderr(0));
+    assert_true(is_taken_for_stderr(O_APPEND)); /* a log */
+    assert_int_equal(sw__os_stderr(), STDERR_FILENO);
+    int own = dup(STDERR_FILENO);
+    close(STDERR_FILENO);
+    errno = EILSEQ;
+    int closed = sw__os_stderr();
+    int after = errno;
+    dup2(own, STDERR_FILENO);
+    close(own);
+    assert_int_equal(closed, -1);
+    assert_int_equal(after, EILSEQ);
 }
 
 /* Of pages that are cut by the range's ends, the part inside counts. */
@@ -358,6 +394,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(moved_pages_take_their_contents_with_them),
         cmocka_unit_test(a_range_of_two_mappings_moves_or_stays),
         cmocka_unit_test(locked_pages_stay),
+        cmocka_unit_test(nothing_is_told_to_the_programs_own_file),
         cmocka_unit_test(resident_is_told_of_any_range),
         cmocka_unit_test(the_process_grows_by_what_it_touches),
         cmocka_unit_test(pages_are_told_of_where_mincore_is_forbidden),
