@@ -111,22 +111,42 @@ bool sw__os_purge(void *start, size_t size) {
     return !request_is_to_fail() && madvise(start, size, MADV_DONTNEED) == 0;
 }
 
+/* Not by libc's name: one that stands before it there (UCX before 1.14) loses the target. */
+static void *remap(void *from, size_t size, int more_flags, void *to) {
+    return (void *)syscall(SYS_mremap, from, size, size, MREMAP_MAYMOVE | more_flags, to);
+}
+
+/* Where to stop on the way: where the last move did, at the same offset in a huge page, or the
+ * kernel would split those that move. It is asked for, no more. */
+static _Atomic(uintptr_t) last_stop_end;
+
+static char *place_to_stop(const char *from, size_t size) {
+    uintptr_t end = atomic_load_explicit(&last_stop_end, memory_order_relaxed);
+    uintptr_t start = end - size;
+    bool overlaps = start < (uintptr_t)from + size && (uintptr_t)from < end;
+    return end > size && !overlaps ? (char *)start : NULL;
+}
+
 /* Where memory is locked a move would unlock the whole mapping that the pages are from, so the
  * target is asked to go first, which the kernel refuses there.
  *
- * By way of a place that the kernel chooses. Straight to the target, kernels before 6.17 would
- * unmap it first and then refuse a source that is several mappings: a hole in the heap. So that
- * refusal comes while nothing is lost, and what moves to the target is one mapping for certain. */
+ * By way of another place. Straight to the target, kernels before 6.17 would unmap it first and
+ * then refuse a source that is several mappings: a hole in the heap. So that refusal comes while
+ * nothing is lost, and what moves to the target is one mapping for certain. */
 bool sw__os_move(void *from, void *to, size_t size) {
     enum { DONTUNMAP = 4 }; /* MREMAP_DONTUNMAP, which older headers lack */
-    if (request_is_to_fail() || madvise(to, size, MADV_DONTNEED) != 0)
+    static atomic_bool is_unknown;
+    if (request_is_to_fail() || is_unknown || madvise(to, size, MADV_DONTNEED) != 0)
         return false;
-    void *between = mremap(from, size, size, MREMAP_MAYMOVE | DONTUNMAP, NULL);
-    if (between == MAP_FAILED)
+    char *between = remap(from, size, DONTUNMAP, place_to_stop(from, size));
+    if (between == MAP_FAILED) {
+        is_unknown = errno == EINVAL;
         return false;
-    /* Not by libc's name: one that stands before it there (UCX before 1.14) loses the target. */
-    if (!request_is_to_fail() && syscall(SYS_mremap, between, size, size,
-                                         MREMAP_MAYMOVE | MREMAP_FIXED, to) == (long)(intptr_t)to)
+    }
+    atomic_store_explicit(&last_stop_end,
+                          ((uintptr_t)between + size) & ~(uintptr_t)(SW__HUGE_PAGE - 1),
+                          memory_order_relaxed);
+    if (!request_is_to_fail() && remap(between, size, MREMAP_FIXED, to) == to)
         return true;
     memcpy(from, between, size);
     munmap(between, size);

@@ -10,6 +10,8 @@
 /* How many free extents are asked for their pages, the largest first, before a new extent does
  * without. */
 #define MOST_DONORS 64
+/* A run of pages of a live extent that is longer moves in parts: it takes as much address space. */
+#define MOST_AT_ONCE ((size_t)64 << 20)
 /* Of so many extents of one huge page each, one is not asked to be. */
 #define ONE_PROBE_IN 8
 /* So much is zeroed by the kernel as it is used, unless extents are used whole. */
@@ -70,8 +72,9 @@ static void purge_side_above(struct sw__extents *extents, struct sw__side *side,
         char *start = sw__pages_last_touched(&extent->region->pages, sw__extent_start(extent), end,
                                              extents->held - budget);
         sw__extent_uproot(extent);
-        if (purge(extents, extent, start, (size_t)(end - start)))
-            sw__extents_count(&extents->shifted, (size_t)(end - start));
+        size_t before = extents->held;
+        purge(extents, extent, start, (size_t)(end - start));
+        sw__extents_count(&extents->shifted, before - extents->held);
         sw__extent_plant(extent);
     }
 }
@@ -104,9 +107,9 @@ size_t sw__supply_purge_side(struct sw__extents *extents, struct sw__side *side)
 
 /* ---- Cuts ------------------------------------------------------------------------------------ */
 
-/* May the heap be cut into more mappings, by moves and by advice on parts of it? The kernel grants
- * a process so many, and the program is to have the half. */
-static bool may_be_cut(struct sw__extents *extents) {
+/* Into how many mappings more the heap may be cut, by moves and by advice on parts of it. The
+ * kernel grants a process so many, and the program is to have the half. */
+static size_t cuts_left(struct sw__extents *extents) {
     size_t cuts = 0;
     if (!extents->most_cuts)
         extents->most_cuts = sw__os_most_mappings() / 2 + 1;
@@ -114,7 +117,7 @@ static bool may_be_cut(struct sw__extents *extents) {
         for (struct sw__region *region = extents->sides[side].regions; region;
              region = region->next)
             cuts += sw__pages_cuts(&region->pages);
-    return cuts < extents->most_cuts;
+    return cuts < extents->most_cuts ? extents->most_cuts - cuts : 0;
 }
 
 /* ---- Pages move ------------------------------------------------------------------------------ */
@@ -209,7 +212,7 @@ static void share(struct sw__extent *extent, const char *start, const char *end,
 static bool fill_from_holes(struct sw__extents *extents, struct sw__extent *extent) {
     size_t wanted = sw__supply_over_budget(extents, sw__extent_size(extent) - extent->touched);
     size_t moved = 0;
-    if (wanted == 0 || !may_be_cut(extents))
+    if (wanted == 0 || cuts_left(extents) == 0)
         return false;
     const struct hole whole = hole_of(extent);
     const char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
@@ -305,7 +308,7 @@ static void advise_live(struct sw__extents *extents, struct sw__extent *extent, 
     char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
     size_t size = sw__extent_size(extent);
     sw__pages_decline_shared(pages, start, end);
-    if (size <= SW__SMALL_EXTENT || !may_be_cut(extents))
+    if (size <= SW__SMALL_EXTENT || cuts_left(extents) == 0)
         return;
     struct sw__usage *usage = usage_of(extents, dense);
     enum sw__use use = size < SW__HUGE_PAGE ? usage->last : sw__usage_look(usage);
@@ -363,13 +366,24 @@ bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent, 
 
 /* ---- A live extent moves --------------------------------------------------------------------- */
 
-/* Moves full grains of a live extent to the same place in another, wherever that has none. Where a
- * run of them is refused, as one that is several mappings by the program's doing, they go one by
- * one. */
+/* Moves full grains from the part of a place that an extent is to fill to what is missing behind
+ * it. */
+static void make_way(const struct sw__extent *from, const struct sw__extent *to) {
+    struct sw__extent head = *to;
+    head.node.size = sw__extent_size(from);
+    for (int grain = SW__GRAIN_HUGE; grain >= SW__GRAIN_UNIT; grain--) {
+        struct hole tail = {to->region, sw__extent_end(&head), sw__extent_end(to),
+                            (enum sw__grain)grain};
+        move_from(&head, &tail, SIZE_MAX);
+    }
+}
+
+/* Moves full grains of a live extent to the same place in another, wherever that has none. A run
+ * that is refused, as one that is several mappings by the program's doing, goes in parts. */
 static void move_alike(struct sw__extent *from, struct sw__extent *to, enum sw__grain grain) {
     char *start = sw__extent_start(from), *end = sw__extent_end(from);
     ptrdiff_t distance = sw__extent_start(to) - start;
-    size_t size = sw__grain_size(grain), most = SIZE_MAX;
+    size_t size = sw__grain_size(grain), most = MOST_AT_ONCE;
     struct sw__passage passage = {
         .from = &from->region->pages, .to = &to->region->pages, .grain = grain};
     while ((passage.full = sw__pages_last_full(passage.from, start, end, grain))) {
@@ -382,7 +396,7 @@ static void move_alike(struct sw__extent *from, struct sw__extent *to, enum sw__
                 from->touched -= passage.size;
                 to->touched += passage.size;
             } else if (passage.size > size) {
-                most = size;
+                most = (passage.size / 2) & ~(size - 1);
                 continue;
             }
         }
@@ -408,7 +422,10 @@ bool sw__supply_relocate(struct sw__extents *extents, struct sw__extent *from,
                          struct sw__extent *to) {
     char *start = sw__extent_start(to);
     size_t size = sw__extent_size(to);
-    if (movable(from, to) == 0 || !may_be_cut(extents))
+    if (cuts_left(extents) < extents->most_cuts / 2) /* the rest is for what can't be copied */
+        return false;
+    make_way(from, to);
+    if (movable(from, to) == 0)
         return false;
     if (!make_room_to_move(extents, from, to) &&
         (!purge(extents, to, start, size) || !make_room_to_move(extents, from, to)))

@@ -464,28 +464,50 @@ static void a_block_moves_within_the_limit(void **state) {
     check_map(extents, wall);
 }
 
-/* Nor is it in the way that the place is there in part: that goes, and pages move to all of it. */
-static void a_block_moves_to_a_place_that_is_there_in_part(void **state) {
-    struct sw__extents *extents = extents_of(state);
-    struct sw__extent *place = take(extents, 4000), *wall = take(extents, 100),
-                      *extent = take(extents, 2000), *end = take(extents, 100);
-    char *start = sw__extent_start(place);
-    touch(start, 4000 * PAGE);
+/* A block that is to grow, from 2000 to 2500 pages, and a place for it of which 1200 are there. */
+static struct sw__extent *beside_a_place_in_part(struct sw__extents *extents, char **place) {
+    struct sw__extent *hole = take(extents, 4000), *extent;
+    take(extents, 100);
+    extent = take(extents, 2000);
+    take(extents, 100);
+    *place = sw__extent_start(hole);
+    touch(*place, 4000 * PAGE);
     fill(sw__extent_start(extent), 2000 * PAGE, 1);
-    if (!kernel_can_move())
-        skip();
-    sw__extents_free(extents, place);
+    sw__extents_free(extents, hole);
     sw__extents_set_budget(extents, extents->held - 2800 * PAGE);
     sw__extents_keep_budget(extents);
     sw__extents_set_budget(extents, SIZE_MAX);
-    extents->limit = 3480 * PAGE;
     assert_int_equal(extents->held, 3400 * PAGE);
+    return extent;
+}
+
+/* What is there goes where something is missing, and what is in the block comes to its place. */
+static void what_is_there_of_a_place_makes_way(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    char *place;
+    struct sw__extent *extent = beside_a_place_in_part(extents, &place);
+    if (!kernel_can_move())
+        skip();
     char *moved = sw__extents_resize(extents, extent, 2500 * PAGE);
-    assert_true(moved >= start && moved < start + 1200 * PAGE);
+    assert_true(moved >= place && moved < place + 1200 * PAGE);
+    assert_true(holds(moved, 2000 * PAGE, 1));
+    assert_true(extents->held <= 3400 * PAGE + 4 * SW__UNIT);
+    check_map(extents, at(extents, moved));
+}
+
+/* Nor is it in the way of a limit. */
+static void a_block_moves_to_a_place_that_is_there_in_part(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    char *place;
+    struct sw__extent *extent = beside_a_place_in_part(extents, &place);
+    if (!kernel_can_move())
+        skip();
+    extents->limit = 3480 * PAGE;
+    char *moved = sw__extents_resize(extents, extent, 2500 * PAGE);
+    assert_true(moved >= place && moved < place + 1200 * PAGE);
     assert_true(holds(moved, 2000 * PAGE, 1));
     assert_true(extents->held <= extents->limit);
-    check_map(extents, wall);
-    check_map(extents, end);
+    check_map(extents, at(extents, moved));
 }
 
 /* Of pages that have moved away, none is thought to be free. */
@@ -1015,6 +1037,7 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(a_small_block_that_grows_large_leaves_its_side),
         EXTENTS_TEST(it_stays_while_there_are_pages_behind_it),
         EXTENTS_TEST(a_block_moves_within_the_limit),
+        EXTENTS_TEST(what_is_there_of_a_place_makes_way),
         EXTENTS_TEST(a_block_moves_to_a_place_that_is_there_in_part),
         EXTENTS_TEST(a_block_moves_to_a_place_beside_it),
         EXTENTS_TEST(a_block_of_several_mappings_moves),
