@@ -342,17 +342,21 @@ static struct sw__extent *take_parked(struct sw__extents *extents, size_t size, 
     return extent;
 }
 
-/* An extent of that size in no tree: the parked one, or cut out of a free one. */
-static struct sw__extent *obtain(struct sw__extents *extents, size_t size, size_t alignment) {
-    struct sw__extent *extent = take_parked(extents, size, alignment);
-    if (extent)
-        return extent;
+/* An extent of that size in no tree, cut out of a free one. */
+static struct sw__extent *obtain_free(struct sw__extents *extents, size_t size, size_t alignment) {
     release_parked(extents);
     if (!ensure_spares(extents, 2))
         return NULL;
-    extent = find_place(extents, size, &alignment);
+    struct sw__extent *extent = find_place(extents, size, &alignment);
     /* Growing may have used a spare; without two there is still the plain failure. */
     return extent && ensure_spares(extents, 2) ? carve(extents, extent, size, alignment) : NULL;
+}
+
+/* The same, or the parked one. */
+static inline struct sw__extent *obtain(struct sw__extents *extents, size_t size,
+                                        size_t alignment) {
+    struct sw__extent *extent = take_parked(extents, size, alignment);
+    return extent ? extent : obtain_free(extents, size, alignment);
 }
 
 static void enliven(struct sw__extents *extents, struct sw__extent *extent) {
@@ -519,13 +523,14 @@ static struct sw__extent *obtain_roomy(struct sw__extents *extents, size_t size,
     if (largest && largest->size / 2 >= size + alignment &&
         missing_bytes(sw__extent_of(largest), size, alignment) == 0)
         return carve(extents, sw__extent_of(largest), size, alignment);
-    struct sw__extent *extent =
-        obtain(extents, sw__align_up(size + size / ROOM_SHARE, SW__PAGE), alignment);
-    if (!extent || !ensure_spares(extents, 1))
-        return extent ? extent : obtain(extents, size, alignment);
+    size_t roomy = sw__align_up(size + size / ROOM_SHARE, SW__PAGE);
+    struct sw__extent *extent = obtain_free(extents, roomy, alignment);
+    if (!extent)
+        return obtain_free(extents, size, alignment);
     extent->state = SW__EXTENT_LIVE; /* what is free behind it does not join it */
-    release(extents, cut(extents, extent, size));
-    return extent;
+    struct sw__extent *room = ensure_spares(extents, 1) ? cut(extents, extent, size) : NULL;
+    release(extents, room ? room : extent);
+    return room ? extent : NULL;
 }
 
 /* A place of that size, in no tree, for what is in another extent. For its pages to move as they

@@ -207,8 +207,8 @@ static size_t usable_size(void *state, const void *block) {
     return usable_bytes(block);
 }
 
-static bool resize(void *state, void *block, size_t size) {
-    return size <= usable_size(state, block);
+static void *resize(void *state, void *block, size_t size) {
+    return size <= usable_size(state, block) ? block : NULL;
 }
 
 static size_t trim(void *state) {

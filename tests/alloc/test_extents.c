@@ -621,6 +621,8 @@ static void what_cannot_be_given_back_is_passed_over(void **state) {
     struct sw__extent *larger = take(extents, 600), *wall = take(extents, 100),
                       *smaller = take(extents, 500), *end = take(extents, 100);
     char *start = sw__extent_start(larger);
+    fill(sw__extent_start(wall), 100 * PAGE, 1);
+    fill(sw__extent_start(end), 100 * PAGE, 2);
     if (!lock_pages(start, 600 * PAGE))
         skip();
     sw__extents_free(extents, larger);
@@ -632,6 +634,8 @@ static void what_cannot_be_given_back_is_passed_over(void **state) {
     assert_true(unlock_pages(start, 600 * PAGE));
     sw__extents_keep_budget(extents);
     assert_int_equal(extents->held, 200 * PAGE);
+    assert_true(holds(sw__extent_start(wall), 100 * PAGE, 1));
+    assert_true(holds(sw__extent_start(end), 100 * PAGE, 2));
     check_map(extents, end);
 }
 
