@@ -1,0 +1,47 @@
+/*
+ * columns.c - a table that is read row by row: four columns that grow in turn by realloc, by an
+ * eighth each time, from 64 KiB to 50 MiB, so that each is in the way of the others. What is added
+ * is written. The table goes, and the next is read.
+ */
+#include "shape.h"
+
+enum { COLUMNS = 4, TABLES = 40 };
+#define FIRST (64 * KIB)
+#define LAST  (50 * MIB)
+
+static uint64_t operations;
+
+static unsigned char *grow(unsigned char *column, size_t from, size_t to) {
+    unsigned char *grown = realloc(column, to);
+    if (!grown) {
+        fail("out of memory");
+    }
+    if (from > 0 && (grown[0] != 1 || grown[from / 2] != 1 || grown[from - 1] != 1)) {
+        fail("realloc lost a byte");
+    }
+    memset(grown + from, 1, to - from);
+    operations++;
+    return grown;
+}
+
+static void read_table(void) {
+    unsigned char *columns[COLUMNS] = {NULL};
+    size_t from = 0;
+    for (size_t to = FIRST; to <= LAST; from = to, to += to / 8) {
+        for (int i = 0; i < COLUMNS; i++) {
+            columns[i] = grow(columns[i], from, to);
+        }
+    }
+    for (int i = 0; i < COLUMNS; i++) {
+        free(columns[i]);
+    }
+}
+
+int main(int count, char **arguments) {
+    struct shape shape = begin(count, arguments);
+    uint64_t tables = share(&shape, TABLES);
+    for (uint64_t i = 0; i < tables; i++) {
+        read_table();
+    }
+    report(&shape, operations);
+}
