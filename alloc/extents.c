@@ -23,7 +23,7 @@
 #define WARM_TRIES 32
 /* Of a smaller extent that moves the contents are copied: pages would cost as much. */
 #define MOVED_LEAST ((size_t)1 << 20)
-/* One that moves is to have room behind it, of so small a share of it that little else fits. */
+/* One that moves is to have such a share of it as room behind it: too little for its like. */
 #define ROOM_SHARE 4
 /* A larger one is not parked: it is worth more where it joins its neighbours. */
 #define PARKED_MAX ((size_t)1 << 20)
@@ -486,7 +486,6 @@ static bool extend(struct sw__extents *extents, struct sw__extent *extent, size_
 static bool resize(struct sw__extents *extents, struct sw__extent *extent, size_t size) {
     if (size == sw__extent_size(extent))
         return true;
-    release_parked(extents);
     if (!ensure_spares(extents, 2))
         return false;
     if (size > sw__extent_size(extent))
@@ -501,24 +500,22 @@ static bool can_move(const struct sw__extent *extent) {
 
 /* Would it be a large extent among small ones? It stays all the same while the pages behind it are
  * there. */
-static bool outgrows_its_side(struct sw__extents *extents, const struct sw__extent *extent,
+static bool outgrows_its_side(const struct sw__extents *extents, const struct sw__extent *extent,
                               size_t size) {
     if (size <= SW__SMALL_EXTENT || size <= sw__extent_size(extent) ||
         extent->region->side != &extents->sides[SW__SIDE_SMALL])
         return false;
-    release_parked(extents);
     size_t missing = size - sw__extent_size(extent);
     const struct sw__extent *behind = extent->after;
     return !sw__extent_is_free(behind) || sw__extent_size(behind) < missing ||
            touched_in(behind, 0, missing) < missing;
 }
 
-/* For a block that has grown, which will grow again: the largest dirty extent, if there is room for
- * more; or where more is free behind it. */
+/* For a block that has grown, which will grow again: the largest dirty extent, if it is there and
+ * has room for more; or where more is free behind it. */
 static struct sw__extent *obtain_roomy(struct sw__extents *extents, size_t size, size_t alignment) {
-    release_parked(extents);
     struct sw__treap_node *largest = sw__treap_largest(extents->sides[SW__SIDE_LARGE].dirty);
-    if (!ensure_spares(extents, 3))
+    if (!ensure_spares(extents, 2))
         return NULL;
     if (largest && largest->size / 2 >= size + alignment &&
         missing_bytes(sw__extent_of(largest), size, alignment) == 0)
@@ -578,6 +575,7 @@ static struct sw__extent *relocate(struct sw__extents *extents, struct sw__exten
 /* Where the block is from now on, NULL when it is as it was. */
 static struct sw__extent *resize_or_relocate(struct sw__extents *extents, struct sw__extent *extent,
                                              size_t size) {
+    release_parked(extents);
     bool outgrows = outgrows_its_side(extents, extent, size);
     if (!outgrows && resize(extents, extent, size))
         return extent;
@@ -598,8 +596,10 @@ void *sw__extents_resize(struct sw__extents *extents, struct sw__extent *extent,
     sw__supply_copy_rest(extent, place);
     sw__lock(&extents->lock);
     retire(extents, extent);
-    if (extents->held > extents->limit)
+    if (extents->held > extents->limit) {
+        release_parked(extents);
         sw__supply_purge_above(extents, extents->limit);
+    }
     sw__unlock(&extents->lock);
     return sw__extent_start(place);
 }

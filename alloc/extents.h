@@ -27,10 +27,11 @@
  * size cost address space and no memory. They move by units: where one lies across the end of an
  * extent, its rest comes along to the free extent beside it.
  *
- * Growth: a block that has no room to grow where it stands becomes a larger extent elsewhere, to
- * which its pages move: nothing is copied but the ends of it, and no two of it are held. Where
- * there is a large dirty extent it goes to the beginning of that, for what has grown once will grow
- * again; and from the small side to the large one when it is large.
+ * Growth: a block that has no room to grow where it stands becomes a larger extent elsewhere. What
+ * is missing there moves from the old one, if that is 1 MiB or more, and what is there is copied
+ * over: so no two of it come to be held. Where a large dirty extent is there whole, the block goes
+ * to the beginning of that, for what has grown once will grow again; and from the small side to the
+ * large one when it is large.
  *
  * Limit: no more is ever held. Pages move as for a budget, and what is free is given back for what
  * is to live, so that a request is refused for the limit's sake only if it would live beyond it.

@@ -116,8 +116,8 @@ static void *remap(void *from, size_t size, int more_flags, void *to) {
     return (void *)syscall(SYS_mremap, from, size, size, MREMAP_MAYMOVE | more_flags, to);
 }
 
-/* Where to stop on the way: where the last move did, at the same offset in a huge page, or the
- * kernel would split those that move. It is asked for, no more. */
+/* Where to stop on the way: where the last move did. That begins on a huge page where huge pages
+ * move, or kernels before 6.7 would split them. It is asked for, no more. */
 static _Atomic(uintptr_t) last_stop_end;
 
 static char *place_to_stop(const char *from, size_t size) {
@@ -127,20 +127,21 @@ static char *place_to_stop(const char *from, size_t size) {
     return end > size && !overlaps ? (char *)start : NULL;
 }
 
-/* Where memory is locked a move would unlock the whole mapping that the pages are from, so the
- * target is asked to go first, which the kernel refuses there.
+/* Where all memory is locked (mlockall) a move would unlock the whole mapping that the pages are
+ * from, so the target is asked to go first, which the kernel refuses there.
  *
  * By way of another place. Straight to the target, kernels before 6.17 would unmap it first and
  * then refuse a source that is several mappings: a hole in the heap. So that refusal comes while
  * nothing is lost, and what moves to the target is one mapping for certain. */
 bool sw__os_move(void *from, void *to, size_t size) {
     enum { DONTUNMAP = 4 }; /* MREMAP_DONTUNMAP, which older headers lack */
-    static atomic_bool is_unknown;
-    if (request_is_to_fail() || is_unknown || madvise(to, size, MADV_DONTNEED) != 0)
+    static atomic_bool kernel_cannot;
+    if (request_is_to_fail() || kernel_cannot || madvise(to, size, MADV_DONTNEED) != 0)
         return false;
     char *between = remap(from, size, DONTUNMAP, place_to_stop(from, size));
     if (between == MAP_FAILED) {
-        is_unknown = errno == EINVAL;
+        if (errno == EINVAL)
+            kernel_cannot = true;
         return false;
     }
     atomic_store_explicit(&last_stop_end,
@@ -301,7 +302,7 @@ __attribute__((constructor)) static void look_at_stderr(void) {
 }
 
 /* A program may close it, and what is opened next has its number: a data base, a connection. It may
- * also put a log in its place. That is told by how it was opened. */
+ * also put a terminal, a pipe or a log in its place, which is a file to append to. */
 int sw__os_stderr(void) {
     int kept = errno;
     struct stat now;

@@ -71,7 +71,8 @@ size_t sw__os_most_mappings(void);
 bool sw__os_read_file(const char *path, char *text, size_t size);
 /* What can't be written is lost. */
 void sw__os_write(int file, const char *text, size_t length);
-/* Where messages go: file 2, or -1 where that has become a file of the program's own. */
+/* Where messages go: file 2, or -1 where that is another than when the process began, unless it is
+ * a terminal, a pipe or a log. */
 int sw__os_stderr(void);
 
 /* Test seam: the nth request from now (reserve, commit, purge, set_access, and both halves of a

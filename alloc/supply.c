@@ -122,21 +122,21 @@ static size_t cuts_left(struct sw__extents *extents) {
 
 /* ---- Pages move ------------------------------------------------------------------------------ */
 
-/* Where pages are wanted: the untouched grains of a live extent, from its end downwards. */
+/* Where pages are wanted: the untouched grains of a range, from its end downwards. */
 struct hole {
     struct sw__region *region;
     char *start, *end;
     enum sw__grain grain;
 };
 
-/* Moves full grains of a free extent into the hole until `wanted` bytes came or either has no more.
- * From the ends of both, downwards: the end of a free extent is used last, and neighbours that move
- * together stay one mapping. Returns the bytes moved. */
-static size_t move_from(struct sw__extent *donor, struct hole *hole, size_t wanted) {
+/* Moves full grains from [start, end) into the hole until `wanted` bytes came or either has no
+ * more. From the ends of both, downwards: the end of a free extent is used last, and neighbours
+ * that move together stay one mapping. Returns the bytes moved. */
+static size_t move_from(struct sw__region *region, char *start, char *end, struct hole *hole,
+                        size_t wanted) {
     size_t moved = 0;
     struct sw__passage passage = {
-        .from = &donor->region->pages, .to = &hole->region->pages, .grain = hole->grain};
-    char *start = sw__extent_start(donor), *end = sw__extent_end(donor);
+        .from = &region->pages, .to = &hole->region->pages, .grain = hole->grain};
     while (moved < wanted) {
         passage.empty = sw__pages_last_empty(passage.to, hole->start, hole->end, hole->grain);
         passage.full = sw__pages_last_full(passage.from, start, end, hole->grain);
@@ -146,11 +146,10 @@ static size_t move_from(struct sw__extent *donor, struct hole *hole, size_t want
         sw__passage_widen(&passage, start, hole->start, wanted - moved);
         hole->end = passage.empty;
         end = passage.full;
-        close_witnesses(donor->region->extents, passage.full, passage.size);
+        close_witnesses(region->extents, passage.full, passage.size);
         if (sw__passage_move(&passage))
             moved += passage.size;
     }
-    donor->touched -= moved;
     return moved;
 }
 
@@ -168,7 +167,9 @@ static size_t move_from_side(struct sw__side *side, struct hole *hole, size_t wa
         struct sw__extent *donor = sw__extent_of(node);
         size = node->size;
         address = node->address;
-        size_t came = move_from(donor, hole, wanted - moved);
+        size_t came = move_from(donor->region, sw__extent_start(donor), sw__extent_end(donor), hole,
+                                wanted - moved);
+        donor->touched -= came;
         moved += came;
         if (came && donor->touched == 0) {
             sw__treap_remove(&side->dirty, &donor->node);
@@ -369,12 +370,10 @@ bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent, 
 /* Moves full grains from the part of a place that an extent is to fill to what is missing behind
  * it. */
 static void make_way(const struct sw__extent *from, const struct sw__extent *to) {
-    struct sw__extent head = *to;
-    head.node.size = sw__extent_size(from);
+    char *start = sw__extent_start(to), *end = start + sw__extent_size(from);
     for (int grain = SW__GRAIN_HUGE; grain >= SW__GRAIN_UNIT; grain--) {
-        struct hole tail = {to->region, sw__extent_end(&head), sw__extent_end(to),
-                            (enum sw__grain)grain};
-        move_from(&head, &tail, SIZE_MAX);
+        struct hole tail = {to->region, end, sw__extent_end(to), (enum sw__grain)grain};
+        move_from(to->region, start, end, &tail, SIZE_MAX);
     }
 }
 
@@ -395,6 +394,7 @@ static void move_alike(struct sw__extent *from, struct sw__extent *to, enum sw__
             if (sw__passage_move(&passage)) {
                 from->touched -= passage.size;
                 to->touched += passage.size;
+                most = sw__smaller(2 * most, MOST_AT_ONCE);
             } else if (passage.size > size) {
                 most = (passage.size / 2) & ~(size - 1);
                 continue;
@@ -416,13 +416,14 @@ static bool make_room_to_move(struct sw__extents *extents, const struct sw__exte
     return make_room(extents, sw__extent_size(to) - to->touched - movable(from, to));
 }
 
-/* If moves are refused after all, what is copied instead may be held above the limit for as long as
- * that takes. */
+/* If moves are refused on the way, what is copied instead may be held above the limit for as long
+ * as that takes. */
 bool sw__supply_relocate(struct sw__extents *extents, struct sw__extent *from,
                          struct sw__extent *to) {
     char *start = sw__extent_start(to);
     size_t size = sw__extent_size(to);
-    if (cuts_left(extents) < extents->most_cuts / 2) /* the rest is for what can't be copied */
+    size_t left = cuts_left(extents);
+    if (left < extents->most_cuts / 2) /* the rest is for what can't be copied */
         return false;
     make_way(from, to);
     if (movable(from, to) == 0)
@@ -433,6 +434,9 @@ bool sw__supply_relocate(struct sw__extents *extents, struct sw__extent *from,
     close_witnesses(extents, sw__extent_start(from), sw__extent_size(from));
     for (int grain = SW__GRAIN_HUGE; grain >= SW__GRAIN_UNIT; grain--)
         move_alike(from, to, (enum sw__grain)grain);
+    bool has_moved = from->touched < sw__extent_size(from);
+    if (!has_moved && !make_room(extents, size - to->touched))
+        return false;
     fill_from_holes(extents, to);
     admit(extents, to, true);
     to->zero = false;

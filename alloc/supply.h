@@ -25,7 +25,7 @@ bool sw__supply_renew(struct sw__extents *extents, struct sw__extent *extent);
 
 /* Moves what pages it can of a live extent to a larger place, in no tree, that is alike in its
  * offset, and brings those that are missing there. False, with nothing that matters changed, where
- * none can move or the limit has no room. */
+ * none can move, or the limit has no room, or the heap is in too many pieces. */
 bool sw__supply_relocate(struct sw__extents *extents, struct sw__extent *from,
                          struct sw__extent *to);
 /* Copies what has not moved. Without the lock: both extents are nobody else's. */

@@ -392,20 +392,20 @@ static void a_block_without_room_moves_its_pages(void **state) {
     }
 }
 
-/* Whatever the kernel refuses on the way, the block is whole, here or there. */
-static void a_block_survives_every_refusal(void **state) {
-    struct sw__extents *extents = extents_of(state);
+/* Whatever the kernel refuses on the way, once or from then on, the block is whole, here or there.
+ */
+static void survive_every_refusal(struct sw__extents *extents, void (*refuse)(long)) {
     enum { OLD = 1000, NEW = 1500 };
     bool refused = true;
     for (long n = 1; refused; n++) {
         struct sw__extent *extent = take(extents, OLD), *wall = take(extents, 100);
         char *start = sw__extent_start(extent);
         fill(start, OLD * PAGE, (uint64_t)n);
-        sw__os_fail_from(n);
+        refuse(n);
         long before = sw__os_requests();
         char *moved = sw__extents_resize(extents, extent, NEW * PAGE);
         refused = sw__os_requests() - before >= n;
-        sw__os_fail_from(0);
+        refuse(0);
         struct sw__extent *now = moved ? at(extents, moved) : extent;
         assert_true(holds(sw__extent_start(now), OLD * PAGE, (uint64_t)n));
         assert_int_equal(sw__extent_size(now), (moved ? NEW : OLD) * PAGE);
@@ -415,6 +415,46 @@ static void a_block_survives_every_refusal(void **state) {
         sw__extents_free(extents, wall);
         sw__extents_trim(extents);
     }
+}
+
+static void a_block_survives_every_refusal(void **state) {
+    survive_every_refusal(extents_of(state), sw__os_fail_from);
+    survive_every_refusal(extents_of(state), sw__os_fail_nth);
+}
+
+/* In several moves, as address space is short. */
+static void a_large_block_moves_in_parts(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    enum { OLD = 20000, NEW = 21000 };
+    struct sw__extent *extent = take(extents, OLD), *wall = take(extents, 100);
+    char *start = sw__extent_start(extent);
+    for (size_t page = 0; page < OLD; page += 7)
+        fill(start + page * PAGE, 64, page);
+    char *moved = sw__extents_resize(extents, extent, NEW * PAGE);
+    assert_non_null(moved);
+    for (size_t page = 0; page < OLD; page += 7)
+        assert_true(holds(moved + page * PAGE, 64, page));
+    if (kernel_can_move())
+        assert_true(sw__os_resident(start, OLD * PAGE) <= 2 * SW__UNIT);
+    check_map(extents, wall);
+}
+
+/* Where no page can move, as where the kernel is old, two of it would have to fit. */
+static void the_limit_holds_where_no_page_moves(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *place = take(extents, 4000), *extent = take(extents, 2000),
+                      *wall = take(extents, 100);
+    fill(sw__extent_start(extent), 2000 * PAGE, 1);
+    sw__extents_free(extents, place);
+    sw__extents_trim(extents);
+    extents->limit = 3000 * PAGE;
+    sw__os_fail_from(1);
+    char *moved = sw__extents_resize(extents, extent, 2700 * PAGE);
+    sw__os_fail_from(0);
+    assert_null(moved);
+    assert_int_equal(extents->held, 2100 * PAGE);
+    assert_true(holds(sw__extent_start(extent), 2000 * PAGE, 1));
+    check_map(extents, wall);
 }
 
 static void a_small_block_that_grows_large_leaves_its_side(void **state) {
@@ -603,7 +643,7 @@ static void what_cannot_be_given_back_counts(void **state) {
     sw__extents_free(extents, hole);
     sw__extents_largest_free(extents); /* nothing is parked then */
     assert_null(sw__extents_alloc(extents, MORE * PAGE, PAGE));
-    assert_false(sw__extents_resize(extents, wall, (WALL + MORE) * PAGE));
+    assert_null(sw__extents_resize(extents, wall, (WALL + MORE) * PAGE));
     assert_int_equal(sw__extent_size(wall), WALL * PAGE);
     assert_int_equal(extents->held, (HOLE + WALL) * PAGE);
     assert_int_equal(sw__extents_live(extents), WALL * PAGE);
@@ -1038,6 +1078,8 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(the_last_extent_moves_the_frontier),
         EXTENTS_TEST(a_block_without_room_moves_its_pages),
         EXTENTS_TEST(a_block_survives_every_refusal),
+        EXTENTS_TEST(a_large_block_moves_in_parts),
+        EXTENTS_TEST(the_limit_holds_where_no_page_moves),
         EXTENTS_TEST(a_small_block_that_grows_large_leaves_its_side),
         EXTENTS_TEST(it_stays_while_there_are_pages_behind_it),
         EXTENTS_TEST(a_block_moves_within_the_limit),

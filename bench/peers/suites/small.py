@@ -45,7 +45,7 @@ SUITE = Suite("small", "small objects, and the base cost of a process", (
     shape("cache_thrash", "active false sharing", 2),
     shape("large", "20 live blocks of 5 to 25 MiB (malloc-large)"),
     shape("growth", "buffers that grow by realloc"),
-    shape("columns", "four buffers that grow in turn, to 50 MiB each"),
+    shape("columns", "four buffers that grow in turn, to 46 MiB each"),
     shape("sweep", "each size from 4 KiB to 64 MiB in steps of 5 %", more=(SLOWEST, ITS_SIZE)),
     Program("trivial", "a process that does nothing", ("/bin/true",)),
     python("python", "an interpreter that does nothing", "pass"),
