@@ -130,6 +130,20 @@ static void a_range_of_two_mappings_moves_or_stays(void **state) {
     sw__os_release(start, 16 * PAGE);
 }
 
+static void a_map_that_is_refused_leaves_nothing(void **state) {
+    (void)state;
+    for (long half = 1; half <= 2; half++) {
+        struct mappings before = process_mappings();
+        sw__os_fail_nth(half);
+        assert_null(sw__os_map(16 * MIB));
+        assert_int_equal(process_mappings().bytes, before.bytes);
+    }
+    char *start = sw__os_map(16 * MIB);
+    assert_non_null(start);
+    fill(start, 16 * MIB, 1);
+    sw__os_release(start, 16 * MIB);
+}
+
 /* A move would unlock what shares a mapping with them. */
 static void locked_pages_stay(void **state) {
     (void)state;
@@ -393,6 +407,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(resident_follows_touch_and_purge),
         cmocka_unit_test(moved_pages_take_their_contents_with_them),
         cmocka_unit_test(a_range_of_two_mappings_moves_or_stays),
+        cmocka_unit_test(a_map_that_is_refused_leaves_nothing),
         cmocka_unit_test(locked_pages_stay),
         cmocka_unit_test(nothing_is_told_to_the_programs_own_file),
         cmocka_unit_test(resident_is_told_of_any_range),
