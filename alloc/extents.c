@@ -506,9 +506,9 @@ static bool outgrows_its_side(const struct sw__extents *extents, const struct sw
         extent->region->side != &extents->sides[SW__SIDE_SMALL])
         return false;
     size_t missing = size - sw__extent_size(extent);
-    const struct sw__extent *behind = extent->after;
-    return !sw__extent_is_free(behind) || sw__extent_size(behind) < missing ||
-           touched_in(behind, 0, missing) < missing;
+    const char *end = sw__extent_end(extent);
+    return !sw__extent_is_free_over(extent->after, end, end + missing) ||
+           touched_in(extent->after, 0, missing) < missing;
 }
 
 /* For a block that has grown, which will grow again: the largest dirty extent, if it is there and

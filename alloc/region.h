@@ -40,6 +40,13 @@ static inline bool sw__extent_is_free(const struct sw__extent *extent) {
     return extent && (extent->state == SW__EXTENT_DIRTY || extent->state == SW__EXTENT_CLEAN);
 }
 
+/* Is it free, and is [start, end) in it? */
+static inline bool sw__extent_is_free_over(const struct sw__extent *extent, const char *start,
+                                           const char *end) {
+    return sw__extent_is_free(extent) && sw__extent_start(extent) <= start &&
+           sw__extent_end(extent) >= end;
+}
+
 static inline struct sw__treap_node **sw__extent_tree(const struct sw__extent *extent) {
     struct sw__side *side = extent->region->side;
     return extent->state == SW__EXTENT_DIRTY ? &side->dirty : &side->clean;

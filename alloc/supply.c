@@ -179,22 +179,16 @@ static size_t move_from_side(struct sw__side *side, struct hole *hole, size_t wa
     return moved;
 }
 
-/* Is it free, and is [start, end) in it? */
-static bool is_free_over(const struct sw__extent *extent, const char *start, const char *end) {
-    return sw__extent_is_free(extent) && sw__extent_start(extent) <= start &&
-           sw__extent_end(extent) >= end;
-}
-
 /* The hole that an extent is, with the rest of the units at its edges if that is free: it is filled
  * along with it. */
 static struct hole hole_of(const struct sw__extent *extent) {
     char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
     char *unit_start = start - ((uintptr_t)start & (SW__UNIT - 1));
     char *unit_end = end + (-(uintptr_t)end & (SW__UNIT - 1));
-    return (struct hole){.region = extent->region,
-                         .start =
-                             is_free_over(extent->before, unit_start, start) ? unit_start : start,
-                         .end = is_free_over(extent->after, end, unit_end) ? unit_end : end};
+    return (struct hole){
+        .region = extent->region,
+        .start = sw__extent_is_free_over(extent->before, unit_start, start) ? unit_start : start,
+        .end = sw__extent_is_free_over(extent->after, end, unit_end) ? unit_end : end};
 }
 
 /* Pages may have come to the part [start, end) of a free extent, which had so many. */
@@ -254,10 +248,9 @@ static void want_shared(struct sw__extents *extents, struct sw__extent *extent, 
     struct sw__region *region = extent->region;
     char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
     char *huge_end = huge_page + SW__HUGE_PAGE;
-    if (huge_end > region->start + region->committed ||
-        sw__pages_touched(&region->pages, huge_page, SW__HUGE_PAGE) > 0 ||
-        (huge_page < start && !is_free_over(extent->before, huge_page, start)) ||
-        (end < huge_end && !is_free_over(extent->after, end, huge_end)))
+    if (sw__pages_touched(&region->pages, huge_page, SW__HUGE_PAGE) > 0 ||
+        (huge_page < start && !sw__extent_is_free_over(extent->before, huge_page, start)) ||
+        (end < huge_end && !sw__extent_is_free_over(extent->after, end, huge_end)))
         return;
     if (huge_page < start)
         take_along(extents, extent->before, huge_page, start);

@@ -17,10 +17,12 @@ static unsigned char *grow(unsigned char *column, size_t from, size_t to) {
     if (!grown) {
         fail("out of memory");
     }
+    int lost = from > 0 && grown[from - 1] != 1;
     for (size_t at = 0; at < from; at += EVERY) {
-        if (grown[at] != 1 || grown[from - 1] != 1) {
-            fail("realloc lost a byte");
-        }
+        lost |= grown[at] != 1;
+    }
+    if (lost) {
+        fail("realloc lost a byte");
     }
     memset(grown + from, 1, to - from);
     operations++;

@@ -521,33 +521,27 @@ static struct sw__extent *beside_a_place_in_part(struct sw__extents *extents, ch
     return extent;
 }
 
-/* What is there goes where something is missing, and what is in the block comes to its place. */
-static void what_is_there_of_a_place_makes_way(void **state) {
-    struct sw__extents *extents = extents_of(state);
+static void move_to_a_place_in_part(struct sw__extents *extents, size_t limit, size_t most_held) {
     char *place;
     struct sw__extent *extent = beside_a_place_in_part(extents, &place);
     if (!kernel_can_move())
         skip();
+    extents->limit = limit;
     char *moved = sw__extents_resize(extents, extent, 2500 * PAGE);
     assert_true(moved >= place && moved < place + 1200 * PAGE);
     assert_true(holds(moved, 2000 * PAGE, 1));
-    assert_true(extents->held <= 3400 * PAGE + 4 * SW__UNIT);
+    assert_true(extents->held <= most_held);
     check_map(extents, at(extents, moved));
+}
+
+/* What is there goes where something is missing, and what is in the block comes to its place. */
+static void what_is_there_of_a_place_makes_way(void **state) {
+    move_to_a_place_in_part(extents_of(state), SIZE_MAX, 3400 * PAGE + 4 * SW__UNIT);
 }
 
 /* Nor is it in the way of a limit. */
 static void a_block_moves_to_a_place_that_is_there_in_part(void **state) {
-    struct sw__extents *extents = extents_of(state);
-    char *place;
-    struct sw__extent *extent = beside_a_place_in_part(extents, &place);
-    if (!kernel_can_move())
-        skip();
-    extents->limit = 3480 * PAGE;
-    char *moved = sw__extents_resize(extents, extent, 2500 * PAGE);
-    assert_true(moved >= place && moved < place + 1200 * PAGE);
-    assert_true(holds(moved, 2000 * PAGE, 1));
-    assert_true(extents->held <= extents->limit);
-    check_map(extents, at(extents, moved));
+    move_to_a_place_in_part(extents_of(state), 3480 * PAGE, 3480 * PAGE);
 }
 
 /* Of pages that have moved away, none is thought to be free. */
