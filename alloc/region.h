@@ -1,6 +1,9 @@
 /*
- * region.h - what the inside of the page source shares: regions, and the trees of free extents.
- * Only extents.c, supply.c and usage.c include it; all of it is under the lock of the extents.
+ * region.h - the inside of the page source, at its lowest: regions, the extents that tile them, and
+ * the trees of free ones. What is above: supply.h (their pages), placement.h (which extent becomes
+ * live), extents.c and resize.c (the calls). All of it is under the lock of the extents.
+ *
+ * Whatever may fail comes before anything is changed: spare extents are ensured, then cut from.
  */
 #ifndef SW_REGION_H
 #define SW_REGION_H
@@ -62,5 +65,44 @@ static inline void sw__extent_uproot(struct sw__extent *extent) {
     assert(extent);
     sw__treap_remove(sw__extent_tree(extent), &extent->node);
 }
+
+/* The live extent that begins on the page of the address. */
+static inline struct sw__extent **sw__region_entry(const struct sw__region *region,
+                                                   const void *address) {
+    return &region->by_page[(size_t)((const char *)address - region->start) >> SW__PAGE_SHIFT];
+}
+
+/* Bytes in front of where an extent would begin at that alignment. */
+static inline size_t sw__extent_gap(const struct sw__extent *extent, size_t alignment) {
+    return -extent->node.address & (alignment - 1);
+}
+
+/* Touched bytes of a part of an extent: mostly all or nothing, and then nothing is counted. */
+static inline size_t sw__extent_touched_in(const struct sw__extent *extent, size_t offset,
+                                           size_t size) {
+    if (extent->touched == 0 || extent->touched == sw__extent_size(extent))
+        return extent->touched ? size : 0;
+    return sw__pages_touched(&extent->region->pages, sw__extent_start(extent) + offset, size);
+}
+
+/* Ensures so many spare extents, so that what follows cannot fail. */
+bool sw__extents_ensure_spares(struct sw__extents *extents, int count);
+/* Cuts an extent that is in no tree in two, which takes a spare one; the front keeps the extent,
+ * the tail is returned. */
+struct sw__extent *sw__extent_cut(struct sw__extents *extents, struct sw__extent *extent,
+                                  size_t front);
+/* Joins the extent behind to the one in front; both are in no tree. */
+void sw__extent_join(struct sw__extents *extents, struct sw__extent *extent);
+/* Makes an extent that is in no tree free, joined with its free neighbours. */
+void sw__extent_release(struct sw__extents *extents, struct sw__extent *extent);
+
+/* Moves a region's frontier up by so many bytes at least, free ones from then on. False, with
+ * nothing changed, when out of memory. */
+bool sw__region_move_frontier(struct sw__extents *extents, struct sw__region *region, size_t bytes);
+/* A free extent with room for that size and alignment at a frontier; NULL when out of memory. */
+struct sw__extent *sw__region_grow(struct sw__extents *extents, struct sw__side *side, size_t size,
+                                   size_t alignment);
+/* Takes a region that is one free extent out of its side, and gives it back to the system. */
+void sw__region_give_back(struct sw__extents *extents, struct sw__region **link);
 
 #endif

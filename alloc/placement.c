@@ -1,0 +1,143 @@
+/*
+ * placement.c - which extent becomes live: see placement.h.
+ */
+#include "placement.h"
+
+#include "align.h"
+#include "page_map.h"
+#include "supply.h"
+
+/* How many best fits are tried for a large alignment before one of size + alignment is sought. */
+#define ALIGNED_TRIES 16
+/* How many more fits are looked at for one that is warm. */
+#define WARM_TRIES 32
+/* A larger one is not parked: it is worth more where it joins its neighbours. */
+#define PARKED_MAX ((size_t)1 << 20)
+
+/* ---- A place for an extent ------------------------------------------------------------------- */
+
+/* The best fit in a tree. A few of the smallest are tried for a large alignment; one with room for
+ * the worst case ends the search. */
+static struct sw__extent *best_fit(struct sw__treap_node *tree, size_t size, size_t alignment) {
+    uintptr_t from = 0;
+    size_t least = size;
+    for (int tries = 0; tries < ALIGNED_TRIES; tries++) {
+        struct sw__treap_node *node = sw__treap_at_least(tree, least, from);
+        if (!node)
+            return NULL;
+        if (sw__extent_gap(sw__extent_of(node), alignment) + size <= node->size)
+            return sw__extent_of(node);
+        least = node->size;
+        from = node->address + 1;
+    }
+    struct sw__treap_node *node = sw__treap_at_least(tree, size + alignment - SW__PAGE, 0);
+    return node ? sw__extent_of(node) : NULL;
+}
+
+size_t sw__placement_missing(const struct sw__extent *extent, size_t size, size_t alignment) {
+    return size - sw__extent_touched_in(extent, sw__extent_gap(extent, alignment), size);
+}
+
+/* Of the smallest fits the first that is all there, or the one of which the most is. For when the
+ * budget is used up: a place that is warm costs no page, however large the hole round it. So work
+ * that repeats itself comes to places it has been before, and nothing has to move. */
+static struct sw__extent *warmest_fit(struct sw__extent *extent, size_t size, size_t alignment) {
+    struct sw__extent *warmest = extent;
+    size_t missing = sw__placement_missing(extent, size, alignment);
+    struct sw__treap_node *node = &extent->node;
+    for (int tries = 0; missing && tries < WARM_TRIES; tries++) {
+        node = sw__treap_at_least(extent->region->side->dirty, node->size, node->address + 1);
+        if (!node)
+            break;
+        if (sw__extent_gap(sw__extent_of(node), alignment) + size > node->size)
+            continue;
+        size_t here = sw__placement_missing(sw__extent_of(node), size, alignment);
+        if (here < missing) {
+            missing = here;
+            warmest = sw__extent_of(node);
+        }
+    }
+    return warmest;
+}
+
+static struct sw__extent *find_fit(struct sw__extents *extents, struct sw__side *side, size_t size,
+                                   size_t alignment) {
+    struct sw__extent *extent = best_fit(side->dirty, size, alignment);
+    /* Where there is room for all of it, what is missing need not be counted. */
+    if (extent && sw__supply_over_budget(extents, size) &&
+        sw__supply_over_budget(extents, sw__placement_missing(extent, size, alignment)))
+        extent = warmest_fit(extent, size, alignment);
+    if (!extent)
+        extent = best_fit(side->clean, size, alignment);
+    return extent ? extent : sw__region_grow(extents, side, size, alignment);
+}
+
+/* As the rules of placement have it; where that cannot be, anywhere. */
+static struct sw__extent *find_place(struct sw__extents *extents, size_t size, size_t *alignment) {
+    int side = size > SW__SMALL_EXTENT ? SW__SIDE_LARGE : SW__SIDE_SMALL;
+    size_t asked = *alignment;
+    if (size >= SW__HUGE_PAGE && (size & (SW__HUGE_PAGE - 1)) == 0 && asked < SW__HUGE_PAGE)
+        *alignment = SW__HUGE_PAGE;
+    struct sw__extent *extent = find_fit(extents, &extents->sides[side], size, *alignment);
+    if (extent)
+        return extent;
+    *alignment = asked;
+    extent = find_fit(extents, &extents->sides[side], size, asked);
+    return extent ? extent : find_fit(extents, &extents->sides[!side], size, asked);
+}
+
+struct sw__extent *sw__placement_carve(struct sw__extents *extents, struct sw__extent *extent,
+                                       size_t size, size_t alignment) {
+    size_t gap = sw__extent_gap(extent, alignment);
+    sw__extent_uproot(extent);
+    if (gap) {
+        struct sw__extent *rest = sw__extent_cut(extents, extent, gap);
+        sw__extent_plant(extent);
+        extent = rest;
+    }
+    if (extent->node.size > size)
+        sw__extent_plant(sw__extent_cut(extents, extent, size));
+    return extent;
+}
+
+void sw__placement_release_parked(struct sw__extents *extents) {
+    if (extents->parked)
+        sw__extent_release(extents, extents->parked);
+    extents->parked = NULL;
+}
+
+struct sw__extent *sw__placement_obtain_free(struct sw__extents *extents, size_t size,
+                                             size_t alignment) {
+    sw__placement_release_parked(extents);
+    if (!sw__extents_ensure_spares(extents, 2))
+        return NULL;
+    struct sw__extent *extent = find_place(extents, size, &alignment);
+    /* Growing may have used a spare; without two there is still the plain failure. */
+    return extent && sw__extents_ensure_spares(extents, 2)
+               ? sw__placement_carve(extents, extent, size, alignment)
+               : NULL;
+}
+
+/* ---- After it was live ----------------------------------------------------------------------- */
+
+static void park(struct sw__extents *extents, struct sw__extent *extent) {
+    extent->state = SW__EXTENT_PARKED;
+    extents->parked = extent;
+}
+
+/* The region's entries in the page map again, where a holder had marked the slices as its own. */
+static void unmark(struct sw__extent *extent) {
+    if (extent->marked)
+        sw__page_map_set(sw__extent_start(extent), sw__extent_size(extent), extent->region);
+    extent->marked = false;
+}
+
+void sw__placement_retire(struct sw__extents *extents, struct sw__extent *extent) {
+    unmark(extent);
+    *sw__region_entry(extent->region, sw__extent_start(extent)) = NULL;
+    sw__placement_release_parked(extents);
+    if (sw__extent_size(extent) <= PARKED_MAX)
+        park(extents, extent);
+    else
+        sw__extent_release(extents, extent);
+}

@@ -1,0 +1,214 @@
+/*
+ * region.c - regions, and the extents that tile them: see region.h.
+ */
+#include "region.h"
+
+#include "align.h"
+#include "page_map.h"
+
+#include <string.h>
+
+#define FIRST_REGION ((size_t)64 << 20)
+#define LAST_REGION  ((size_t)4 << 30)
+/* The frontier moves at least so far where it can: a system call per MiB, not per slab. */
+#define FRONTIER_STEP ((size_t)1 << 20)
+
+/* ---- Extents: spare ones, cutting and joining ------------------------------------------------ */
+
+bool sw__extents_ensure_spares(struct sw__extents *extents, int count) {
+    for (struct sw__extent *spare = extents->spare_extents; spare && count; spare = spare->after)
+        count--;
+    for (; count > 0; count--) {
+        struct sw__extent *extent = sw__meta_alloc(extents->meta, sizeof *extent);
+        if (!extent)
+            return false;
+        extent->after = extents->spare_extents;
+        extents->spare_extents = extent;
+    }
+    return true;
+}
+
+static struct sw__extent *take_spare(struct sw__extents *extents) {
+    struct sw__extent *extent = extents->spare_extents;
+    extents->spare_extents = extent->after;
+    memset(extent, 0, sizeof *extent);
+    return extent;
+}
+
+static void keep_spare(struct sw__extents *extents, struct sw__extent *extent) {
+    extent->after = extents->spare_extents;
+    extents->spare_extents = extent;
+}
+
+struct sw__extent *sw__extent_cut(struct sw__extents *extents, struct sw__extent *extent,
+                                  size_t front) {
+    struct sw__extent *tail = take_spare(extents);
+    tail->node.address = extent->node.address + front;
+    tail->node.size = extent->node.size - front;
+    tail->touched = front < tail->node.size
+                        ? extent->touched - sw__extent_touched_in(extent, 0, front)
+                        : sw__extent_touched_in(extent, front, tail->node.size);
+    extent->touched -= tail->touched;
+    tail->region = extent->region;
+    tail->before = extent;
+    tail->after = extent->after;
+    if (tail->after)
+        tail->after->before = tail;
+    else
+        tail->region->last = tail;
+    extent->after = tail;
+    extent->node.size = front;
+    return tail;
+}
+
+void sw__extent_join(struct sw__extents *extents, struct sw__extent *extent) {
+    struct sw__extent *behind = extent->after;
+    extent->node.size += behind->node.size;
+    extent->touched += behind->touched;
+    extent->after = behind->after;
+    if (extent->after)
+        extent->after->before = extent;
+    else
+        extent->region->last = extent;
+    keep_spare(extents, behind);
+}
+
+void sw__extent_release(struct sw__extents *extents, struct sw__extent *extent) {
+    if (sw__extent_is_free(extent->after)) {
+        sw__extent_uproot(extent->after);
+        sw__extent_join(extents, extent);
+    }
+    if (sw__extent_is_free(extent->before)) {
+        extent = extent->before;
+        sw__extent_uproot(extent);
+        sw__extent_join(extents, extent);
+    }
+    sw__extent_plant(extent);
+}
+
+/* ---- Growth ---------------------------------------------------------------------------------- */
+
+/* A region descriptor with its tables for a region of that size. */
+static struct sw__region *make_region(struct sw__extents *extents, size_t size) {
+    for (struct sw__region **link = &extents->spare_regions; *link; link = &(*link)->next) {
+        if ((*link)->size == size) {
+            struct sw__region *spare = *link;
+            *link = spare->next;
+            return spare;
+        }
+    }
+    size_t by_page = (size >> SW__PAGE_SHIFT) * sizeof(struct sw__extent *);
+    struct sw__region *region =
+        sw__meta_alloc(extents->meta, sizeof *region + by_page + sw__pages_tables_size(size));
+    if (!region)
+        return NULL;
+    region->by_page = (struct sw__extent **)(region + 1);
+    sw__pages_init(&region->pages, (char *)region->by_page + by_page, size);
+    region->size = size;
+    region->extents = extents;
+    return region;
+}
+
+static void keep_spare_region(struct sw__extents *extents, struct sw__region *region) {
+    region->start = NULL;
+    region->next = extents->spare_regions;
+    extents->spare_regions = region;
+}
+
+static struct sw__region *reserve_region(struct sw__extents *extents, struct sw__side *side,
+                                         size_t size) {
+    struct sw__region *region = make_region(extents, size);
+    if (!region)
+        return NULL;
+    region->start = sw__os_reserve(size, SW__HUGE_PAGE);
+    if (region->start && !sw__page_map_prepare(region->start, size)) {
+        sw__os_release(region->start, size);
+        region->start = NULL;
+    }
+    if (!region->start) {
+        keep_spare_region(extents, region);
+        return NULL;
+    }
+    region->committed = 0;
+    region->last = NULL;
+    sw__pages_reset(&region->pages, region->start, size);
+    /* Never by the kernel's own idea, even where it is to give huge pages always. */
+    sw__os_advise_huge(region->start, size, extents->huge_pages == SW__HUGE_ALWAYS);
+    region->side = side;
+    region->next = side->regions;
+    side->regions = region;
+    return region;
+}
+
+/* A region with room for size: twice as large as the one before, or for what is very large with
+ * room to grow; just large enough where address space is short. */
+static struct sw__region *add_region(struct sw__extents *extents, struct sw__side *side,
+                                     size_t size) {
+    size_t least = sw__align_up(size, SW__HUGE_PAGE);
+    size_t wanted = side->regions ? 2 * side->regions->size : FIRST_REGION;
+    if (wanted > LAST_REGION)
+        wanted = LAST_REGION;
+    while (least > LAST_REGION / 2 && wanted < least + least / 2 && wanted <= SIZE_MAX / 2)
+        wanted *= 2;
+    struct sw__region *region = reserve_region(extents, side, wanted > least ? wanted : least);
+    return region || wanted <= least ? region : reserve_region(extents, side, least);
+}
+
+bool sw__region_move_frontier(struct sw__extents *extents, struct sw__region *region,
+                              size_t bytes) {
+    size_t least = sw__align_up(bytes, SW__SLICE);
+    size_t step = sw__align_up(bytes, FRONTIER_STEP);
+    if (step > region->size - region->committed)
+        step = least;
+    char *frontier = region->start + region->committed;
+    if (!sw__extents_ensure_spares(extents, 1) || !sw__os_commit(frontier, step))
+        return false;
+    sw__page_map_set(frontier, step, region);
+    region->committed += step;
+    sw__level_add(&extents->reserved, step);
+    sw__pages_note_seam(&region->pages, frontier);
+
+    struct sw__extent *extent = take_spare(extents);
+    extent->node.address = (uintptr_t)frontier;
+    extent->node.size = step;
+    extent->region = region;
+    extent->before = region->last;
+    if (region->last)
+        region->last->after = extent;
+    region->last = extent;
+    sw__extent_release(extents, extent);
+    return true;
+}
+
+/* How far the frontier has to move for a free extent of that size and alignment to end there. */
+static size_t missing_at_frontier(const struct sw__region *region, size_t size, size_t alignment) {
+    size_t free_bytes = sw__extent_is_free(region->last) ? sw__extent_size(region->last) : 0;
+    uintptr_t start = (uintptr_t)region->start + region->committed - free_bytes;
+    return (-start & (alignment - 1)) + size - free_bytes;
+}
+
+struct sw__extent *sw__region_grow(struct sw__extents *extents, struct sw__side *side, size_t size,
+                                   size_t alignment) {
+    struct sw__region *region = side->regions;
+    while (region && sw__align_up(missing_at_frontier(region, size, alignment), SW__SLICE) >
+                         region->size - region->committed)
+        region = region->next;
+    if (!region)
+        region = add_region(extents, side,
+                            alignment > SW__HUGE_PAGE ? size + alignment - SW__PAGE : size);
+    if (!region ||
+        !sw__region_move_frontier(extents, region, missing_at_frontier(region, size, alignment)))
+        return NULL;
+    return region->last;
+}
+
+void sw__region_give_back(struct sw__extents *extents, struct sw__region **link) {
+    struct sw__region *region = *link;
+    *link = region->next;
+    sw__extent_uproot(region->last);
+    keep_spare(extents, region->last);
+    extents->reserved.current -= region->committed;
+    sw__page_map_set(region->start, region->committed, NULL);
+    sw__os_release(region->start, region->size);
+    keep_spare_region(extents, region);
+}
