@@ -5,6 +5,7 @@
  */
 #include "pressure.h"
 
+#include "align.h"
 #include "os.h"
 
 #include <stdint.h>
@@ -17,20 +18,20 @@
 
 const char *sw__pressure_root = "";
 
-/* What the files of a version are called, and where its groups are. */
-static const struct files {
-    const char *line; /* of /proc/self/cgroup */
-    const char *mount, *limit, *usage;
-} files[] = {
-    {"0::", "/sys/fs/cgroup", "memory.max", "memory.current"},
-    {":memory:", "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"},
+/* Of each version of control groups: its line in /proc/self/cgroup, where its groups are, and what
+ * their files are called. Beyond `high` a group is not killed but slowed down. */
+static const struct version {
+    const char *line, *mount, *limit, *high, *usage;
+} versions[] = {
+    {"0::", "/sys/fs/cgroup", "memory.max", "memory.high", "memory.current"},
+    {":memory:", "/sys/fs/cgroup/memory", "memory.limit_in_bytes", NULL, "memory.usage_in_bytes"},
 };
-enum { VERSIONS = sizeof files / sizeof files[0] };
+enum { VERSIONS = sizeof versions / sizeof versions[0] };
 
 /* ---- Files ----------------------------------------------------------------------------------- */
 
 static bool read_group_file(const char *folder, const char *name, char *text, size_t size) {
-    char path[512];
+    char path[640];
     snprintf(path, sizeof path, "%s/%s", folder, name);
     return sw__os_read_file(path, text, size);
 }
@@ -54,64 +55,96 @@ static size_t number_behind(const char *text, const char *word) {
     return 0;
 }
 
-/* ---- The group ------------------------------------------------------------------------------- */
+/* ---- Groups ---------------------------------------------------------------------------------- */
 
-/* From the group's folder up to the mount, the first that has a limit. */
-static bool find_limit(struct sw__pressure *pressure, const char *group, size_t length) {
-    const struct files *version = &files[pressure->version];
-    for (;;) {
-        int size = snprintf(pressure->folder, sizeof pressure->folder, "%s%s%.*s",
-                            sw__pressure_root, version->mount, (int)length, group);
-        if (size > 0 && (size_t)size < sizeof pressure->folder)
-            pressure->limit = number_in(pressure->folder, version->limit);
-        if (pressure->limit != SIZE_MAX)
-            return true;
-        if (length == 0)
-            return false;
-        while (length && group[--length] != '/')
-            ;
-    }
-}
-
-static void find_group(struct sw__pressure *pressure) {
-    char text[4096];
-    pressure->is_known = true;
-    pressure->limit = SIZE_MAX;
-    if (!read_group_file(sw__pressure_root, "proc/self/cgroup", text, sizeof text))
-        return;
-    for (pressure->version = 0; pressure->version < VERSIONS; pressure->version++) {
-        const char *line = strstr(text, files[pressure->version].line);
-        const char *group = line ? line + strlen(files[pressure->version].line) : "";
-        if (find_limit(pressure, group, strcspn(group, "\n")))
-            return;
-    }
+static size_t limit_of(const struct version *version, const char *folder) {
+    size_t limit = number_in(folder, version->limit);
+    return version->high ? sw__smaller(limit, number_in(folder, version->high)) : limit;
 }
 
 /* What the group holds that the kernel cannot just drop. */
-static size_t bytes_in_use(const struct sw__pressure *pressure) {
+static size_t used_by(const struct version *version, const char *folder) {
     char text[4096];
-    size_t usage = number_in(pressure->folder, files[pressure->version].usage);
+    size_t usage = number_in(folder, version->usage);
     if (usage == SIZE_MAX)
         return 0;
-    if (!read_group_file(pressure->folder, "memory.stat", text, sizeof text))
+    if (!read_group_file(folder, "memory.stat", text, sizeof text))
         return usage;
     size_t cache = number_behind(text, "inactive_file ") + number_behind(text, "active_file ");
     return usage > cache ? usage - cache : 0;
 }
 
-static void look(struct sw__pressure *pressure, size_t bytes) {
+/* Where a group begins to be tight. */
+static size_t line_of(const struct sw__group *group) {
+    return group->limit - group->limit / 16;
+}
+
+static size_t room_in(const struct sw__group *group) {
+    size_t line = line_of(group);
+    return line > group->used ? line - group->used : 0;
+}
+
+/* Of a group and all that it is in the one with the least room. */
+static struct sw__group tightest(const struct version *version, const char *folder) {
+    struct sw__group least = {.limit = SIZE_MAX, .version = version->high ? 2 : 1};
+    char path[sizeof((struct sw__pressure *)0)->folder];
+    size_t top = strlen(sw__pressure_root) + strlen(version->mount);
+    strcpy(path, folder);
+    for (;;) {
+        struct sw__group group = {limit_of(version, path), 0, least.version};
+        group.used = group.limit == SIZE_MAX ? 0 : used_by(version, path);
+        if (room_in(&group) < room_in(&least))
+            least = group;
+        char *slash = strrchr(path, '/');
+        if (!slash || (size_t)(slash - path) < top)
+            return least;
+        *slash = '\0';
+    }
+}
+
+/* The folder of the process's own group in a version; false where it is in none. */
+static bool find_folder(struct sw__pressure *pressure, const struct version *version,
+                        const char *groups) {
+    const char *line = strstr(groups, version->line);
+    const char *group = line ? line + strlen(version->line) : "";
+    int size = snprintf(pressure->folder, sizeof pressure->folder, "%s%s%.*s", sw__pressure_root,
+                        version->mount, (int)strcspn(group, "\n"), group);
+    return line && size > 0 && (size_t)size < sizeof pressure->folder;
+}
+
+/* The version with a limit, if one has. */
+static void find_limited_version(struct sw__pressure *pressure) {
+    char groups[4096];
+    pressure->is_known = true;
+    if (!read_group_file(sw__pressure_root, "proc/self/cgroup", groups, sizeof groups))
+        return;
+    for (int i = 0; i < VERSIONS && !pressure->is_limited; i++) {
+        pressure->version = i;
+        pressure->is_limited = find_folder(pressure, &versions[i], groups) &&
+                               tightest(&versions[i], pressure->folder).limit != SIZE_MAX;
+    }
+}
+
+/* ---- Looking --------------------------------------------------------------------------------- */
+
+struct sw__group sw__pressure_group(struct sw__pressure *pressure) {
     if (!pressure->is_known)
-        find_group(pressure);
-    if (pressure->limit == SIZE_MAX) {
+        find_limited_version(pressure);
+    return pressure->is_limited ? tightest(&versions[pressure->version], pressure->folder)
+                                : (struct sw__group){.limit = SIZE_MAX};
+}
+
+static void look(struct sw__pressure *pressure, size_t bytes) {
+    struct sw__group group = sw__pressure_group(pressure);
+    if (group.limit == SIZE_MAX) {
+        pressure->is_tight = false;
         pressure->until_look = SIZE_MAX;
         return;
     }
     /* More than there is cannot be touched: it is asked for to see whether it can be had. */
-    if (bytes > pressure->limit)
-        bytes = 0;
-    size_t line = pressure->limit - pressure->limit / 16, used = bytes_in_use(pressure) + bytes;
-    pressure->is_tight = used > line;
-    pressure->until_look = used < line ? (line - used) / 8 : 0;
+    group.used += bytes > group.limit ? 0 : bytes;
+    pressure->is_tight = group.used > line_of(&group);
+    pressure->until_look = room_in(&group) / 8;
     if (pressure->until_look < LEAST_LOOK)
         pressure->until_look = LEAST_LOOK;
 }
@@ -127,7 +160,7 @@ bool sw__pressure_is_tight(struct sw__pressure *pressure, size_t bytes) {
 }
 
 bool sw__pressure_look(struct sw__pressure *pressure) {
-    if (!pressure->is_known || pressure->limit != SIZE_MAX)
+    if (!pressure->is_known || pressure->is_limited)
         look(pressure, 0);
     return pressure->is_tight;
 }

@@ -3,8 +3,10 @@
  * batch job's. There the kernel does not refuse memory, it kills; so who keeps free memory gives it
  * back in time.
  *
- * Versions 1 and 2 of control groups, the nearest limit from the process's own group upwards. What
- * the group holds is counted without the page cache, which the kernel takes back by itself.
+ * Versions 1 and 2 of control groups. A process is in its own group and in all that this one is in,
+ * and each limits what all of its processes hold together, so the one that counts is the one with
+ * the least room. What a group holds is counted without the page cache, which the kernel takes back
+ * by itself.
  */
 #ifndef SW_PRESSURE_H
 #define SW_PRESSURE_H
@@ -13,12 +15,17 @@
 #include <stddef.h>
 
 struct sw__pressure {
-    bool is_known;    /* the rest has been found out */
-    bool is_tight;    /* at the last look */
-    size_t limit;     /* SIZE_MAX: none */
-    char folder[256]; /* of the group */
+    bool is_known;   /* the rest has been found out */
+    bool is_limited; /* one of the groups has a limit */
+    bool is_tight;   /* at the last look */
     int version;
+    char folder[512];  /* of the process's own group */
     size_t until_look; /* bytes to be allocated before the next look is worth it */
+};
+
+struct sw__group {
+    size_t limit, used; /* bytes; no limit: SIZE_MAX */
+    int version;        /* of control groups: 1 or 2, and 0 without a limit */
 };
 
 /* Notes that so many bytes are about to be allocated. True when they bring the group within a
@@ -28,6 +35,9 @@ bool sw__pressure_is_tight(struct sw__pressure *pressure, size_t bytes);
 
 /* The same for somebody who allocates nothing and has the time to read files. */
 bool sw__pressure_look(struct sw__pressure *pressure);
+
+/* The group with the least room. */
+struct sw__group sw__pressure_group(struct sw__pressure *pressure);
 
 /* Test seam: where /proc/self/cgroup and /sys/fs/cgroup are sought. "" to begin with. */
 extern const char *sw__pressure_root;

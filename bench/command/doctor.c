@@ -17,6 +17,7 @@
 #include "facts.h"
 #include "output.h"
 #include "preload.h"
+#include "pressure.h" /* the library's */
 #include "process.h"
 #include "settings.h"
 #include "stepwell.h"
@@ -192,106 +193,20 @@ static void check_map_count(struct fact *fact) {
 
 /* ---- Control group --------------------------------------------------------------------------- */
 
-struct group_memory {
-    bool found;
-    size_t limit; /* SIZE_MAX: none */
-    size_t used;  /* by the group that limits */
-};
-
-/* Values that mean no limit: "max" in v2, about 2^63 in v1. */
-static size_t parse_limit(const char *text) {
-    static const size_t beyond_any_machine = (size_t)1 << 60;
-    size_t value = strcmp(text, "max") == 0 ? SIZE_MAX : strtoull(text, NULL, 10);
-    return value > beyond_any_machine ? SIZE_MAX : value;
-}
-
-static void look_at_group(const char *directory, const char *limit_file, const char *used_file,
-                          struct group_memory *memory) {
-    char path[VALUE + 64];
-    char text[64];
-    snprintf(path, sizeof path, "%s/%s", directory, limit_file);
-    if (!read_small_file(path, text, sizeof text)) {
-        return;
-    }
-    size_t limit = parse_limit(text);
-    if (memory->found && limit >= memory->limit) {
-        return;
-    }
-    memory->found = true;
-    memory->limit = limit;
-    snprintf(path, sizeof path, "%s/%s", directory, used_file);
-    memory->used = read_small_file(path, text, sizeof text) ? strtoull(text, NULL, 10) : 0;
-}
-
-/* From the process's own group up to the root: the least limit of them is the one that counts. In a
- * container the path may not exist below the mount; the walk then ends up at what does. */
-static void walk_groups(const char *mount, const char *group, const char *limit_file,
-                        const char *used_file, struct group_memory *memory) {
-    char path[VALUE];
-    snprintf(path, sizeof path, "%s%s", mount, group);
-    size_t root = strlen(mount);
-    for (;;) {
-        look_at_group(path, limit_file, used_file, memory);
-        char *slash = strrchr(path, '/');
-        if (!slash || (size_t)(slash - path) < root) {
-            return;
-        }
-        *slash = '\0';
-    }
-}
-
-/* The group's path in a line of /proc/self/cgroup: "0::/path" (v2) or "5:memory:/path" (v1). */
-static bool find_group(const char *text, const char *controller, char *group, size_t size) {
-    for (const char *line = text; line; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        const char *names = strchr(line, ':');
-        const char *path = names ? strchr(names + 1, ':') : NULL;
-        if (!path) {
-            continue;
-        }
-        size_t length = (size_t)(path - names - 1);
-        if (length == strlen(controller) && strncmp(names + 1, controller, length) == 0) {
-            snprintf(group, size, "%.*s", (int)strcspn(path + 1, "\n"), path + 1);
-            return true;
-        }
-    }
-    return false;
-}
-
-static const char *find_memory_group(struct group_memory *memory) {
-    char text[4096];
-    char group[256];
-    *memory = (struct group_memory){.limit = SIZE_MAX};
-    if (!read_small_file("/proc/self/cgroup", text, sizeof text)) {
-        return NULL;
-    }
-    if (find_group(text, "memory", group, sizeof group)) {
-        walk_groups("/sys/fs/cgroup/memory", group, "memory.limit_in_bytes",
-                    "memory.usage_in_bytes", memory);
-        if (memory->found) {
-            return "v1";
-        }
-    }
-    if (find_group(text, "", group, sizeof group)) {
-        walk_groups("/sys/fs/cgroup", group, "memory.max", "memory.current", memory);
-        return "v2";
-    }
-    return NULL;
-}
-
 static void check_cgroup(struct fact *fact) {
-    struct group_memory memory;
+    struct sw__pressure pressure = {.is_known = false};
+    struct sw__group group = sw__pressure_group(&pressure);
     char bytes[2][TEXT];
-    const char *version = find_memory_group(&memory);
-    if (!memory.found || memory.limit == SIZE_MAX) {
-        SAY(value, "no limit%s%s", version ? ", cgroup " : "", version ? version : "");
+    if (group.limit == SIZE_MAX) {
+        SAY(value, "no limit");
         SAY(meaning, "the machine's memory is the limit");
         return;
     }
-    SAY(value, "%s of %s used, cgroup %s", format_bytes(bytes[0], TEXT, (double)memory.used),
-        format_bytes(bytes[1], TEXT, (double)memory.limit), version);
-    SAY(meaning, "beyond it the kernel kills; all that is resident counts, free or not");
-    if (memory.used > memory.limit - memory.limit / 10) {
+    SAY(value, "%s of %s used, cgroup v%d", format_bytes(bytes[0], TEXT, (double)group.used),
+        format_bytes(bytes[1], TEXT, (double)group.limit), group.version);
+    SAY(meaning, "beyond it the kernel kills, or slows down; all that is resident counts, free or "
+                 "not, but for the page cache");
+    if (group.used > group.limit - group.limit / 10) {
         SAY(advice, "less than a tenth is left: raise it, or trim what runs here");
         fact->state = ADVICE;
     }

@@ -1,6 +1,6 @@
 /*
  * test_pressure.c - the memory limit of a control group, told by files that the test writes: both
- * versions, the nearest limit, the page cache left out.
+ * versions, the tightest of several limits, the page cache left out.
  */
 #include "support.h"
 
@@ -96,6 +96,33 @@ static void version_1_is_understood(void **state) {
     check_group("sys/fs/cgroup/memory", "memory.usage_in_bytes");
 }
 
+static void the_tightest_group_counts(void **state) {
+    (void)state;
+    write_file("proc/self/cgroup", "0::/jobs/one\n");
+    fill_group("sys/fs/cgroup/jobs/one", "memory.max", "memory.current"); /* 924 MiB left */
+    fill_group("sys/fs/cgroup/jobs", "memory.max", "memory.current");
+    write_number("sys/fs/cgroup/jobs/memory.max", 4096 * MIB);
+    write_number("sys/fs/cgroup/jobs/memory.current", 3500 * MIB); /* by others */
+    struct sw__pressure pressure = {0};
+    struct sw__group group = sw__pressure_group(&pressure);
+    assert_int_equal(group.limit, 4096 * MIB);
+    assert_int_equal(group.used, 3500 * MIB);
+    assert_int_equal(group.version, 2);
+    assert_false(sw__pressure_is_tight(&pressure, 300 * MIB));
+    assert_true(sw__pressure_is_tight(&pressure, 400 * MIB));
+    write_number("sys/fs/cgroup/jobs/memory.max", 8192 * MIB); /* raised while it runs */
+    assert_false(sw__pressure_look(&pressure));
+    assert_int_equal(sw__pressure_group(&pressure).limit, 1024 * MIB);
+}
+
+static void where_it_is_slowed_down_is_a_limit_too(void **state) {
+    (void)state;
+    write_file("proc/self/cgroup", "0::/one\n");
+    write_file("sys/fs/cgroup/one/memory.max", "max\n");
+    fill_group("sys/fs/cgroup/one", "memory.high", "memory.current");
+    check_group("sys/fs/cgroup/one", "memory.current");
+}
+
 static void files_are_not_read_each_time(void **state) {
     (void)state;
     write_file("proc/self/cgroup", "0::/\n");
@@ -116,6 +143,8 @@ int main(int argc, char **argv) {
         PRESSURE_TEST(without_a_group_nothing_is_tight),
         PRESSURE_TEST(version_2_is_understood),
         PRESSURE_TEST(version_1_is_understood),
+        PRESSURE_TEST(the_tightest_group_counts),
+        PRESSURE_TEST(where_it_is_slowed_down_is_a_limit_too),
         PRESSURE_TEST(files_are_not_read_each_time),
     };
     choose_tests(argc, argv);
