@@ -171,8 +171,7 @@ static bool carve(struct sw__slab *slab) {
     return true;
 }
 
-/* ---- Misuse: what a slab's own counts and links tell, looked at where the path is slow anyway --
- */
+/* ---- Misuse: what a slab's own counts and links tell, looked at where the path is slow anyway */
 
 /* In a child of a process with threads: one of them may have stood between a list and its count. */
 static bool torn_by_fork;

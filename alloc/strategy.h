@@ -8,9 +8,9 @@
  * The contract:
  *   - heap.c has checked the arguments: size is 1..PTRDIFF_MAX, alignment is a power of two of at
  *     least SW_MIN_ALIGNMENT, block is not NULL. A strategy asserts them, it does not check again.
- *   - Who locks: the strategy. Every slot but create, destroy, step_begin and step_end may be
- * called from any threads at once; those four are serialised by the caller, and step_begin/step_end
- * may run while other threads allocate and free.
+ *   - Who locks: the strategy. Every slot but create, destroy, step_begin and step_end may be called
+ *     from any threads at once; those four are serialised by the caller, and step_begin/step_end may
+ *     run while other threads allocate and free.
  *   - Out of memory is NULL (errno is heap.c's business) and leaves everything as it was.
  *   - Misuse a strategy happens to see ends in sw__misuse_free() or sw__misuse(): see misuse.h.
  *   - System calls are made through os.h alone (jemalloc and libc make their own).

@@ -55,8 +55,7 @@ void nn_batch_release(const struct nn_data *data, struct nn_batch *batch);
 size_t nn_data_held(const struct nn_data *data);
 void nn_data_close(struct nn_data *data); /* one that was never opened is ignored */
 
-/* ---- Sources -----------------------------------------------------------------------------------
- */
+/* ---- Sources --------------------------------------------------------------------------------- */
 
 /* What the files must hold, and how to read them. */
 struct nn_idx_options {

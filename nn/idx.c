@@ -36,8 +36,7 @@ struct idx {
     uint8_t *window_labels; /* (slots) */
 };
 
-/* ---- What the files say ------------------------------------------------------------------------
- */
+/* ---- What the files say ---------------------------------------------------------------------- */
 
 static int read_integers(struct nn_reader *reader, size_t count, uint32_t *values,
                          struct nn_error *error) {
@@ -105,8 +104,7 @@ static int check_headers(const struct idx *idx, const struct headers *h, size_t 
     return 0;
 }
 
-/* ---- The window --------------------------------------------------------------------------------
- */
+/* ---- The window ------------------------------------------------------------------------------ */
 
 static int read_item(struct nn_data *data, struct nn_reader *reader, const char *what, void *to,
                      size_t size, struct nn_error *error) {
@@ -188,8 +186,7 @@ static int fill_window(struct nn_data *data, struct nn_error *error) {
     return 0;
 }
 
-/* ---- The source --------------------------------------------------------------------------------
- */
+/* ---- The source ------------------------------------------------------------------------------ */
 
 static int rewind_idx(struct nn_data *data, uint64_t key, struct nn_error *error) {
     struct idx *idx = data->state;

@@ -4,8 +4,7 @@
  */
 #include "loss.h"
 
-/* ---- Softmax with cross-entropy: saved is the probabilities p, dz = (p - [label])/rows ---------
- */
+/* ---- Softmax with cross-entropy: saved is the probabilities p, dz = (p - [label])/rows ------- */
 
 static double cross_entropy_forward(size_t rows, size_t columns, const float *z,
                                     const void *targets, float *saved,
@@ -36,8 +35,7 @@ static void cross_entropy_backward(size_t rows, size_t columns, const float *z, 
     }
 }
 
-/* ---- Mean squared error: dz = 2 (z - target)/(rows columns) ------------------------------------
- */
+/* ---- Mean squared error: dz = 2 (z - target)/(rows columns) ---------------------------------- */
 
 static double mean_squared_error_forward(size_t rows, size_t columns, const float *z,
                                          const void *targets, float *saved,

@@ -8,8 +8,7 @@
 #include <pthread.h>
 #include <stdint.h>
 
-/* ---- OpenBLAS's thread count is the process's: saved by the first machine, restored by the last
- */
+/* ---- OpenBLAS's thread count is the process's: saved by the first machine, restored by the last */
 
 static pthread_mutex_t blas_lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned blas_users;

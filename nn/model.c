@@ -16,8 +16,7 @@ static void drop(const struct nn_model *model, void *block) {
     sw_free(model->machine->heap, block);
 }
 
-/* ---- Create, destroy ---------------------------------------------------------------------------
- */
+/* ---- Create, destroy ------------------------------------------------------------------------- */
 
 static void *take_zeroed(const struct nn_model *model, size_t count, size_t size) {
     return sw_alloc_zeroed(model->machine->heap, count, size, SW_TAG_OTHER);
@@ -136,8 +135,7 @@ void nn_model_destroy(struct nn_model *model) {
     *model = (struct nn_model){.machine = model->machine};
 }
 
-/* ---- What a model is ---------------------------------------------------------------------------
- */
+/* ---- What a model is ------------------------------------------------------------------------- */
 
 size_t nn_model_inputs(const struct nn_model *model) {
     return model->layers[0].inputs;
@@ -183,8 +181,7 @@ uint64_t nn_model_hash(const struct nn_model *model) {
     return hash;
 }
 
-/* ---- Passes ------------------------------------------------------------------------------------
- */
+/* ---- Passes ---------------------------------------------------------------------------------- */
 
 static void drop_activation(struct nn_model *model, size_t index) {
     if (index > 0) { /* x is the caller's */

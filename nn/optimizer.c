@@ -69,8 +69,7 @@ const struct nn_optimizer_type nn_adam = {
 const struct nn_optimizer_type nn_adamw = {
     .name = "adamw", .states = two_states, .update = adamw_update};
 
-/* ---- The update --------------------------------------------------------------------------------
- */
+/* ---- The update ------------------------------------------------------------------------------ */
 
 static int take_states(sw_heap *heap, struct nn_parameter *p, size_t count) {
     for (size_t i = 0; i < count; i++) {

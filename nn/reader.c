@@ -41,8 +41,7 @@ struct nn_reader {
     z_stream stream;
 };
 
-/* ---- zlib's memory: pieces of one block, none given back before all are ------------------------
- */
+/* ---- zlib's memory: pieces of one block, none given back before all are ---------------------- */
 
 static void *zlib_alloc(void *reader_pointer, unsigned count, unsigned size) {
     struct nn_reader *reader = reader_pointer;
@@ -60,8 +59,7 @@ static void zlib_free(void *reader, void *piece) {
     (void)piece;
 }
 
-/* ---- Fill --------------------------------------------------------------------------------------
- */
+/* ---- Fill ------------------------------------------------------------------------------------ */
 
 static int read_file(struct nn_reader *reader, unsigned char *to, size_t *got,
                      struct nn_error *error) {
@@ -175,8 +173,7 @@ int nn_reader_rewind(struct nn_reader *reader, struct nn_error *error) {
     return 0;
 }
 
-/* ---- Open, close -------------------------------------------------------------------------------
- */
+/* ---- Open, close ----------------------------------------------------------------------------- */
 
 uint64_t nn_reader_offset(const struct nn_reader *reader) {
     return reader->before + reader->used;

@@ -46,8 +46,7 @@ struct training {
     struct nn_error *error;
 };
 
-/* ---- From recipe to model, data, optimizer -----------------------------------------------------
- */
+/* ---- From recipe to model, data, optimizer --------------------------------------------------- */
 
 static const struct nn_layer_type *activation_of(const struct nn_recipe *recipe) {
     switch (recipe->activation) {
@@ -156,8 +155,7 @@ static int open_data(struct training *t, bool test, struct nn_data *data) {
     return nn_fail(t->error, "model %s needs a directory of IDX files to train on", recipe->name);
 }
 
-/* ---- Steps -------------------------------------------------------------------------------------
- */
+/* ---- Steps ----------------------------------------------------------------------------------- */
 
 static double milliseconds(void) {
     struct timespec now;
@@ -251,8 +249,7 @@ static int run(struct training *t) {
     return 0;
 }
 
-/* ---- Evaluation --------------------------------------------------------------------------------
- */
+/* ---- Evaluation ------------------------------------------------------------------------------ */
 
 static size_t count_right(const float *z, const struct nn_batch *batch, size_t classes) {
     size_t right = 0;
@@ -300,8 +297,7 @@ static int evaluate(struct training *t, double *accuracy) {
     return 0;
 }
 
-/* ---- The whole ---------------------------------------------------------------------------------
- */
+/* ---- The whole ------------------------------------------------------------------------------- */
 
 /* Heap sort: in place, and the C library's qsort may call malloc. */
 static void sift(double *values, size_t root, size_t count) {

@@ -4,8 +4,9 @@
  *     struct nn_train_options options = {.model = "digits", .heap = heap, .evaluate = true};
  *     struct nn_result result;
  *     char error[256];
- *     if (nn_train(&options, &result, error, sizeof error) != 0) { fprintf(stderr, "%s\n", error);
- * }
+ *     if (nn_train(&options, &result, error, sizeof error) != 0) {
+ *         fprintf(stderr, "%s\n", error);
+ *     }
  *
  * Every byte the training uses comes from options.heap, tagged by what it is for; each iteration of
  * training and of evaluation is one step of the heap. For the same recipe, seed and thread count,

@@ -23,8 +23,7 @@
 #define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-/* ---- While the heap is being made: what libc allocates meanwhile ------------------------------
- */
+/* ---- While the heap is being made: what libc allocates meanwhile ----------------------------- */
 
 static struct {
     _Alignas(16) char bytes[8192];

@@ -8,12 +8,13 @@
  *
  *     current   the one that its side bumps in
  *     full      has live blocks; nothing more is cut from it. When its last block is freed, it is
- * empty empty     waits to be current again
+ *               empty
+ *     empty     waits to be current again
  *
  * Step end is O(1): the current passing chunk starts anew if nothing in it lives, else it is full.
  * A survivor thus pins its own chunk and no other, until it is freed. The newest block of a chunk
- * can be taken back or resized in place. A block over LARGE has a chunk of its own, an extent of
- * its size that goes back to the page source when it is freed.
+ * can be taken back or resized in place. A block over LARGE is in no chunk: it is an extent of its
+ * own that goes back to the page source when it is freed.
  *
  * Every block has a header of 16 bytes with its size; it also tells a double free.
  */

@@ -3,8 +3,8 @@
  * extents of their exact pages as pool has them, and free memory kept by what recent work needed.
  *
  * Time is counted in work, not by a clock. A period is a step where steps are marked, and otherwise
- * as many bytes of large blocks as PERIOD_TURNS times the most that lived at once in the period
- * before: long enough to hold a step. The heap keeps as many physical pages as the deepest of the
+ * as many bytes of large blocks as PERIOD_TURNS times the most that has lived at once in it: long
+ * enough to hold a step. The heap keeps as many physical pages as the deepest of the
  * last KEPT_PERIODS periods needed, and gives back what is above it, the largest free extents
  * first. So a spike is forgotten after some steps, and steady work neither faults nor calls the
  * system. A clock only tells that work has stopped (keeper.h): then nothing is kept. Nor is

@@ -7,8 +7,7 @@
  *   3. The heap and the training. From the end of the warm-up steps to the end of the last one,
  *      page faults are counted.
  *   4. In the last on_step(), with parameters alive and all else of the step freed: the peak, the
- *      heap's statistics, then retention at once, after a second of doing nothing, and after a
- * trim.
+ *      heap's statistics, then retention at once, after a second of doing nothing, and after a trim.
  *
  * Resident memory is what the kernel counts for the process, less the baseline, and so counts
  * everything a strategy keeps, its bookkeeping included: anonymous and shared memory (RssAnon +

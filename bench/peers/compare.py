@@ -61,8 +61,8 @@ def parse(words):
         formatter_class=argparse.RawDescriptionHelpFormatter)
     names = ", ".join(suites.names())
     parser.add_argument("--suite", default="small", help=f"one of: {names} (default: small)")
-    parser.add_argument("--programs", metavar="A,B", help="only these; list shows them")
-    parser.add_argument("--allocators", metavar="A,B", help="only these; list shows them")
+    parser.add_argument("--programs", metavar="A,B", help="only these; --list shows them")
+    parser.add_argument("--allocators", metavar="A,B", help="only these; --list shows them")
     parser.add_argument("--strategies", metavar="A,B",
                         help=f"also Stepwell with these: {', '.join(STRATEGIES)}")
     parser.add_argument("--rounds", type=int, metavar="N",

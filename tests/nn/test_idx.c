@@ -18,8 +18,7 @@ enum { SIDE = 2, WIDTH = SIDE * SIDE, CLASSES = 10, COUNT = 500 };
 static char directory[] = "/tmp/nn-idx-XXXXXX";
 static char images_path[64], labels_path[64];
 
-/* ---- Making files ------------------------------------------------------------------------------
- */
+/* ---- Making files ---------------------------------------------------------------------------- */
 
 struct bytes {
     unsigned char at[8192];
@@ -91,8 +90,7 @@ static size_t open_files(void) {
     return count;
 }
 
-/* ---- Reading -----------------------------------------------------------------------------------
- */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 static struct nn_idx_options options(bool shuffle, size_t images) {
     return (struct nn_idx_options){.width = WIDTH,
@@ -229,8 +227,7 @@ static void the_digits_are_whole_and_balanced(void **state) {
     close_bench(bench);
 }
 
-/* ---- Faults ------------------------------------------------------------------------------------
- */
+/* ---- Faults ---------------------------------------------------------------------------------- */
 
 /* Opens and reads all; there must be an error that has the file's name and both parts in it. */
 static void expect_fault(const char *name, const char *byte, const char *what) {

@@ -109,8 +109,7 @@ static void adamw(void **state) {
           2);
 }
 
-/* ---- Initialisation ----------------------------------------------------------------------------
- */
+/* ---- Initialisation -------------------------------------------------------------------------- */
 
 static void check_initialisation(enum nn_initialisation how, double variance, double limit) {
     enum { WIDE_IN = 300, WIDE_OUT = 200, COUNT = WIDE_IN * WIDE_OUT };

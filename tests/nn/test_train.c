@@ -107,8 +107,7 @@ static void every_recipe_trains(void **state) {
     assert_string_equal(nn_recipe_at(0)->name, "digits");
 }
 
-/* ---- Progress, times ---------------------------------------------------------------------------
- */
+/* ---- Progress, times ------------------------------------------------------------------------- */
 
 struct watch {
     sw_heap *heap;
@@ -155,8 +154,7 @@ static void warm_up_leaves_one_step_at_least(void **state) {
     assert_true(result.step_ms > 0 && result.step_ms_min == result.step_ms_max);
 }
 
-/* ---- Refusals ----------------------------------------------------------------------------------
- */
+/* ---- Refusals -------------------------------------------------------------------------------- */
 
 static void refuse(struct nn_train_options options, const char *part) {
     char error[512] = "";

@@ -120,8 +120,7 @@ static const struct nn_layer_type normalise = {
     .destroy = destroy,
 };
 
-/* ---- Tests -------------------------------------------------------------------------------------
- */
+/* ---- Tests ----------------------------------------------------------------------------------- */
 
 enum { BATCH = 12, INPUTS = 5, HIDDEN = 9, CLASSES = 3, INPUT_SIZE = BATCH * INPUTS };
 
