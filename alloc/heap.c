@@ -451,7 +451,7 @@ sw_heap *sw__heap_create(const char *name, const struct sw__config *config) {
     const struct sw__strategy *strategy = find_strategy(name);
     if (!strategy)
         return NULL;
-    if (!sw__os_page_size_fits())
+    if (strategy->in_page_map && !sw__os_page_size_fits())
         return fail(ENOTSUP, "this kernel's pages are not the 4 KiB that Stepwell was built for");
     mind_forks_once();
     sw_heap *heap = create(strategy, config);

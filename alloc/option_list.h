@@ -6,10 +6,10 @@
  * said of wrong values, `stepwell run --help`, the manual page, shell completion and the list in
  * README.md (`script/list-options` writes it) follow from the line.
  *
- *   kind     FLAG, CHOICE, BYTES (suffixes K, M, G) or COUNT
+ *   kind     FLAG, CHOICE or BYTES (suffixes K, M, G)
  *   default  as one would type it: of sw_heap_create(), and of the heap behind malloc
  *   range    FLAG and CHOICE: the words there are, "a|b|c"; a choice's value is the index of its
- *            word. BYTES and COUNT: "LEAST..MOST", or "LEAST.."
+ *            word. BYTES: "LEAST..MOST", or "LEAST.."
  *   unit     of a number, or ""
  *   heeded   by which strategies, "a, b, c"; "" by all
  *   sentence what it does: without its subject, without a full stop
@@ -26,11 +26,11 @@
 /* clang-format off */
 /*    name        kind    default, preloaded  range                unit    heeded            sentence */
 #define SW_OPTIONS(X)                                                                              \
-    X(tracking,   FLAG,   "1",     "0",       "0|1",               "",      "",              "keeps a ledger of every live block, which all that is counted per block or per tag rests on; 0 makes alloc and free as fast as the strategy is") \
+    X(tracking,   FLAG,   "1",     "0",       "0|1",               "",      "",              "keeps a ledger of every live block, needed for every figure per block or per tag; 0 makes alloc and free as fast as the strategy is") \
     X(checked,    FLAG,   "0",     "0",       "0|1",               "",      "",              "watches for misuse, over any strategy: accesses past either end of a block or after it was freed, frees and reallocs of what is no live block; takes a few times the time and 100 bytes a block") \
-    X(quarantine, BYTES,  "32M",   "32M",     "0..",               "bytes", "",              "with checked, keeps so much of what was freed from use, to see accesses to it") \
+    X(quarantine, BYTES,  "32M",   "32M",     "0..",               "bytes", "",              "with checked, keeps so much of what was freed from use, in 65,536 blocks at most, to see accesses to it") \
     X(huge_pages, CHOICE, "auto",  "auto",    "auto|never|always", "",      SW__BY_EXTENTS,  "asks for transparent huge pages: auto where one live block covers the whole huge page and large blocks are used to their ends, always for all the heap maps (strategies " SW__BY_EXTENTS ")") \
-    X(background_thread, FLAG, "1", "1",      "0|1",               "",      SW__BY_AUTO,     "lets a sleeping thread notice that work has stopped, and give back what is kept for it; none is started before the heap holds 8 MiB (strategy " SW__BY_AUTO ")") \
+    X(background_thread, FLAG, "1", "1",      "0|1",               "",      SW__BY_AUTO,     "lets a sleeping thread notice that work has stopped, and give back what is kept for it; none is started before the heap holds 8 MiB. A program that may have one thread only, as for unshare(2) or setns(2) with a user namespace, wants 0 (strategy " SW__BY_AUTO ")") \
     X(retain,     BYTES,  "0",     "0",       "0..",               "bytes", SW__BY_AUTO,     "keeps no more than this free for work to come; 0 is no cap but what recent steps needed (strategy " SW__BY_AUTO ")") \
     X(soft_limit, BYTES,  "0",     "0",       "0..",               "bytes", SW__BY_AUTO,     "gives free memory back before it holds more than this; 0 is no limit (strategy " SW__BY_AUTO ")") \
     X(limit,      BYTES,  "0",     "0",       "0..",               "bytes", SW__BY_EXTENTS,  "holds no more than this: what is free is given back first, and what would live beyond it fails as when memory is out; 0 is no limit (strategies " SW__BY_EXTENTS ")") \
@@ -40,7 +40,7 @@
 #define SW_VARIABLES(X)                                                                            \
     X(STRATEGY, "auto", "a name that `stepwell list` shows", "the strategy behind malloc")         \
     X(CONF,     "",     "KEY:VALUE,KEY:VALUE...",            "the options of the heap behind malloc") \
-    X(STATS,    "0",    "0|1|FILE, or the same with `,signal` behind it", "what the heap held and holds, as a table, when the program ends by exit() or by returning from main: 1 on stderr, else into FILE, where %p stands for the process id, and which has a slash, a dot or a % in its name; with `,signal` also whenever SIGUSR2 comes, unless the program handles that signal itself (it costs a thread, and a process whose main thread ends by pthread_exit does not end without it)")
+    X(STATS,    "0",    "0|1|FILE, or the same with `,signal` behind it", "what the heap held and holds, as a table, when the program ends by exit() or by returning from main: 1 on stderr, else into FILE, where %p stands for the process id, and which has a slash, a dot or a % in its name, and is taken from the folder where the program starts; with `,signal` also whenever SIGUSR2 comes, unless the program handles that signal itself (it costs a thread, and a process whose main thread ends by pthread_exit does not end without it). A second stderr stays open to the end, in forked children as well")
 /* clang-format on */
 
 enum sw__huge_pages { SW__HUGE_AUTO, SW__HUGE_NEVER, SW__HUGE_ALWAYS };
@@ -48,7 +48,6 @@ enum sw__huge_pages { SW__HUGE_AUTO, SW__HUGE_NEVER, SW__HUGE_ALWAYS };
 #define SW__TYPE_FLAG   bool
 #define SW__TYPE_CHOICE int
 #define SW__TYPE_BYTES  size_t
-#define SW__TYPE_COUNT  size_t
 
 /* sw_heap_create()'s conf, parsed. */
 struct sw__config {

@@ -79,10 +79,6 @@ static bool parse_digits(struct word *value, size_t *number) {
     return any;
 }
 
-static bool parse_count(struct word value, size_t *out) {
-    return parse_digits(&value, out) && value.length == 0;
-}
-
 static bool parse_bytes(struct word value, size_t *out) {
     static const char suffixes[] = "KMG";
     if (!parse_digits(&value, out))
@@ -113,8 +109,6 @@ static bool set_value(const struct sw__option *option, struct word value,
         return parse_choice(value, option->range, member);
     case SW__BYTES:
         return parse_bytes(value, number) && is_in_range(*number, option->range);
-    case SW__COUNT:
-        return parse_count(value, number) && is_in_range(*number, option->range);
     }
     return false;
 }
@@ -148,14 +142,12 @@ static int list_words(const char *range, char *text, size_t size) {
 
 static void explain_value(const struct sw__option *option, struct word value, char *why,
                           size_t why_size) {
-    static const char *const numbers[] = {[SW__BYTES] =
-                                              "a number of bytes, perhaps with K, M or G behind it",
-                                          [SW__COUNT] = "a whole number"};
     char takes[160];
     if (option->kind == SW__FLAG || option->kind == SW__CHOICE)
         list_words(option->range, takes, sizeof takes);
     else
-        snprintf(takes, sizeof takes, "%s (%s)", numbers[option->kind], option->range);
+        snprintf(takes, sizeof takes, "a number of bytes, perhaps with K, M or G behind it (%s)",
+                 option->range);
     snprintf(why, why_size, "option '%s' takes %s, not '%.*s'", option->name, takes,
              value.length > 40 ? 40 : (int)value.length, value.text);
 }
@@ -264,8 +256,7 @@ bool sw__options_parse(const char *conf, struct sw__config *config, char *why, s
 static bool is_default(const struct sw__option *option, const struct sw__config *config) {
     static const size_t sizes[] = {[SW__FLAG] = sizeof(SW__TYPE_FLAG),
                                    [SW__CHOICE] = sizeof(SW__TYPE_CHOICE),
-                                   [SW__BYTES] = sizeof(SW__TYPE_BYTES),
-                                   [SW__COUNT] = sizeof(SW__TYPE_COUNT)};
+                                   [SW__BYTES] = sizeof(SW__TYPE_BYTES)};
     struct sw__config defaults;
     sw__options_defaults(&defaults);
     return memcmp((const char *)config + option->offset, (const char *)&defaults + option->offset,

@@ -9,7 +9,7 @@
 
 #include "option_list.h"
 
-enum sw__option_kind { SW__FLAG, SW__CHOICE, SW__BYTES, SW__COUNT };
+enum sw__option_kind { SW__FLAG, SW__CHOICE, SW__BYTES };
 
 /* A line of SW_OPTIONS. */
 struct sw__option {

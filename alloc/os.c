@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -16,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct {
@@ -317,7 +319,16 @@ int sw__os_stderr(void) {
 }
 
 void sw__os_write(int file, const char *text, size_t length) {
-    syscall(SYS_write, file, text, length);
+    sigset_t broken_pipe, before, pending;
+    const struct timespec at_once = {0};
+    sigemptyset(&broken_pipe);
+    sigaddset(&broken_pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &broken_pipe, &before);
+    sigpending(&pending);
+    if (syscall(SYS_write, file, text, length) < 0 && errno == EPIPE &&
+        !sigismember(&pending, SIGPIPE))
+        sigtimedwait(&broken_pipe, NULL, &at_once);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 /* In bytes; 0 when it is not there. */

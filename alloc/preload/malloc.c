@@ -10,6 +10,7 @@
  *   foreign     a pointer that is not ours goes to the allocator that would have had it without us,
  *               where another library brings one; else to libc, if it is libc's; else: misuse
  */
+#include "align.h"
 #include "fast.h"
 #include "libc_below.h"
 #include "process.h"
@@ -30,14 +31,16 @@ static struct {
     size_t used;
 } early;
 
-/* Never freed and reused, so it is zero. */
+/* Never freed and reused, so it is zero. The size is in front of the block. */
 static void *alloc_early(size_t size) {
-    if (size > sizeof early.bytes - early.used) {
+    const size_t front = SW_MIN_ALIGNMENT, room = sizeof early.bytes - early.used;
+    if (room < front || size > room - front) {
         errno = ENOMEM;
         return NULL;
     }
-    void *block = early.bytes + early.used;
-    early.used += (size + 15) & ~(size_t)15;
+    char *block = early.bytes + early.used + front;
+    memcpy(block - front, &size, sizeof size);
+    early.used += front + sw__align_up(size, SW_MIN_ALIGNMENT);
     return block;
 }
 
@@ -45,8 +48,10 @@ static bool is_early(const void *block) {
     return (uintptr_t)block - (uintptr_t)early.bytes < sizeof early.bytes;
 }
 
-static size_t rest_of_early(const void *block) {
-    return (size_t)(early.bytes + early.used - (const char *)block);
+static size_t size_of_early(const void *block) {
+    size_t size;
+    memcpy(&size, (const char *)block - SW_MIN_ALIGNMENT, sizeof size);
+    return size;
 }
 
 /* ---- malloc and free ------------------------------------------------------------------------- */
@@ -132,8 +137,7 @@ EXPORT void *calloc(size_t count, size_t size) {
 /* A block from start-up moves. */
 static void *realloc_early(const void *block, size_t size) {
     void *moved = malloc(size);
-    size_t rest = rest_of_early(block);
-    return moved ? memcpy(moved, block, rest < size ? rest : size) : NULL;
+    return moved ? memcpy(moved, block, sw__smaller(size_of_early(block), size)) : NULL;
 }
 
 static void *realloc_foreign(void *block, size_t size) {
@@ -263,7 +267,7 @@ EXPORT size_t malloc_usable_size(void *block) {
     if (!block)
         return 0;
     if (is_early(block))
-        return rest_of_early(block);
+        return size_of_early(block);
     sw__process_ensure();
     if (sw__process_knows(block))
         return sw_usable_size(sw__process.heap, block);

@@ -9,6 +9,7 @@
 
 #include "checked.h"
 #include "options.h"
+#include "text.h"
 
 #include <errno.h>
 #include <link.h>
@@ -44,9 +45,9 @@ static const char *variable(enum sw__variable_index index) {
 }
 
 static void say(const char *sentence, const char *instead) {
-    char line[480];
-    int length = snprintf(line, sizeof line, "stepwell: %s; %s\n", sentence, instead);
-    sw__os_write(sw__os_stderr(), line, (size_t)length);
+    struct sw__text text = {.length = 0};
+    sw__text_add(&text, "stepwell: %s; %s\n", sentence, instead);
+    sw__text_write(&text, sw__os_stderr());
 }
 
 /* What is wrong is told, and its default taken. */
@@ -58,9 +59,12 @@ static sw_heap *create_as_asked(void) {
     if (!sw__options_parse(variable(SW__CONF), &config, why, sizeof why))
         say(why, "going on without it");
     sw_heap *heap = sw__heap_create(strategy, &config);
-    if (!heap && errno != ENOMEM) {
+    const char *const others[] = {sw__variables[SW__STRATEGY].initially, "system"};
+    for (int i = 0; i < 2 && !heap && errno != ENOMEM; i++) {
         char instead[64];
-        strategy = sw__variables[SW__STRATEGY].initially;
+        if (strcmp(strategy, others[i]) == 0)
+            continue;
+        strategy = others[i];
         snprintf(instead, sizeof instead, "going on with strategy '%s'", strategy);
         say(sw_error(), instead);
         heap = sw__heap_create(strategy, &config);

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -78,7 +79,7 @@ void sw__report(int file) {
         report_nothing(file);
         return;
     }
-    sw_heap_stats(sw__process.heap, &stats, sizeof stats);
+    sw__heap_look(sw__process.heap, &stats);
     add_process(&text);
     sw__text_add(&text, "stepwell: %-10s %12s %12s\n", "MiB", "current", "peak");
     if (sw__heap_is_tracked(sw__process.heap)) {
@@ -98,9 +99,22 @@ void sw__report(int file) {
  * before we come to speak, or all files that it does not know. */
 static struct {
     struct sw__stats_wish wish;
+    char file[PATH_MAX]; /* that it names */
     int own_stderr;
     struct stat identity;
 } output = {.own_stderr = STDERR_FILENO};
+
+/* As it is now, from the root: many a program goes to another folder, or writes its title over its
+ * environment. */
+static void keep_file(void) {
+    struct sw__stats_wish *wish = &output.wish;
+    bool from_here = *wish->file != '/' && getcwd(output.file, sizeof output.file - 1);
+    size_t folder = from_here ? strlen(strcat(output.file, "/")) : 0;
+    snprintf(output.file + folder, sizeof output.file - folder, "%.*s", (int)wish->file_length,
+             wish->file);
+    wish->file = output.file;
+    wish->file_length = strlen(output.file);
+}
 
 static void keep_stderr(void) {
     enum { OUT_OF_THE_WAY = 200 };
@@ -119,7 +133,7 @@ static int stderr_now(void) {
 
 /* The file, with %p in its name filled in; -1 is told of. */
 static int open_report(const char *pattern, size_t length) {
-    char path[1024], line[1200];
+    char path[PATH_MAX];
     const char *mark = memmem(pattern, length, "%p", 2);
     size_t before = mark ? (size_t)(mark - pattern) : length;
     if (mark)
@@ -129,9 +143,10 @@ static int open_report(const char *pattern, size_t length) {
         snprintf(path, sizeof path, "%.*s", (int)length, pattern);
     int file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (file < 0) {
-        int said = snprintf(line, sizeof line, "stepwell: can't write '%s', named in %s: %s\n",
-                            path, sw__variables[SW__STATS].name, strerrordesc_np(errno));
-        sw__os_write(stderr_now(), line, (size_t)said);
+        struct sw__text text = {.length = 0};
+        sw__text_add(&text, "stepwell: can't write '%.1000s', named in %s: %s\n", path,
+                     sw__variables[SW__STATS].name, strerrordesc_np(errno));
+        sw__text_write(&text, stderr_now());
     }
     return file;
 }
@@ -216,6 +231,8 @@ __attribute__((constructor)) static void note_what_is_asked(void) {
     output.wish = sw__parse_stats(value);
     if (output.wish.is_unclear)
         say_unclear(value);
+    if (output.wish.file)
+        keep_file();
     if (output.wish.at_exit || output.wish.on_signal)
         keep_stderr();
     if (output.wish.on_signal)

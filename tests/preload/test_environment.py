@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What the preload library reads from the environment, and what it says of it: STEPWELL_STRATEGY,
-STEPWELL_CONF, STEPWELL_STATS. The argument is the library."""
+STEPWELL_CONF, STEPWELL_STATS. The arguments are a library that makes pages look large, and ours."""
 
 import os
 import re
@@ -8,28 +8,43 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 LIBRARY = sys.argv.pop()
+LARGE_PAGES = sys.argv.pop()
 
 
-def run(*command, **environment):
-    """Runs the command under the library; `environment` says STEPWELL_X as X."""
+def preloaded(environment, libraries=LIBRARY):
+    """The variables of a program under the libraries; `environment` says STEPWELL_X as X."""
     variables = {k: v for k, v in os.environ.items() if not k.startswith("STEPWELL_")}
     variables.update({f"STEPWELL_{name}": value for name, value in environment.items()})
+    return {**variables, "LD_PRELOAD": libraries}
+
+
+def run(*command, libraries=LIBRARY, cwd=None, **environment):
+    """Runs the command under the library."""
     return subprocess.run(command or ["echo", "said"], capture_output=True, text=True, timeout=120,
-                          env={**variables, "LD_PRELOAD": LIBRARY})
+                          cwd=cwd, env=preloaded(environment, libraries))
 
 
 def start(program, **environment):
     """The same of a Python program, that goes on; it has said "ready"."""
-    variables = {k: v for k, v in os.environ.items() if not k.startswith("STEPWELL_")}
-    variables.update({f"STEPWELL_{name}": value for name, value in environment.items()})
     process = subprocess.Popen([sys.executable, "-u", "-c", program], text=True, stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               env={**variables, "LD_PRELOAD": LIBRARY})
+                               env=preloaded(environment))
     assert process.stdout.readline() == "ready\n"
     return process
+
+
+def run_unread(program, **environment):
+    """A Python program's exit code and output, where nobody reads its stderr."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    result = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=writing,
+                            text=True, timeout=120, restore_signals=True, env=preloaded(environment))
+    os.close(writing)
+    return result.returncode, result.stdout
 
 
 TABLE = re.compile(r"""stepwell: python[\d.]* \(pid (\d+)\), strategy (\w+)
@@ -103,6 +118,12 @@ class Configuration(unittest.TestCase):
     def test_a_long_conf_is_read_to_its_end(self):
         self.expect_said(run(CONF="limit:1G," * 200 + "limt:1"), "did you mean 'limit'?")
 
+    def test_where_pages_are_not_what_it_was_built_for_libc_goes_on(self):
+        both = f"{LARGE_PAGES}:{LIBRARY}"
+        self.expect_said(run(libraries=both), "pages are not the 4 KiB")
+        self.expect_said(run(libraries=both, STRATEGY="pool"), "strategy 'auto'", "strategy 'system'")
+        self.expect_said(run(libraries=both, STRATEGY="system"))
+
     def test_the_jemalloc_strategy_says_what_to_preload(self):
         self.expect_said(run(STRATEGY="jemalloc"), "libstepwell-jemalloc.so")
 
@@ -156,6 +177,27 @@ class Table(unittest.TestCase):
                 self.rows(text)
                 self.assertEqual(name, f"table.{TABLE.match(text).group(1)}.txt")
 
+    def test_a_file_is_named_as_the_program_found_it(self):
+        """Which went elsewhere, and wrote its title over its environment."""
+        program = ("import ctypes, os\n"
+                   "environ = ctypes.POINTER(ctypes.c_void_p).in_dll(ctypes.CDLL(None), 'environ')\n"
+                   "start = environ[0]\n"
+                   "ctypes.memset(start, ord('x'), sum(len(k) + len(v) + 2 for k, v in os.environb.items()) - 1)\n"
+                   "os.chdir('/')")
+        with tempfile.TemporaryDirectory() as folder:
+            result = run(sys.executable, "-c", program, cwd=folder, STATS="table.%p")
+            self.assertEqual((result.returncode, result.stderr), (0, ""))
+            [name] = os.listdir(folder)
+            with open(os.path.join(folder, name)) as file:
+                self.rows(file.read())
+
+    def test_nobody_reads_it(self):
+        usual = "import os, signal; signal.signal(signal.SIGPIPE, signal.SIG_DFL)\n"
+        refused = "try: bytearray(1 << 28)\nexcept MemoryError: print('said')"
+        self.assertEqual(run_unread(usual + "print('said')", STATS="1"), (0, "said\n"))
+        self.assertEqual(run_unread(usual + refused, CONF="limit:64M"), (0, "said\n"))
+        self.assertEqual(run_unread(usual + "os.write(2, b'x')")[0], -signal.SIGPIPE) # the program's own
+
     def test_a_file_that_cannot_be_written(self):
         result = run(sys.executable, "-c", "print('said')", STATS="/no/such/file")
         self.assertEqual((result.stdout, result.stderr),
@@ -191,6 +233,21 @@ class Signal(unittest.TestCase):
             process.send_signal(signal.SIGUSR2)
             self.assertEqual(self.read_table(process), process.pid)
         self.end(process)
+
+    def test_into_a_file(self):
+        with tempfile.TemporaryDirectory() as folder:
+            process = start(WAITS, STATS=f"{folder}/table.%p,signal")
+            process.send_signal(signal.SIGUSR2)
+            path = f"{folder}/table.{process.pid}"
+            deadline = time.monotonic() + 60
+            while not (os.path.exists(path) and os.path.getsize(path)):
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.01)
+            self.end(process)
+            with open(path) as file:
+                tables = file.read()
+            self.assertEqual([int(pid) for pid in TABLE.findall(tables) for pid in pid[:1]],
+                             [process.pid] * 2) # and one at the end
 
     def test_while_the_heap_is_busy(self):
         busy = ("import select, sys; print('ready')\n"
