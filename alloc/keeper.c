@@ -18,10 +18,14 @@
 #define PATIENCE  (300 * MS)
 #define MOST      (20000 * MS) /* patience never grows beyond */
 #define BUSY_REST (30000 * MS) /* without a large block, however busy the process is */
-/* Work that is back so soon was not over; so often in a row, and patience doubles. */
-#define SOON      (5000 * MS)
-#define SO_OFTEN  8
-#define LAST_WAIT 1 /* second, for the thread's end when the process ends */
+/* Work that is back so soon was not over. So often in a row, and patience doubles, if what is given
+ * back for each millisecond of rest takes long to come again: a twentieth of it. */
+#define SOON     (5000 * MS)
+#define SO_OFTEN 8
+#define SO_MUCH  ((size_t)256 << 10)
+/* Of what is kept, so little taken between two looks is no work: what a server's own house needs. */
+#define LITTLE_SHARE 64
+#define LAST_WAIT    1 /* second, for the thread's end when the process ends */
 
 static struct {
     struct sw__lock life; /* held while the thread is started or ended, and over a fork */
@@ -34,6 +38,8 @@ static struct {
     struct sw__lock lock; /* guards what follows, and is held while clients give back */
     struct sw__keeper_client *clients;
     int64_t gave_back_at; /* 0: that was not worth a thread */
+    size_t gave_back;     /* so much */
+    int64_t forked_at;    /* when something was given back for a fork */
     int64_t patience;
     int returns; /* how often in a row work was back soon */
 } keeper = {.patience = PATIENCE};
@@ -54,18 +60,22 @@ struct rest {
     int64_t quiet_since, last_work;
 };
 
-/* Did any heap hand out a large block since the last look? The lock is held. */
-static bool there_was_work(void) {
-    bool any = false;
+enum work { NO_WORK, LITTLE_WORK, WORK };
+
+/* Did any heap hand out large blocks since the last look? The lock is held. */
+static enum work work_since_last_look(void) {
+    enum work most = NO_WORK;
     for (struct sw__keeper_client *each = keeper.clients; each; each = each->next) {
         if (each->only_in_children)
             continue;
-        each->look(each->state);
+        size_t kept = each->look(each->state);
         size_t work = atomic_load_explicit(&each->work, memory_order_relaxed);
-        any |= work != each->work_seen;
+        size_t taken = work - each->work_seen;
+        enum work here = taken > kept / LITTLE_SHARE ? WORK : taken ? LITTLE_WORK : NO_WORK;
+        most = here > most ? here : most;
         each->work_seen = work;
     }
-    return any;
+    return most;
 }
 
 /* Looks round. True when the rest has lasted long enough. */
@@ -73,21 +83,22 @@ static bool is_idle(struct rest *rest) {
     int64_t now = now_of(CLOCK_MONOTONIC), processor = now_of(CLOCK_PROCESS_CPUTIME_ID);
     /* Little, where others want the processors too. */
     bool busy = processor - rest->processor > (now - rest->looked_at) / 20;
+    enum work work = work_since_last_look();
     rest->looked_at = now;
     rest->processor = processor;
-    if (there_was_work())
-        rest->last_work = rest->quiet_since = now;
-    else if (busy)
+    if (work != NO_WORK)
+        rest->last_work = now;
+    if (work == WORK || busy)
         rest->quiet_since = now;
     return now - rest->quiet_since >= keeper.patience || now - rest->last_work >= BUSY_REST;
 }
 
-static void give_back(bool in_child) {
-    size_t given_back = 0;
+static void give_back(void) {
+    keeper.gave_back = 0;
     for (struct sw__keeper_client *each = keeper.clients; each; each = each->next)
-        if (in_child || !each->only_in_children)
-            given_back += each->give_back(each->state);
-    keeper.gave_back_at = given_back >= SW__WORTH_A_THREAD ? now_of(CLOCK_MONOTONIC) : 0;
+        if (!each->only_in_children)
+            keeper.gave_back += each->give_back(each->state);
+    keeper.gave_back_at = keeper.gave_back >= SW__WORTH_A_THREAD ? now_of(CLOCK_MONOTONIC) : 0;
 }
 
 /* Until the next call, or for so long. True when the thread is to end. */
@@ -112,7 +123,7 @@ static bool watch_work(void) {
         if (over) {
             /* First: what is freed later calls, and what was freed before is given back now. */
             atomic_store(&sw__keeper_is_awake, false);
-            give_back(false);
+            give_back();
         }
         sw__unlock(&keeper.lock);
     }
@@ -124,7 +135,8 @@ static void learn_patience(void) {
     if (!keeper.gave_back_at)
         return;
     int64_t rest = now_of(CLOCK_MONOTONIC) - keeper.gave_back_at;
-    keeper.returns = rest < SOON ? keeper.returns + 1 : 0;
+    bool is_dear = keeper.gave_back / SO_MUCH > (size_t)(rest / MS);
+    keeper.returns = rest < SOON && is_dear ? keeper.returns + 1 : 0;
     if (keeper.returns >= SO_OFTEN && keeper.patience < MOST) {
         keeper.patience *= 2;
         keeper.returns = 0;
@@ -138,7 +150,7 @@ static void learn_patience(void) {
 static bool rest_until_work(void) {
     bool leaves = false;
     sw__lock(&keeper.lock);
-    if (there_was_work())
+    if (work_since_last_look() != NO_WORK)
         atomic_store(&sw__keeper_is_awake, true);
     sw__unlock(&keeper.lock);
     while (!leaves) {
@@ -278,10 +290,24 @@ void sw__keeper_let_go(void) {
 
 /* ---- Fork ------------------------------------------------------------------------------------ */
 
+/* The thread is gone until memory is taken again, which a parent that waits for its child may not
+ * do. So what is kept goes now, where it is much; but not of who forks again and again. */
+static void give_back_for_fork(void) {
+    int64_t now = now_of(CLOCK_MONOTONIC);
+    if (keeper.forked_at && now - keeper.forked_at < SOON)
+        return;
+    give_back();
+    if (keeper.gave_back_at)
+        keeper.forked_at = now;
+}
+
 void sw__keeper_before_fork(void) {
     sw__lock(&keeper.life);
+    bool watched = keeper.exists;
     join(NULL);
     sw__lock(&keeper.lock);
+    if (watched)
+        give_back_for_fork();
 }
 
 void sw__keeper_after_fork(void) {
@@ -291,6 +317,10 @@ void sw__keeper_after_fork(void) {
 
 void sw__keeper_after_fork_in_child(void) {
     keeper.process = getpid();
-    give_back(true);
+    keeper.patience = PATIENCE;
+    keeper.returns = 0;
+    keeper.gave_back_at = keeper.forked_at = 0;
+    for (struct sw__keeper_client *each = keeper.clients; each; each = each->next)
+        each->begin_in_child(each->state);
     sw__keeper_after_fork();
 }

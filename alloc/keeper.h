@@ -5,15 +5,16 @@
  * times a second while there is work, and sleeps for good when all has been given back, until there
  * is something again: a process that holds little has none, and an idle one is not woken. It is
  * gone before fork(), so that a program of one thread forks as one (CPython 3.12 warns of others),
- * and comes again with the next memory that is taken.
+ * and comes again with the next memory that is taken. Until then nobody watches, so what is kept
+ * goes before it, unless the last such fork was a moment ago.
  *
  * It is started where memory is taken, and never where it is freed: libc frees what a thread had
  * with a lock in hand that the start of another one takes.
  *
- * Idle is when nobody took a large block and the process hardly used a processor for PATIENCE: a
- * step of ten seconds computes, so its pages stay. Where work keeps coming back soon after the
- * pages went, and they were worth a thread, it is work that waits for something, and patience
- * grows; a long rest ends that.
+ * Idle is when nobody took large blocks, but for little beside what is kept, and the process hardly
+ * used a processor for PATIENCE: a step of ten seconds computes, so its pages stay. Where work keeps
+ * coming back soon after the pages went, and they were so many that they are dear for so short a
+ * rest, it is work that waits for something, and patience grows; a long rest ends that.
  */
 #ifndef SW_KEEPER_H
 #define SW_KEEPER_H
@@ -23,10 +24,13 @@
 #include <stddef.h>
 
 struct sw__keeper_client {
-    _Atomic(size_t) work;      /* the heap's: bytes of large blocks taken so far */
-    void (*look)(void *state); /* called at every look, from the keeper's thread */
-    /* Called when work has stopped, and in a forked child. Returns the bytes given back. */
+    _Atomic(size_t) work; /* the heap's: bytes of large blocks taken so far */
+    /* Called at every look, from the keeper's thread. Returns the bytes that are kept. */
+    size_t (*look)(void *state);
+    /* Called when work has stopped. Returns the bytes given back. */
     size_t (*give_back)(void *state);
+    /* Called in a forked child: gives back, and knows nothing of the parent's work. */
+    void (*begin_in_child)(void *state);
     void *state;
     bool only_in_children; /* wants no thread to come */
     size_t work_seen;      /* the keeper's, as what follows */

@@ -15,6 +15,8 @@
 #include "keeper.h"
 #include "pressure.h"
 
+#include <string.h>
+
 #define KEPT_PERIODS 16
 #define EARLIER      (KEPT_PERIODS - 1)
 #define PERIOD_TURNS 4
@@ -125,8 +127,9 @@ static size_t work_of(const struct auto_heap *heap) {
 }
 
 /* The heap has taken memory. */
-static void expect_keeper(const struct auto_heap *heap, size_t live) {
-    if (sw__keeper_is_wanted(&heap->keeper, live) && sw__slabs_mind_end_of_thread())
+static void expect_keeper(const struct auto_heap *heap) {
+    size_t held = atomic_load_explicit(&heap->blocks.extents.held, memory_order_relaxed);
+    if (sw__keeper_is_wanted(&heap->keeper, held) && sw__slabs_mind_end_of_thread())
         sw__keeper_start();
 }
 
@@ -147,7 +150,7 @@ static __attribute__((noinline)) void reconsider(struct auto_heap *heap, size_t 
     sw__unlock(&heap->lock);
     if (is_tight && !was_tight)
         sw__blocks_trim(heap);
-    expect_keeper(heap, live);
+    expect_keeper(heap);
 }
 
 /* Notes that a large block is about to be allocated: the budget is to have room for it. Mostly, in
@@ -195,8 +198,20 @@ static size_t give_back(void *state) {
     return kept > left ? kept - left : 0;
 }
 
+/* What the parent's work needed is not what the child's will. */
+static void begin_in_child(void *state) {
+    struct auto_heap *heap = state;
+    sw__lock(&heap->lock);
+    set_deepest(heap, sw__extents_live(&heap->blocks.extents));
+    memset(heap->earlier, 0, sizeof heap->earlier);
+    heap->deepest_earlier = heap->in_period = 0;
+    heap->looseness = LOOSE_AT_FIRST;
+    sw__unlock(&heap->lock);
+    give_back(heap);
+}
+
 /* Others may have taken what the group's limit leaves. */
-static void look(void *state) {
+static size_t look(void *state) {
     struct auto_heap *heap = state;
     sw__lock(&heap->lock);
     bool is_tight = sw__pressure_look(&heap->pressure);
@@ -205,6 +220,7 @@ static void look(void *state) {
     sw__unlock(&heap->lock);
     if (is_tight)
         sw__extents_keep_budget(&heap->blocks.extents);
+    return sw__extents_kept(&heap->blocks.extents);
 }
 
 static void wake_keeper(struct auto_heap *heap) {
@@ -217,8 +233,13 @@ static struct auto_heap *heap_of(struct sw__slabs *slabs) {
     return (struct auto_heap *)slabs;
 }
 
+/* Slabs are part of what work needs. Before there was a large block there is no budget. */
 static void when_slab_made(struct sw__slabs *slabs) {
-    expect_keeper(heap_of(slabs), sw__extents_live(slabs->extents));
+    struct auto_heap *heap = heap_of(slabs);
+    size_t live = sw__extents_live(slabs->extents), deepest = deepest_of(heap);
+    if (deepest && live > deepest)
+        reconsider(heap, live);
+    expect_keeper(heap);
 }
 
 static void when_slab_given_back(struct sw__slabs *slabs) {
@@ -253,6 +274,7 @@ static void *create(const struct sw__config *config) {
     heap->is_restrained = heap->retain || heap->soft_limit;
     heap->keeper.look = look;
     heap->keeper.give_back = give_back;
+    heap->keeper.begin_in_child = begin_in_child;
     heap->keeper.state = heap;
     heap->keeper.only_in_children = !config->background_thread;
     heap->blocks.slabs.when_made = when_slab_made;

@@ -5,6 +5,7 @@
 #include "support.h"
 
 #include <dirent.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -168,6 +169,31 @@ static void a_spike_is_forgotten(void **state) {
     sw_heap_destroy(heap);
 }
 
+/* Tensors, and then as much again and more in small blocks, while there are none. */
+static void what_small_blocks_need_is_kept_as_well(void **state) {
+    (void)state;
+    enum { COUNT = 40 << 10, SIZE = 1 << 10, TURNS = 20 };
+    static void *blocks[COUNT];
+    struct rusage before, after;
+    sw_heap *heap = make_auto("tracking:0,background_thread:0");
+    for (int turn = 0; turn < TURNS; turn++) {
+        if (turn == TURNS / 2)
+            getrusage(RUSAGE_SELF, &before);
+        step(heap, BLOCKS, BLOCK);
+        for (size_t i = 0; i < COUNT; i++) {
+            blocks[i] = sw_alloc(heap, SIZE, SW_TAG_OTHER);
+            assert_non_null(blocks[i]);
+            touch(blocks[i], SIZE);
+        }
+        for (size_t i = 0; i < COUNT; i++)
+            sw_free(heap, blocks[i]);
+    }
+    getrusage(RUSAGE_SELF, &after);
+    if (!SANITIZED && kernel_can_move()) /* else each turn brings a third of it anew */
+        assert_in_range(after.ru_minflt - before.ru_minflt, 0, TURNS / 2 * COUNT * SIZE / PAGE / 20);
+    sw_heap_destroy(heap);
+}
+
 static void what_was_refused_is_not_kept_for(void **state) {
     (void)state;
     sw_heap *heap = make_auto("tracking:0,background_thread:0");
@@ -255,6 +281,19 @@ static void an_idle_process_is_not_woken(void **state) {
     assert_true(woken > 0);
     sleep_ms(500);
     assert_int_equal(times_others_were_woken(), woken);
+    sw_heap_destroy(heap);
+}
+
+/* A server's own house: a little is taken again and again, and is nothing beside what is kept. */
+static void little_work_beside_what_is_kept_is_rest(void **state) {
+    (void)state;
+    sw_heap *heap = make_auto("tracking:0");
+    step(heap, BLOCKS, BLOCK);
+    for (int i = 0; i < 100 && resident_of(heap) > 2 * BLOCK; i++) {
+        step(heap, 1, 64 * KIB);
+        sleep_ms(50);
+    }
+    assert_true(resident_of(heap) <= 2 * BLOCK);
     sw_heap_destroy(heap);
 }
 
@@ -357,9 +396,64 @@ static void a_child_keeps_no_copy_of_what_is_free(void **state) {
     int status;
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
-    assert_true(resident_of(heap) >= BLOCKS * BLOCK); /* the parent has what it had */
     assert_true(holds(live, BLOCK, 1));
     sw_free(heap, live);
+    sw_heap_destroy(heap);
+}
+
+static int exit_code_of(pid_t child) {
+    int status;
+    assert_true(child >= 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void fork_one_that_ends(void) {
+    pid_t child = fork();
+    if (child == 0)
+        _exit(0);
+    assert_int_equal(exit_code_of(child), 0);
+}
+
+/* In a process of its own, which has not forked before. */
+static int wait_for_children(void) {
+    sw_heap *heap = make_auto("tracking:0");
+    step(heap, BLOCKS, BLOCK);
+    fork_one_that_ends();
+    CHECK(resident_of(heap) <= 2 * BLOCK);
+    step(heap, BLOCKS, BLOCK);
+    fork_one_that_ends();
+    CHECK(resident_of(heap) >= BLOCKS * BLOCK); /* it forks again and again */
+    return 0;
+}
+
+/* The thread that would notice it is gone, and comes with the next memory that is taken. */
+static void a_parent_that_waits_for_its_child_keeps_nothing(void **state) {
+    (void)state;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(wait_for_children());
+    assert_int_equal(exit_code_of(child), 0);
+}
+
+static size_t budget_of(sw_heap *heap) {
+    struct sw__blocks *blocks = sw__heap_state(heap);
+    return blocks->extents.budget;
+}
+
+static void a_child_has_its_own_needs(void **state) {
+    (void)state;
+    sw_heap *heap = make_auto("tracking:0,background_thread:0");
+    step(heap, BLOCKS, BLOCK);
+    assert_true(budget_of(heap) >= BLOCKS * BLOCK);
+    pid_t child = fork();
+    if (child == 0) {
+        step(heap, 1, MIB);
+        _exit(budget_of(heap) >= MIB && budget_of(heap) < BLOCK ? 0 : 1);
+    }
+    assert_int_equal(exit_code_of(child), 0);
+    assert_true(budget_of(heap) >= BLOCKS * BLOCK);
     sw_heap_destroy(heap);
 }
 
@@ -369,10 +463,12 @@ int main(int argc, char **argv) {
         cmocka_unit_test(work_that_repeats_itself_stops_shifting_pages),
         cmocka_unit_test(a_block_that_moves_is_needed_once),
         cmocka_unit_test(a_spike_is_forgotten),
+        cmocka_unit_test(what_small_blocks_need_is_kept_as_well),
         cmocka_unit_test(what_was_refused_is_not_kept_for),
         cmocka_unit_test(ragged_steps_hold_no_more_than_the_deepest),
         cmocka_unit_test(when_work_has_stopped_nothing_is_kept),
         cmocka_unit_test(little_work_is_forgotten_as_well),
+        cmocka_unit_test(little_work_beside_what_is_kept_is_rest),
         cmocka_unit_test(an_idle_process_is_not_woken),
         cmocka_unit_test(no_thread_is_started_where_memory_is_freed),
         cmocka_unit_test(a_busy_process_keeps_its_pages),
@@ -381,6 +477,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(no_more_is_retained_than_allowed),
         cmocka_unit_test(a_soft_limit_gives_back_first_and_refuses_nothing),
         cmocka_unit_test(a_child_keeps_no_copy_of_what_is_free),
+        cmocka_unit_test(a_parent_that_waits_for_its_child_keeps_nothing),
+        cmocka_unit_test(a_child_has_its_own_needs),
     };
     choose_tests(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
