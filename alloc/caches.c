@@ -21,6 +21,12 @@ _Thread_local struct sw__cache *sw__front_cache __attribute__((tls_model("initia
 /* What sw__my_caches is once the thread has left its caches behind: no cache of any heap. */
 static struct sw__thread_caches none_any_more;
 
+atomic_int sw__strangers_within;
+
+bool sw__slabs_know_thread(void) {
+    return sw__my_caches && sw__my_caches != &none_any_more;
+}
+
 /* All threads' tables, and which slots are taken. */
 static struct {
     struct sw__lock lock;
@@ -55,15 +61,17 @@ static void leave_caches(void *argument) {
     struct sw__thread_caches *mine = argument;
     sw__lock(&threads.lock);
     for (unsigned slot = 0; slot < SW__SLOTS; slot++)
-        if (mine->by_slot[slot])
+        if (mine->by_slot[slot]) {
             leave_collected(mine->by_slot[slot]);
+            sw__slabs_tell_of_giving_back(threads.slots[slot]);
+        }
     *mine->link = mine->next;
     if (mine->next)
         mine->next->link = mine->link;
     bool was_last = !threads.first;
+    sw__front_cache = &sw__no_cache; /* while the caches are nobody else's */
+    sw__my_caches = &none_any_more;  /* not NULL: destructors may still come, and be the last */
     sw__unlock(&threads.lock);
-    sw__front_cache = &sw__no_cache;
-    sw__my_caches = &none_any_more; /* not NULL: destructors may still come, and be the last */
     sw__os_release(mine, sizeof *mine);
     if (was_last)
         sw__keeper_let_go();
@@ -135,11 +143,12 @@ static struct sw__cache *adopt_or_make(struct sw__slabs *slabs) {
 
 /* From a cache that is this thread's for the one call. */
 static void *alloc_borrowed(struct sw__slabs *slabs, unsigned class) {
+    atomic_fetch_add_explicit(&sw__strangers_within, 1, memory_order_relaxed);
     struct sw__cache *cache = adopt_or_make(slabs);
-    if (!cache)
-        return NULL;
-    void *block = sw__slabs_alloc_slow(cache, class);
-    leave_cache(cache);
+    void *block = cache ? sw__slabs_alloc_slow(cache, class) : NULL;
+    if (cache)
+        leave_cache(cache);
+    atomic_fetch_sub_explicit(&sw__strangers_within, 1, memory_order_relaxed);
     return block;
 }
 
@@ -226,8 +235,10 @@ static void mend_after_fork(struct sw__slabs *slabs, const struct sw__cache *min
 
 void sw__slabs_adopt_after_fork(void) {
     struct sw__thread_caches *mine = sw__my_caches == &none_any_more ? NULL : sw__my_caches;
-    if (threads.first == mine && (!mine || !mine->next))
-        return; /* there was no other thread */
+    bool alone = threads.first == mine && (!mine || !mine->next);
+    if (alone && !sw__strangers_within)
+        return; /* nobody else was at anything */
+    sw__strangers_within = 0;
     for (unsigned slot = 0; slot < SW__SLOTS; slot++)
         if (threads.slots[slot])
             mend_after_fork(threads.slots[slot], mine ? mine->by_slot[slot] : NULL);

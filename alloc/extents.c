@@ -31,7 +31,7 @@ void sw__extents_destroy(struct sw__extents *extents) {
 }
 
 static struct sw__extent *alloc(struct sw__extents *extents, size_t size, size_t alignment,
-                                bool dense) {
+                                enum sw__filling filling) {
     size = sw__align_up(size, SW__PAGE);
     if (alignment < SW__PAGE)
         alignment = SW__PAGE;
@@ -41,7 +41,7 @@ static struct sw__extent *alloc(struct sw__extents *extents, size_t size, size_t
     struct sw__extent *extent = sw__placement_allowed(extents, size)
                                     ? sw__placement_obtain(extents, size, alignment)
                                     : NULL;
-    if (extent && !sw__supply_furnish(extents, extent, dense)) {
+    if (extent && !sw__supply_furnish(extents, extent, filling)) {
         sw__extent_release(extents, extent);
         extent = NULL;
     }
@@ -52,11 +52,16 @@ static struct sw__extent *alloc(struct sw__extents *extents, size_t size, size_t
 }
 
 struct sw__extent *sw__extents_alloc(struct sw__extents *extents, size_t size, size_t alignment) {
-    return alloc(extents, size, alignment, true);
+    return alloc(extents, size, alignment, SW__DENSE);
+}
+
+struct sw__extent *sw__extents_alloc_sparse(struct sw__extents *extents, size_t size,
+                                            size_t alignment) {
+    return alloc(extents, size, alignment, SW__SPARSE);
 }
 
 void *sw__extents_alloc_zeroed(struct sw__extents *extents, size_t size) {
-    struct sw__extent *extent = alloc(extents, size, SW__PAGE, false);
+    struct sw__extent *extent = alloc(extents, size, SW__PAGE, SW__ZEROED);
     if (!extent)
         return NULL;
     if (extent->zero || sw__supply_renew(extents, extent))

@@ -112,6 +112,9 @@ static inline size_t sw__extent_size(const struct sw__extent *extent) {
 /* A live extent of size bytes rounded up to pages. Alignment is a power of two. NULL when out of
  * memory, with nothing changed. */
 struct sw__extent *sw__extents_alloc(struct sw__extents *extents, size_t size, size_t alignment);
+/* The same where little may ever be used of it: no pages move there. */
+struct sw__extent *sw__extents_alloc_sparse(struct sw__extents *extents, size_t size,
+                                            size_t alignment);
 /* Where such an extent starts, all zero. Many a program touches little of it, so huge pages are not
  * asked for where none of it is there yet. */
 void *sw__extents_alloc_zeroed(struct sw__extents *extents, size_t size);

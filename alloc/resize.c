@@ -34,7 +34,7 @@ static bool extend(struct sw__extents *extents, struct sw__extent *extent, size_
         sw__extent_plant(sw__extent_cut(extents, tail, missing));
     sw__extent_join(extents, extent);
     sw__extents_count(&extents->live, missing);
-    if (sw__supply_furnish(extents, extent, true))
+    if (sw__supply_furnish(extents, extent, SW__DENSE))
         return true;
     shrink(extents, extent, size - missing);
     return false;
@@ -109,7 +109,7 @@ static struct sw__extent *obtain_for(struct sw__extents *extents, const struct s
 static bool furnish_from(struct sw__extents *extents, struct sw__extent *from,
                          struct sw__extent *place) {
     return (can_move(from) && sw__supply_relocate(extents, from, place)) ||
-           sw__supply_furnish(extents, place, true);
+           sw__supply_furnish(extents, place, SW__DENSE);
 }
 
 /* The larger extent that a live one becomes. What of it has not moved there is in the old one

@@ -108,20 +108,26 @@ static uint32_t used_of(const struct sw__slab *slab) {
     return atomic_load_explicit(&slab->used, memory_order_relaxed);
 }
 
+/* Of the first slabs of a bin most are hardly used. */
+static struct sw__extent *alloc_extent(struct sw__extents *extents, unsigned class, bool is_first) {
+    size_t alignment = first_slab(class);
+    return is_first ? sw__extents_alloc_sparse(extents, alignment, alignment)
+                    : sw__extents_alloc(extents, whole_slab(class), alignment);
+}
+
 static struct sw__slab *make_slab(struct sw__cache *cache, unsigned class) {
     struct sw__slabs *slabs = cache->slabs;
     size_t block_size = sw__class_sizes[class];
-    size_t size = cache->slab_counts[class] < FIRST_SLABS ? first_slab(class) : whole_slab(class);
+    bool is_first = cache->slab_counts[class] < FIRST_SLABS;
     sw__lock(&slabs->lock);
     struct sw__slab *slab = take_descriptor(slabs);
-    struct sw__extent *extent =
-        slab ? sw__extents_alloc(slabs->extents, size, first_slab(class)) : NULL;
+    struct sw__extent *extent = slab ? alloc_extent(slabs->extents, class, is_first) : NULL;
     if (extent) {
         cache->slab_counts[class]++;
         set_owner(slab, cache);
         slab->class = (uint16_t) class;
         slab->block_size = (uint32_t)block_size;
-        slab->capacity = (uint32_t)(size / block_size);
+        slab->capacity = (uint32_t)(sw__extent_size(extent) / block_size);
         slab->carved = 0;
         slab->free = NULL;
         slab->listed = slab->kept = false;
@@ -265,11 +271,6 @@ static void heed_alarm(struct sw__slab *slab) {
     consider_giving_back(slab);
 }
 
-static void tell_of_giving_back(struct sw__slabs *slabs) {
-    if (slabs->when_given_back)
-        slabs->when_given_back(slabs);
-}
-
 void sw__slabs_free_alarm(struct sw__cache *cache, struct sw__slab *slab) {
     sw__lock(&cache->lock);
     if (sw__slab_owner(slab) == cache) { /* else another thread has given it back meanwhile */
@@ -277,7 +278,7 @@ void sw__slabs_free_alarm(struct sw__cache *cache, struct sw__slab *slab) {
         heed_alarm(slab);
     }
     sw__unlock(&cache->lock);
-    tell_of_giving_back(cache->slabs);
+    sw__slabs_tell_of_giving_back(cache->slabs);
 }
 
 /* ---- Frees from other threads ---------------------------------------------------------------- */
@@ -346,11 +347,10 @@ static __attribute__((noinline)) void reclaim(struct sw__cache *owner, struct sw
         make_ghost(owner, slab);
     sw__unlock(&owner->lock);
     if (is_empty)
-        tell_of_giving_back(owner->slabs);
+        sw__slabs_tell_of_giving_back(owner->slabs);
 }
 
-void sw__slabs_free_remote(struct sw__slab *slab, void *pointer) {
-    struct sw__free_block *block = pointer;
+static void free_remote(struct sw__slab *slab, struct sw__free_block *block) {
     /* While the block is ours the slab is its owner's; afterwards it may become anybody's. */
     struct sw__cache *owner = sw__slab_owner(slab);
     uint32_t capacity = slab->capacity, used;
@@ -367,6 +367,15 @@ void sw__slabs_free_remote(struct sw__slab *slab, void *pointer) {
         put_into_inbox(owner, slab);
     if (count_of(before) + 1 == used)
         reclaim(owner, slab);
+}
+
+void sw__slabs_free_remote(struct sw__slab *slab, void *block) {
+    bool is_stranger = !sw__slabs_know_thread();
+    if (is_stranger)
+        atomic_fetch_add_explicit(&sw__strangers_within, 1, memory_order_relaxed);
+    free_remote(slab, block);
+    if (is_stranger)
+        atomic_fetch_sub_explicit(&sw__strangers_within, 1, memory_order_relaxed);
 }
 
 /* Takes the slab's remote list over. The slab is off the inbox: from the exchange on, another
@@ -521,12 +530,19 @@ void sw__slabs_mend(struct sw__slabs *slabs) {
 
 /* ---- What there is --------------------------------------------------------------------------- */
 
+/* Blocks handed out and not freed: those in the remote list are. */
+static size_t live_blocks(const struct sw__slab *slab) {
+    size_t used = used_of(slab);
+    size_t remote = count_of(atomic_load_explicit(&slab->remote, memory_order_relaxed));
+    return used > remote ? used - remote : 0; /* the owner may be taking them over */
+}
+
 size_t sw__slabs_allocated(struct sw__slabs *slabs) {
     sw__lock(&slabs->lock);
     size_t allocated = sw__extents_live(slabs->extents);
     for (struct sw__slab *slab = slabs->all; slab; slab = slab->older)
         if (slab->extent)
-            allocated -= sw__extent_size(slab->extent) - (size_t)used_of(slab) * slab->block_size;
+            allocated -= sw__extent_size(slab->extent) - live_blocks(slab) * slab->block_size;
     sw__unlock(&slabs->lock);
     return allocated;
 }
@@ -535,7 +551,7 @@ void sw__slabs_visit_sizes(struct sw__slabs *slabs, sw__size_visitor *visitor, v
     sw__lock(&slabs->lock);
     for (struct sw__slab *slab = slabs->all; slab; slab = slab->older)
         if (slab->extent)
-            visitor(context, slab->block_size, (size_t)used_of(slab) * slab->block_size);
+            visitor(context, slab->block_size, live_blocks(slab) * slab->block_size);
     sw__unlock(&slabs->lock);
 }
 
@@ -544,7 +560,7 @@ size_t sw__slabs_largest_free(struct sw__slabs *slabs) {
     sw__lock(&slabs->lock);
     for (struct sw__slab *slab = slabs->all; slab; slab = slab->older)
         if (slab->extent && slab->block_size > largest &&
-            used_of(slab) < atomic_load_explicit(&slab->carved, memory_order_relaxed))
+            live_blocks(slab) < atomic_load_explicit(&slab->carved, memory_order_relaxed))
             largest = slab->block_size;
     sw__unlock(&slabs->lock);
     return largest;

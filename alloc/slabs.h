@@ -95,11 +95,11 @@ struct sw__slab {
     bool kept;   /* with nothing live: one of its cache's empty ones */
     struct sw__slab *next, *previous;
     struct sw__extent *extent;
-    struct sw__slab *older; /* all slabs of the heap, or spare descriptors */
     /* Everybody's. */
     _Alignas(64) _Atomic(uintptr_t) remote; /* a list and its length, packed by slabs.c */
     struct sw__slab *next_in_inbox;
-    bool is_ghost; /* in the inbox, or about to be, and the pages are gone */
+    bool is_ghost;          /* in the inbox, or about to be, and the pages are gone */
+    struct sw__slab *older; /* all slabs of the heap, or spare descriptors */
 };
 
 struct sw__bin {
@@ -129,8 +129,8 @@ struct sw__slabs {
     struct sw__cache *caches;            /* grows under the lock of all threads' tables as well */
     struct sw__slab *spare;
     bool is_in_front;
-    /* Told, with no lock held, when a slab may have been made, and when one may have been given
-     * back. Optional. */
+    /* Told when a slab may have been made, with no lock held, and when one may have been given
+     * back, perhaps with the lock of all threads' tables. Optional. */
     void (*when_made)(struct sw__slabs *slabs);
     void (*when_given_back)(struct sw__slabs *slabs);
 };
@@ -189,6 +189,11 @@ void sw__slabs_mend(struct sw__slabs *slabs);
 /* then, with no lock held, gives back what those caches have that is empty. */
 void sw__slabs_collect_after_fork(void);
 
+/* Of threads without a table, which never allocated a small block or are past their end, so many
+ * are in the midst of a call: a fork may find one there. */
+extern atomic_int sw__strangers_within;
+bool sw__slabs_know_thread(void);
+
 /* This thread's end will be noticed, even if it never has a small block: with the last such thread
  * the keeper goes. False when the thread is past that, or there is no memory. */
 bool sw__slabs_mind_end_of_thread(void);
@@ -199,6 +204,11 @@ size_t sw__slabs_allocated(struct sw__slabs *slabs);
 void sw__slabs_visit_sizes(struct sw__slabs *slabs, sw__size_visitor *visitor, void *context);
 /* The size of the largest free block that has been cut. */
 size_t sw__slabs_largest_free(struct sw__slabs *slabs);
+
+static inline void sw__slabs_tell_of_giving_back(struct sw__slabs *slabs) {
+    if (slabs->when_given_back)
+        slabs->when_given_back(slabs);
+}
 
 static inline struct sw__cache *sw__slabs_my_cache(const struct sw__slabs *slabs) {
     struct sw__thread_caches *mine = sw__my_caches;

@@ -307,7 +307,11 @@ static void advise_live(struct sw__extents *extents, struct sw__extent *extent, 
     struct sw__usage *usage = usage_of(extents, dense);
     enum sw__use use = size < SW__HUGE_PAGE ? usage->last : sw__usage_look(usage);
     if (dense && is_wanted_huge(extents, extent, use)) {
-        sw__pages_want_huge(pages, start, end);
+        /* Where it is not known how extents are used, the beginning of this one at least will be:
+         * by a byte, perhaps. */
+        char *from = use == SW__USED ? start : start + SW__HUGE_PAGE;
+        if (from < end)
+            sw__pages_want_huge(pages, from, end);
         want_edges(extents, extent);
     } else if (dense || use != SW__USED) {
         sw__pages_decline_missing(pages, start, end);
@@ -344,18 +348,20 @@ static void admit(struct sw__extents *extents, struct sw__extent *extent, bool d
 /* The pages of a new or larger extent that are not there: they come from holes where the budget
  * asks for it, and may be written from now on. */
 static __attribute__((noinline)) bool bring(struct sw__extents *extents, struct sw__extent *extent,
-                                            bool dense) {
-    extent->zero &= !fill_from_holes(extents, extent);
+                                            enum sw__filling filling) {
+    if (filling != SW__SPARSE)
+        extent->zero &= !fill_from_holes(extents, extent);
     if (!make_room(extents, sw__extent_size(extent) - extent->touched))
         return false;
-    admit(extents, extent, dense);
+    admit(extents, extent, filling != SW__ZEROED);
     return true;
 }
 
 /* Where work repeats itself all pages are there already. */
-bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent, bool dense) {
+bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent,
+                        enum sw__filling filling) {
     extent->zero = extent->touched == 0;
-    return extent->touched == sw__extent_size(extent) || bring(extents, extent, dense);
+    return extent->touched == sw__extent_size(extent) || bring(extents, extent, filling);
 }
 
 /* ---- A live extent moves --------------------------------------------------------------------- */

@@ -9,14 +9,21 @@
 
 #include "region.h"
 
+/* What is done with an extent, as far as is known. */
+enum sw__filling {
+    SW__DENSE,  /* it is written: huge pages may be wanted */
+    SW__ZEROED, /* much of it may stay zero */
+    SW__SPARSE, /* its pages come as they are used, if ever: none move there */
+};
+
 /* How much more than the budget, or the limit, would be held with so many bytes more. */
 size_t sw__supply_over_budget(const struct sw__extents *extents, size_t more);
 
 /* All pages of an extent that is in no tree become touched: they move there from free extents where
  * the budget asks for it, and may come new otherwise. False, with nothing that matters changed,
- * where the limit has no room for them and the kernel would not take free ones back. Huge pages may
- * be wanted for what is dense: what a program is to write. */
-bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent, bool dense);
+ * where the limit has no room for them and the kernel would not take free ones back. */
+bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent,
+                        enum sw__filling filling);
 
 /* Makes a live extent zero by giving its pages back: what is used of it comes anew, and the rest
  * does not. False where zeros are to be written: that is cheaper, or the kernel would not. Takes

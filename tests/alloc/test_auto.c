@@ -5,6 +5,7 @@
 #include "support.h"
 
 #include <dirent.h>
+#include <pthread.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -190,7 +191,8 @@ static void what_small_blocks_need_is_kept_as_well(void **state) {
     }
     getrusage(RUSAGE_SELF, &after);
     if (!SANITIZED && kernel_can_move()) /* else each turn brings a third of it anew */
-        assert_in_range(after.ru_minflt - before.ru_minflt, 0, TURNS / 2 * COUNT * SIZE / PAGE / 20);
+        assert_in_range(after.ru_minflt - before.ru_minflt, 0,
+                        TURNS / 2 * COUNT * SIZE / PAGE / 20);
     sw_heap_destroy(heap);
 }
 
@@ -267,6 +269,51 @@ static void little_work_is_forgotten_as_well(void **state) {
         wait_until_no_more_than(heap, MIB);
     }
     sw_heap_destroy(heap);
+}
+
+enum { WORKERS = 16 };
+
+struct workers {
+    sw_heap *heap;
+    pthread_barrier_t done, end;
+};
+
+/* Has used a block of each size a little, and waits. */
+static void *work_a_little(void *argument) {
+    struct workers *workers = argument;
+    for (size_t size = 16; size <= 32 * KIB; size += size / 8 / 16 * 16 + 16) {
+        void *block = sw_alloc(workers->heap, size, SW_TAG_OTHER);
+        touch(block, size);
+        sw_free(workers->heap, block);
+    }
+    pthread_barrier_wait(&workers->done);
+    pthread_barrier_wait(&workers->end);
+    return NULL;
+}
+
+/* What they had cached is given back, though nothing happens any more. */
+static void the_end_of_threads_is_work_that_has_stopped(void **state) {
+    (void)state;
+    struct workers workers = {.heap = make_auto("tracking:0")};
+    pthread_t threads[WORKERS];
+    pthread_barrier_init(&workers.done, NULL, WORKERS + 1);
+    pthread_barrier_init(&workers.end, NULL, WORKERS + 1);
+    step(workers.heap, BLOCKS, BLOCK);
+    for (int i = 0; i < WORKERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, work_a_little, &workers), 0);
+    pthread_barrier_wait(&workers.done);
+    wait_until_no_more_than(workers.heap, 20 * MIB); /* the step's blocks are gone */
+    size_t cached = resident_of(workers.heap);
+    assert_true(cached > 2 * MIB);
+    sleep_ms(500); /* for it to lie down */
+    pthread_barrier_wait(&workers.end);
+    for (int i = 0; i < WORKERS; i++)
+        pthread_join(threads[i], NULL);
+
+    wait_until_no_more_than(workers.heap, MIB / 2);
+    pthread_barrier_destroy(&workers.done);
+    pthread_barrier_destroy(&workers.end);
+    sw_heap_destroy(workers.heap);
 }
 
 static void an_idle_process_is_not_woken(void **state) {
@@ -469,6 +516,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(when_work_has_stopped_nothing_is_kept),
         cmocka_unit_test(little_work_is_forgotten_as_well),
         cmocka_unit_test(little_work_beside_what_is_kept_is_rest),
+        cmocka_unit_test(the_end_of_threads_is_work_that_has_stopped),
         cmocka_unit_test(an_idle_process_is_not_woken),
         cmocka_unit_test(no_thread_is_started_where_memory_is_freed),
         cmocka_unit_test(a_busy_process_keeps_its_pages),

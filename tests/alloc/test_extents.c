@@ -752,6 +752,24 @@ static void units_at_the_edges_come_along(void **state) {
     assert_int_equal(extents->held, 70 * PAGE);
 }
 
+/* What may never be used is not brought pages for. */
+static void nothing_moves_to_a_sparse_extent(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *hole = take(extents, 1000), *wall = take(extents, 70);
+    touch(sw__extent_start(hole), 1000 * PAGE);
+    sw__extents_free(extents, hole);
+    sw__extents_set_budget(extents, extents->held);
+    struct sw__extent *sparse = sw__extents_alloc_sparse(extents, SW__UNIT, SW__UNIT);
+    assert_non_null(sparse);
+    assert_int_equal(resident_of(sparse), 0);
+    check_map(extents, wall);
+    if (!kernel_can_move())
+        skip();
+    struct sw__extent *dense = sw__extents_alloc(extents, SW__UNIT, SW__UNIT);
+    assert_non_null(dense);
+    assert_int_equal(resident_of(dense), SW__UNIT);
+}
+
 static size_t cuts_of(const struct sw__extents *extents) {
     size_t cuts = 0;
     for (int side = 0; side < SW__SIDES; side++)
@@ -828,11 +846,15 @@ static void a_rest_ends_with_huge_pages(void **state) {
 
 #define HUGE_PAGES(count) ((count)*SW__HUGE_PAGE / PAGE)
 
-/* Is the huge page it begins in to come as one? */
-static bool is_wanted_huge(const struct sw__extent *extent) {
+/* Is the huge page it has so far from its beginning to come as one? */
+static bool is_wanted_huge_at(const struct sw__extent *extent, size_t offset) {
     const struct sw__pages *pages = &extent->region->pages;
-    size_t huge_page = (size_t)(sw__extent_start(extent) - pages->start) / SW__HUGE_PAGE;
+    size_t huge_page = (size_t)(sw__extent_start(extent) + offset - pages->start) / SW__HUGE_PAGE;
     return pages->huge[huge_page / 64] >> huge_page % 64 & 1;
+}
+
+static bool is_wanted_huge(const struct sw__extent *extent) {
+    return is_wanted_huge_at(extent, 0);
 }
 
 /* Takes extents, writes so much of each, and counts those that were to come huge. */
@@ -909,8 +931,12 @@ static void nobody_asks_a_region_that_has_gone(void **state) {
 static void so_large_an_extent_is_wanted_huge_at_once(void **state) {
     struct sw__extents *extents = extents_of(state);
     extents->huge_pages = SW__HUGE_AUTO;
-    assert_false(is_wanted_huge(take(extents, HUGE_PAGES(31))));
-    assert_true(is_wanted_huge(take(extents, HUGE_PAGES(32))));
+    assert_false(is_wanted_huge_at(take(extents, HUGE_PAGES(31)), SW__HUGE_PAGE));
+    struct sw__extent *extent = take(extents, HUGE_PAGES(32));
+    assert_true(is_wanted_huge_at(extent, SW__HUGE_PAGE));
+    assert_true(is_wanted_huge_at(extent, 31 * SW__HUGE_PAGE));
+    touch(sw__extent_start(extent), PAGE); /* whatever becomes of the rest, this is not much */
+    assert_int_equal(resident_of(extent), PAGE);
 }
 
 /* As of a hash table: where it was used before it is not written to be zero, until such extents
@@ -920,7 +946,7 @@ static void large_zeroed_extents_come_as_they_are_used(void **state) {
     enum { SIZE = 80 * MIB, ROUNDS = 4 };
     extents->huge_pages = SW__HUGE_AUTO;
     struct sw__extent *extent = take(extents, SIZE / PAGE);
-    assert_true(is_wanted_huge(extent));
+    assert_true(is_wanted_huge_at(extent, SW__HUGE_PAGE));
     fill(sw__extent_start(extent), SIZE, 1);
     sw__extents_free(extents, extent);
     for (int round = 0; round < ROUNDS; round++) {
@@ -1086,6 +1112,7 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(what_cannot_be_given_back_is_passed_over),
         EXTENTS_TEST(a_budget_is_kept_by_giving_free_pages_back),
         EXTENTS_TEST(over_budget_pages_come_from_holes),
+        EXTENTS_TEST(nothing_moves_to_a_sparse_extent),
         EXTENTS_TEST(units_at_the_edges_come_along),
         EXTENTS_TEST(a_heap_is_not_cut_into_ever_more_mappings),
         EXTENTS_TEST(a_rest_ends_with_huge_pages),

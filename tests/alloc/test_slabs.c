@@ -112,6 +112,8 @@ static void what_another_thread_frees_comes_back(void **state) {
             reserved = stats_of(table.heap).reserved.peak;
         pthread_barrier_wait(&table.turn);
         pthread_barrier_wait(&table.turn);
+        /* It has not come back yet, but is freed. */
+        CHECK(stats_of(table.heap).allocated.current == BLOCKS / PIN * BLOCK);
     }
     pthread_join(other, NULL);
     pthread_barrier_destroy(&table.turn);
