@@ -629,8 +629,7 @@ struct sw__checked *sw__checked_create(const struct sw__strategy *below, void *s
     checked->metadata = size;
     checked->quarantine.most = quarantine;
     checked->slots = (struct sw__strategy){
-        .name = below->name,
-        .summary = below->summary,
+        .info = below->info,
         .destroy = destroy,
         .alloc = alloc,
         .alloc_zeroed = alloc_zeroed,

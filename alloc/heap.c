@@ -8,6 +8,7 @@
 #include "stepwell.h"
 
 #include "checked.h"
+#include "error.h"
 #include "keeper.h"
 #include "lock.h"
 #include "meta.h"
@@ -18,7 +19,6 @@
 #include "slabs.h"
 #include "strategy.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -26,8 +26,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#include "strategies.h"
 
 struct sw_heap {
     const struct sw__strategy *strategy;
@@ -56,82 +54,8 @@ static struct {
     struct sw_heap *first;
 } all_heaps;
 
-static _Thread_local char last_error[320];
-
-/* ---- Errors ---------------------------------------------------------------------------------- */
-
 const char *sw_version(void) {
     return SW_VERSION;
-}
-
-const char *sw_error(void) {
-    return last_error;
-}
-
-static void *fail(int code, const char *sentence) {
-    snprintf(last_error, sizeof last_error, "%s", sentence);
-    errno = code;
-    return NULL;
-}
-
-static void say(const char *sentence) {
-    char line[200];
-    int length = snprintf(line, sizeof line, "stepwell: %s\n", sentence);
-    sw__os_write(sw__os_stderr(), line, (size_t)length);
-}
-
-_Noreturn void sw__stop(const char *sentence) {
-    say(sentence);
-    abort();
-}
-
-_Noreturn void sw__misuse(enum sw__misuse what, const char *details) {
-    static const char *const sentences[] = {
-#define SENTENCE(name, sentence) sentence,
-        SW_MISUSES(SENTENCE)
-#undef SENTENCE
-    };
-    say(sentences[what]);
-    if (details)
-        say(details);
-    abort();
-}
-
-_Noreturn void sw__misuse_free(void) {
-    sw__misuse(SW__MISUSE_FREE, NULL);
-}
-
-/* ---- The list of strategies ------------------------------------------------------------------ */
-
-#define DECLARE(name) extern const struct sw__strategy sw__strategy_##name;
-#define NOTHING(...)
-SW_STRATEGIES(DECLARE, NOTHING)
-#undef DECLARE
-
-struct listed {
-    const struct sw__strategy *built_in; /* NULL: in a library of its own */
-    struct sw_strategy_info info;        /* of a separate one, known without loading it */
-};
-
-static const struct listed strategies[] = {
-#define BUILT_IN(name)          {&sw__strategy_##name, {0}},
-#define SEPARATE(name, summary) {NULL, {#name, summary}},
-    SW_STRATEGIES(BUILT_IN, SEPARATE)
-#undef BUILT_IN
-#undef SEPARATE
-};
-
-enum { STRATEGY_COUNT = sizeof strategies / sizeof strategies[0] };
-
-const struct sw_strategy_info *sw_strategy_info(size_t index) {
-    static _Thread_local struct sw_strategy_info info;
-    if (index >= STRATEGY_COUNT)
-        return NULL;
-    const struct listed *listed = &strategies[index];
-    if (!listed->built_in)
-        return &listed->info;
-    info = (struct sw_strategy_info){listed->built_in->name, listed->built_in->summary};
-    return &info;
 }
 
 const char *sw_tag_name(enum sw_tag tag) {
@@ -141,55 +65,6 @@ const char *sw_tag_name(enum sw_tag tag) {
 #undef TAG_NAME
     };
     return (unsigned)tag < SW_TAG_COUNT ? names[tag] : NULL;
-}
-
-/* A separate strategy is the one symbol of libstepwell-NAME.so. The library stays loaded. Behind
- * malloc nothing may be loaded: there it has to be in LD_PRELOAD beside us. */
-static const struct sw__strategy *find_symbol(const char *name) {
-    char text[64];
-    snprintf(text, sizeof text, "sw__strategy_%s", name);
-    const struct sw__strategy *strategy = dlsym(RTLD_DEFAULT, text);
-#ifndef SW_PRELOAD
-    char file[64];
-    snprintf(file, sizeof file, "libstepwell-%s.so", name);
-    void *library = strategy ? NULL : dlopen(file, RTLD_NOW | RTLD_LOCAL);
-    if (library)
-        strategy = dlsym(library, text);
-#endif
-    return strategy;
-}
-
-static const struct sw__strategy *load_separate(const char *name) {
-    const struct sw__strategy *strategy = find_symbol(name);
-    if (!strategy) {
-        const char *reason = dlerror();
-        snprintf(last_error, sizeof last_error,
-                 "strategy '%s' is not to be had here: %s (link the program with -lstepwell-%s, or "
-                 "preload libstepwell-%s.so)",
-                 name, reason ? reason : "its library is not loaded", name, name);
-        errno = ENOTSUP;
-    }
-    return strategy;
-}
-
-static const struct sw__strategy *explain_unknown_strategy(const char *name) {
-    const char *names[STRATEGY_COUNT + 1] = {0};
-    for (size_t i = 0; i < STRATEGY_COUNT; i++)
-        names[i] = strategies[i].built_in ? strategies[i].built_in->name : strategies[i].info.name;
-    sw__explain_unknown("strategy", name, strlen(name), names, last_error, sizeof last_error);
-    errno = EINVAL;
-    return NULL;
-}
-
-static const struct sw__strategy *find_strategy(const char *name) {
-    for (size_t i = 0; i < STRATEGY_COUNT; i++) {
-        const struct listed *listed = &strategies[i];
-        if (listed->built_in && strcmp(name, listed->built_in->name) == 0)
-            return listed->built_in;
-        if (!listed->built_in && strcmp(name, listed->info.name) == 0)
-            return load_separate(name);
-    }
-    return explain_unknown_strategy(name);
 }
 
 /* ---- Asking the kernel ----------------------------------------------------------------------- */
@@ -448,22 +323,23 @@ static sw_heap *create(const struct sw__strategy *strategy, const struct sw__con
 }
 
 sw_heap *sw__heap_create(const char *name, const struct sw__config *config) {
-    const struct sw__strategy *strategy = find_strategy(name);
+    const struct sw__strategy *strategy = sw__strategy_find(name);
     if (!strategy)
         return NULL;
     if (strategy->in_page_map && !sw__os_page_size_fits())
-        return fail(ENOTSUP, "this kernel's pages are not the 4 KiB that Stepwell was built for");
+        return sw__fail(ENOTSUP,
+                        "this kernel's pages are not the 4 KiB that Stepwell was built for");
     mind_forks_once();
     sw_heap *heap = create(strategy, config);
-    return heap ? heap : fail(ENOMEM, "out of memory: no room for a new heap");
+    return heap ? heap : sw__fail(ENOMEM, "out of memory: no room for a new heap");
 }
 
 sw_heap *sw_heap_create(const char *name, const char *conf) {
     struct sw__config config;
     if (!name)
-        return fail(EINVAL, "sw_heap_create: no strategy was named");
+        return sw__fail(EINVAL, "sw_heap_create: no strategy was named");
     sw__options_defaults(&config);
-    if (!sw__options_parse(conf, &config, last_error, sizeof last_error)) {
+    if (!sw__options_parse(conf, &config, sw__error_text(), SW__ERROR_SIZE)) {
         errno = EINVAL;
         return NULL;
     }
@@ -489,7 +365,7 @@ void sw_heap_destroy(sw_heap *heap) {
 }
 
 const char *sw_heap_strategy(const sw_heap *heap) {
-    return heap->strategy->name;
+    return heap->strategy->info.name;
 }
 
 const struct sw__strategy *sw__heap_strategy(const sw_heap *heap) {
@@ -520,11 +396,11 @@ static __attribute__((noinline, cold)) void *refuse(struct sw_heap *heap, size_t
     sw__oom_note(&heap->oom_report, heap, size);
     errno = ENOMEM;
     if (heap->oom_report.limit)
-        snprintf(last_error, sizeof last_error,
+        snprintf(sw__error_text(), SW__ERROR_SIZE,
                  "out of memory: %zu bytes were asked for of a heap with limit:%zu", size,
                  heap->oom_report.limit);
     else
-        snprintf(last_error, sizeof last_error, "out of memory: %zu bytes were asked for", size);
+        snprintf(sw__error_text(), SW__ERROR_SIZE, "out of memory: %zu bytes were asked for", size);
     return NULL;
 }
 
@@ -576,9 +452,9 @@ static inline void *allocate(struct sw_heap *heap, size_t size, size_t alignment
                              bool zeroed) {
     size += size == 0;
     if (__builtin_expect(size > PTRDIFF_MAX, 0))
-        return fail(ENOMEM, out_of_memory);
+        return sw__fail(ENOMEM, out_of_memory);
     if (__builtin_expect((unsigned)tag >= SW_TAG_COUNT, 0))
-        return fail(EINVAL, "sw_alloc: that value is no tag");
+        return sw__fail(EINVAL, "sw_alloc: that value is no tag");
     void *block = obtain(heap, size, alignment, tag, zeroed);
     if (__builtin_expect(!block, 0))
         return refuse(heap, size);
@@ -592,15 +468,15 @@ void *sw_alloc(sw_heap *heap, size_t size, enum sw_tag tag) {
 void *sw_alloc_zeroed(sw_heap *heap, size_t count, size_t size, enum sw_tag tag) {
     size_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes))
-        return fail(ENOMEM, out_of_memory);
+        return sw__fail(ENOMEM, out_of_memory);
     return allocate(heap, bytes, SW_MIN_ALIGNMENT, tag, true);
 }
 
 void *sw_alloc_aligned(sw_heap *heap, size_t alignment, size_t size, enum sw_tag tag) {
     if (alignment == 0 || (alignment & (alignment - 1)) != 0)
-        return fail(EINVAL, "sw_alloc_aligned: the alignment is no power of two");
+        return sw__fail(EINVAL, "sw_alloc_aligned: the alignment is no power of two");
     if (alignment > PTRDIFF_MAX / 2)
-        return fail(ENOMEM, out_of_memory);
+        return sw__fail(ENOMEM, out_of_memory);
     return allocate(heap, size, alignment < SW_MIN_ALIGNMENT ? SW_MIN_ALIGNMENT : alignment, tag,
                     false);
 }
@@ -687,7 +563,7 @@ size_t sw_usable_size(sw_heap *heap, const void *block) {
 
 int sw_step_begin(sw_heap *heap) {
     if (heap->in_step) {
-        fail(EINVAL, "sw_step_begin: a step is open already");
+        sw__fail(EINVAL, "sw_step_begin: a step is open already");
         return -1;
     }
     heap->in_step = true;
@@ -700,7 +576,7 @@ int sw_step_begin(sw_heap *heap) {
 
 int sw_step_end(sw_heap *heap) {
     if (!heap->in_step) {
-        fail(EINVAL, "sw_step_end: no step is open");
+        sw__fail(EINVAL, "sw_step_end: no step is open");
         return -1;
     }
     heap->in_step = false;
@@ -746,7 +622,7 @@ int sw_heap_stats(sw_heap *heap, struct sw_stats *stats, size_t stats_size) {
 
 int sw_heap_visit(sw_heap *heap, int (*visitor)(const struct sw_block *, void *), void *context) {
     if (!heap->ledger) {
-        fail(ENOTSUP, "sw_heap_visit: the heap was created with tracking:0");
+        sw__fail(ENOTSUP, "sw_heap_visit: the heap was created with tracking:0");
         return -1;
     }
     return sw__ledger_visit(heap->ledger, visitor, context);

@@ -91,7 +91,7 @@ struct sw_strategy_info {
     const char *summary; /* one line, no full stop */
 };
 
-/* The strategies there are, by index from 0; NULL past the last. */
+/* The strategies there are, by index from 0; NULL past the last. What is pointed to stays. */
 SW_API const struct sw_strategy_info *sw_strategy_info(size_t index);
 
 /* A tag's name in lower case, "optimizer_state". NULL for a value that is no tag. */
@@ -119,7 +119,7 @@ SW_API const char *sw_heap_strategy(const sw_heap *heap);
 /* ---- Blocks ---------------------------------------------------------------------------------- */
 
 /* A block of size bytes (0 counts as 1), contents undefined, aligned to SW_MIN_ALIGNMENT. NULL with
- * ENOMEM when memory is out or size is over PTRDIFF_MAX. */
+ * ENOMEM when memory is out or size is over PTRDIFF_MAX, with EINVAL when tag is none. */
 SW_API void *sw_alloc(sw_heap *heap, size_t size, enum sw_tag tag) SW_ALLOCATES(2);
 
 /* count blocks of size bytes in one, all zero. NULL with ENOMEM also when count*size overflows. */
@@ -141,7 +141,8 @@ SW_API void *sw_realloc(sw_heap *heap, void *block, size_t size)
  * without, where the strategy sees it). */
 SW_API void sw_free(sw_heap *heap, void *block);
 
-/* Bytes that may be used at block, at least what was asked for; in a checked heap just that. */
+/* Bytes that may be used at block, at least what was asked for; in a checked heap just that. Of a
+ * NULL block 0. */
 SW_API size_t sw_usable_size(sw_heap *heap, const void *block);
 
 /* ---- Steps ----------------------------------------------------------------------------------- */
@@ -152,6 +153,8 @@ SW_API size_t sw_usable_size(sw_heap *heap, const void *block);
  * begin and end are the caller's to serialise. */
 SW_API int sw_step_begin(sw_heap *heap);
 SW_API int sw_step_end(sw_heap *heap);
+
+/* ---- Giving back ----------------------------------------------------------------------------- */
 
 /* Gives free memory back to the system at once. Returns the bytes given back: the heap's own count
  * of pages released, or for strategies that do not tell, the fall in resident memory. */
@@ -213,7 +216,7 @@ struct sw_stats {
 };
 
 /* Fills *stats (sizeof(struct sw_stats) as the caller's compiler sees it, so that the struct may
- * grow). 0, or -1 with errno. Takes longer than an allocation: the kernel is asked. */
+ * grow). Returns 0. Takes longer than an allocation: the kernel is asked of every page. */
 SW_API int sw_heap_stats(sw_heap *heap, struct sw_stats *stats, size_t stats_size);
 
 /* The measures: every formula is here once, and every table calls it. NAN where not defined. */
@@ -234,6 +237,8 @@ struct sw_measures {
                          median slope of all pairs), bytes a step; NAN before two */
 };
 
+/* Fills *measures from stats that sw_heap_stats() filled in. Calculates, and no more: no heap is
+ * asked, and any thread may call it. */
 SW_API void sw_measure(const struct sw_stats *stats, struct sw_measures *measures);
 
 /* One live block, as sw_heap_visit() shows it. */

@@ -1,5 +1,6 @@
 /*
- * strategy.h - what a strategy is: one struct of functions. Internal; heap.c is its only caller.
+ * strategy.h - what a strategy is: one struct of functions. Internal; heap.c calls it, and the
+ * preload library where nothing has to be counted or checked between.
  *
  * A new strategy is one file in alloc/strategies/ that ends in its struct sw__strategy, and one
  * line in strategies.h. Look-up, build, contract tests, benchmarks and comparisons follow from the
@@ -7,7 +8,7 @@
  *
  * The contract:
  *   - heap.c has checked the arguments: size is 1..PTRDIFF_MAX, alignment is a power of two of at
- *     least SW_MIN_ALIGNMENT, block is not NULL. A strategy asserts them, it does not check again.
+ *     least SW_MIN_ALIGNMENT, block is not NULL. A strategy does not check them again.
  *   - Who locks: the strategy. Every slot but create, destroy, step_begin and step_end may be called
  *     from any threads at once; those four are serialised by the caller, and step_begin/step_end may
  *     run while other threads allocate and free.
@@ -41,8 +42,7 @@ typedef void sw__range_visitor(void *context, const void *start, size_t size);
 typedef void sw__size_visitor(void *context, size_t block_size, size_t bytes);
 
 struct sw__strategy {
-    const char *name;
-    const char *summary; /* one line, no full stop */
+    struct sw_strategy_info info;
 
     /* A heap's state; NULL with errno when it cannot be. Required, as all below unless said. */
     void *(*create)(const struct sw__config *config);
@@ -90,6 +90,10 @@ struct sw__strategy {
     /* Destroying the state does not end its blocks: heap.c frees each by itself first. */
     bool blocks_outlive_state;
 };
+
+/* The strategy of that name, loaded if need be. NULL, with errno and sw_error(), when there is none,
+ * or it is not available here. */
+const struct sw__strategy *sw__strategy_find(const char *name);
 
 /* What is behind a heap, for the preload library, which calls the strategy without heap.c between.
  */

@@ -373,8 +373,8 @@ static void unlock_all(void *state) {
 }
 
 const struct sw__strategy sw__strategy_arena = {
-    .name = "arena",
-    .summary = "bump allocation, given back whole at step end",
+    .info.name = "arena",
+    .info.summary = "bump allocation, given back whole at step end",
     .create = create,
     .destroy = destroy,
     .alloc = alloc,

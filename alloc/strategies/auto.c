@@ -360,8 +360,8 @@ static void unlock_all(void *state) {
 }
 
 const struct sw__strategy sw__strategy_auto = {
-    .name = "auto",
-    .summary = "small sizes as sizeclass, tensors as pool, keeps what recent steps needed",
+    .info.name = "auto",
+    .info.summary = "small sizes as sizeclass, tensors as pool, keeps what recent steps needed",
     .create = create,
     .destroy = destroy,
     .alloc = alloc,

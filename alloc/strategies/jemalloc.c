@@ -442,8 +442,8 @@ static void visit_ranges(void *state, sw__range_visitor *visitor, void *context)
 }
 
 __attribute__((visibility("default"))) const struct sw__strategy sw__strategy_jemalloc = {
-    .name = "jemalloc",
-    .summary = "jemalloc itself through its own API, an arena per heap",
+    .info.name = "jemalloc",
+    .info.summary = "jemalloc itself through its own API, an arena per heap",
     .create = create,
     .destroy = destroy,
     .alloc = alloc,

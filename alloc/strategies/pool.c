@@ -22,7 +22,6 @@
 #include "page_map.h"
 #include "strategy.h"
 
-#include <assert.h>
 #include <string.h>
 
 #define SMALL_MAX    ((size_t)32 << 10)
@@ -409,8 +408,8 @@ static void unlock_all(void *state) {
 }
 
 const struct sw__strategy sw__strategy_pool = {
-    .name = "pool",
-    .summary = "pooled extents: best fit, split, coalesced at once",
+    .info.name = "pool",
+    .info.summary = "pooled extents: best fit, split, coalesced at once",
     .create = create,
     .destroy = destroy,
     .alloc = alloc,

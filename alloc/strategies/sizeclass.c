@@ -14,8 +14,8 @@ static void *create(const struct sw__config *config) {
 }
 
 const struct sw__strategy sw__strategy_sizeclass = {
-    .name = "sizeclass",
-    .summary = "slabs of one size class each, cached by thread",
+    .info.name = "sizeclass",
+    .info.summary = "slabs of one size class each, cached by thread",
     .create = create,
     .destroy = sw__blocks_destroy,
     .alloc = sw__blocks_alloc,

@@ -112,8 +112,8 @@ static size_t largest_free(void *state) {
 #endif
 
 const struct sw__strategy sw__strategy_system = {
-    .name = "system",
-    .summary = "libc's malloc as it is",
+    .info.name = "system",
+    .info.summary = "libc's malloc as it is",
     .create = create,
     .destroy = destroy,
     .alloc = alloc,

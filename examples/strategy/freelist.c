@@ -266,8 +266,8 @@ static void visit_ranges(void *state, sw__range_visitor *visitor, void *context)
 }
 
 const struct sw__strategy sw__strategy_freelist = {
-    .name = "freelist",
-    .summary = "slots of a few sizes in lists, given back by trim",
+    .info.name = "freelist",
+    .info.summary = "slots of a few sizes in lists, given back by trim",
     .create = create,
     .destroy = destroy,
     .alloc = alloc,
