@@ -11,6 +11,11 @@ static inline size_t sw__align_up(size_t value, size_t alignment) {
     return (value + alignment - 1) & ~(alignment - 1);
 }
 
+/* Down to one. */
+static inline size_t sw__align_down(size_t value, size_t alignment) {
+    return value & ~(alignment - 1);
+}
+
 static inline size_t sw__smaller(size_t a, size_t b) {
     return a < b ? a : b;
 }

@@ -16,17 +16,15 @@ void *sw__blocks_create(size_t state_size, const struct sw__config *config,
     sw__extents_init(&blocks->extents, &blocks->meta, config);
     if (sw__slabs_init(&blocks->slabs, &blocks->extents))
         return blocks;
-    struct sw__meta meta = blocks->meta; /* the state itself is in it */
-    sw__meta_release(&meta);
+    sw__meta_release(&blocks->meta);
     return NULL;
 }
 
 void sw__blocks_destroy(void *state) {
     struct sw__blocks *blocks = state;
-    struct sw__meta meta = blocks->meta;
     sw__slabs_destroy(&blocks->slabs);
     sw__extents_destroy(&blocks->extents);
-    sw__meta_release(&meta);
+    sw__meta_release(&blocks->meta);
 }
 
 /* ---- Alloc ----------------------------------------------------------------------------------- */

@@ -433,7 +433,7 @@ static size_t room_for(size_t size, size_t alignment, bool guarded) {
 static char *place_in(char *base, size_t room, size_t size, size_t alignment, bool guarded) {
     if (!guarded || alignment > SW__PAGE)
         return (char *)sw__align_up((uintptr_t)base + FRONT, alignment);
-    uintptr_t guard = ((uintptr_t)base + room - SW__PAGE) & ~(SW__PAGE - 1);
+    uintptr_t guard = sw__align_down((uintptr_t)base + room - SW__PAGE, SW__PAGE);
     return (char *)(guard - sw__align_up(size, alignment));
 }
 

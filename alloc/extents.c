@@ -110,6 +110,19 @@ void sw__extents_mark(struct sw__extents *extents, struct sw__extent *extent, vo
     sw__unlock(&extents->lock);
 }
 
+void sw__extents_mark_segment(struct sw__extents *extents, struct sw__extent *extent,
+                              void *holder) {
+    extent->holder = holder;
+    sw__extents_mark(extents, extent, (char *)extent + SW__HOLDER_IS_SEGMENT);
+}
+
+struct sw__extent *sw__extents_segment(const void *holder, const void *address) {
+    uintptr_t entry = (uintptr_t)sw__page_map_get(address);
+    struct sw__extent *segment = (struct sw__extent *)(entry - SW__HOLDER_IS_SEGMENT);
+    return (entry & SW__HOLDER_BITS) == SW__HOLDER_IS_SEGMENT && segment->holder == holder ? segment
+                                                                                           : NULL;
+}
+
 /* ---- Giving back ----------------------------------------------------------------------------- */
 
 void sw__extents_keep_budget(struct sw__extents *extents) {

@@ -139,6 +139,12 @@ struct sw__extent *sw__extents_block_to(struct sw__extents *extents, const void 
  * instead of the region, until it is freed. */
 void sw__extents_mark(struct sw__extents *extents, struct sw__extent *extent, void *holder);
 
+/* The same for a strategy that cuts the extent by itself: the slices name the extent, and this its
+ * holder, */
+void sw__extents_mark_segment(struct sw__extents *extents, struct sw__extent *extent, void *holder);
+/* so that the holder finds it by any address in it. NULL where there is none. */
+struct sw__extent *sw__extents_segment(const void *holder, const void *address);
+
 /* Gives the pages of all free extents back to the system, and whole regions that are free. Returns
  * the bytes that were physically there. */
 size_t sw__extents_trim(struct sw__extents *extents);

@@ -22,7 +22,7 @@ struct sw__meta {
  * memory. */
 void *sw__meta_alloc(struct sw__meta *meta, size_t size);
 
-/* Gives everything back. */
+/* Gives everything back, the meta itself as well where it lies in a piece of its own. */
 void sw__meta_release(struct sw__meta *meta);
 
 /* A first piece that holds the meta itself: the usual way to begin a heap's state, whose member at

@@ -4,6 +4,8 @@
  */
 #include "slabs.h"
 
+#include "align.h"
+
 #define NEVER UINT32_MAX
 
 /* Blocks over this size are cut from slabs of LARGE_SLAB, so that a slab has eight at least. The
@@ -56,7 +58,7 @@ size_t sw__round_to_class(size_t size) {
     if (size <= SW__SMALL_MAX)
         return sw__class_sizes[sw__class_of(size)];
     size_t spacing = (size_t)1 << (63 - __builtin_clzll(size - 1) - 3);
-    return (size + spacing - 1) & ~(spacing - 1);
+    return sw__align_up(size, spacing);
 }
 
 /* ---- Slabs ----------------------------------------------------------------------------------- */

@@ -3,6 +3,7 @@
  */
 #include "usage.h"
 
+#include "align.h"
 #include "region.h"
 
 /* So many of the newest may not have been written yet, as where several threads are at it. */
@@ -11,7 +12,7 @@
 /* Beyond an eighth from the end: no size class is larger than what was asked for by so much. */
 static char *page_near_end(const struct sw__extent *extent) {
     size_t size = sw__extent_size(extent);
-    return sw__extent_start(extent) + ((size - size / 8 - SW__PAGE) & ~(SW__PAGE - 1));
+    return sw__extent_start(extent) + sw__align_down(size - size / 8 - SW__PAGE, SW__PAGE);
 }
 
 static bool is_in(const struct sw__witness *witness, const char *start, size_t size) {

@@ -18,6 +18,7 @@
  *
  * Every block has a header of 16 bytes with its size; it also tells a double free.
  */
+#include "align.h"
 #include "extents.h"
 #include "page_map.h"
 #include "strategy.h"
@@ -85,8 +86,7 @@ static struct chunk *make_chunk(struct arena *arena) {
     if (!chunk->extent)
         return NULL;
     arena->spare = chunk->next;
-    chunk->extent->holder = arena;
-    sw__extents_mark(&arena->extents, chunk->extent, (char *)chunk->extent + SW__HOLDER_IS_SEGMENT);
+    sw__extents_mark_segment(&arena->extents, chunk->extent, arena);
     arena->chunk_bytes += CHUNK_SIZE;
     return chunk;
 }
@@ -115,14 +115,6 @@ static void recycle(struct arena *arena, struct chunk *chunk) {
         return;
     chunk->next = arena->empty;
     arena->empty = chunk;
-}
-
-/* The page map names a chunk's slices by its extent, and its holder tells whose it is. NULL when
- * the block is in no chunk of this arena. */
-static const struct sw__extent *extent_around(const struct arena *arena, const void *block) {
-    uintptr_t holder = (uintptr_t)sw__page_map_get(block);
-    const struct sw__extent *extent = (struct sw__extent *)(holder & ~(uintptr_t)SW__HOLDER_BITS);
-    return (holder & SW__HOLDER_IS_SEGMENT) && extent->holder == arena ? extent : NULL;
 }
 
 static uint32_t mark_of(const void *block) {
@@ -158,12 +150,11 @@ static bool tag_lasts(enum sw_tag tag) {
 /* Where in the chunk a block would start. */
 static size_t place(const struct chunk *chunk, size_t alignment) {
     uintptr_t lowest = (uintptr_t)chunk_start(chunk) + chunk->used + sizeof(struct header);
-    uintptr_t aligned = (lowest + alignment - 1) & ~(alignment - 1);
-    return aligned - (uintptr_t)chunk_start(chunk);
+    return sw__align_up(lowest, alignment) - (uintptr_t)chunk_start(chunk);
 }
 
 static size_t round_up(size_t size) {
-    return (size + SW_MIN_ALIGNMENT - 1) & ~((size_t)SW_MIN_ALIGNMENT - 1);
+    return sw__align_up(size, SW_MIN_ALIGNMENT);
 }
 
 /* The fast path: place, write the header, move the mark. */
@@ -230,9 +221,8 @@ static void *create(const struct sw__config *config) {
 
 static void destroy(void *state) {
     struct arena *arena = state;
-    struct sw__meta meta = arena->meta; /* the arena itself is in it */
     sw__extents_destroy(&arena->extents);
-    sw__meta_release(&meta);
+    sw__meta_release(&arena->meta);
 }
 
 static void *alloc(void *state, size_t size, size_t alignment, enum sw_tag tag) {
@@ -250,7 +240,7 @@ static void *alloc(void *state, size_t size, size_t alignment, enum sw_tag tag) 
 
 static void give_back(void *state, void *block) {
     struct arena *arena = state;
-    const struct sw__extent *chunk = extent_around(arena, block);
+    const struct sw__extent *chunk = sw__extents_segment(arena, block);
     if (chunk)
         free_in_chunk(arena, chunk, block);
     else
@@ -259,7 +249,7 @@ static void give_back(void *state, void *block) {
 
 static size_t usable_size(void *state, const void *block) {
     struct arena *arena = state;
-    const struct sw__extent *chunk = extent_around(arena, block);
+    const struct sw__extent *chunk = sw__extents_segment(arena, block);
     if (chunk)
         return live_header(chunk, block, SW__MISUSE_USABLE_SIZE)->size;
     return sw__extent_size(sw__extents_block_to(&arena->extents, block, SW__MISUSE_USABLE_SIZE));
@@ -267,7 +257,7 @@ static size_t usable_size(void *state, const void *block) {
 
 static void *resize(void *state, void *block, size_t size) {
     struct arena *arena = state;
-    const struct sw__extent *chunk = extent_around(arena, block);
+    const struct sw__extent *chunk = sw__extents_segment(arena, block);
     if (chunk)
         return !is_large(size, 1) && resize_in_chunk(arena, chunk, block, round_up(size)) ? block
                                                                                           : NULL;

@@ -314,8 +314,7 @@ static void *create(const struct sw__config *config) {
             return heap;
         pthread_key_delete(heap->cache_key);
     }
-    struct sw__meta meta = heap->meta;
-    sw__meta_release(&meta);
+    sw__meta_release(&heap->meta);
     return NULL;
 }
 
@@ -328,8 +327,7 @@ static void destroy(void *state) {
     sw__unlock(&caches.lock);
     heap->ending = true;
     arena_command(heap, "destroy");
-    struct sw__meta meta = heap->meta; /* the heap itself is in it */
-    sw__meta_release(&meta);
+    sw__meta_release(&heap->meta);
 }
 
 /* Of itself jemalloc aligns 8 bytes to 8, and all else to 16. */

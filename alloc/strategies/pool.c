@@ -18,6 +18,7 @@
  * before (0 for the first). Of equally good fits the lowest address is taken, so same-size blocks
  * come back warm and in the same order, step after step.
  */
+#include "align.h"
 #include "extents.h"
 #include "page_map.h"
 #include "strategy.h"
@@ -99,19 +100,11 @@ static struct header *first_block(const struct sw__extent *segment) {
     return (struct header *)(sw__extent_start(segment) + HEADER);
 }
 
-/* The page map names a segment by its extent. */
-static struct sw__extent *segment_of(const struct pool *pool, const void *address) {
-    uintptr_t holder = (uintptr_t)sw__page_map_get(address);
-    struct sw__extent *segment = (struct sw__extent *)(holder & ~(uintptr_t)SW__HOLDER_BITS);
-    return (holder & SW__HOLDER_IS_SEGMENT) && segment->holder == pool ? segment : NULL;
-}
-
 static struct header *add_segment(struct pool *pool) {
     struct sw__extent *segment = sw__extents_alloc(&pool->extents, SEGMENT_SIZE, SW__SLICE);
     if (!segment)
         return NULL;
-    segment->holder = pool;
-    sw__extents_mark(&pool->extents, segment, (char *)segment + SW__HOLDER_IS_SEGMENT);
+    sw__extents_mark_segment(&pool->extents, segment, pool);
     pool->segments++;
     struct header *block = first_block(segment);
     size_t size = SEGMENT_SIZE - 2 * HEADER;
@@ -128,7 +121,7 @@ static bool fills_segment(struct header *block) {
 
 /* Of empty segments one is kept, so that a block that comes and goes costs no extent. */
 static void keep_or_give_back(struct pool *pool, struct header *block) {
-    struct sw__extent *segment = segment_of(pool, block);
+    struct sw__extent *segment = sw__extents_segment(pool, block);
     if (!pool->empty_segment) {
         pool->empty_segment = segment;
         return;
@@ -141,7 +134,7 @@ static void keep_or_give_back(struct pool *pool, struct header *block) {
 /* ---- Small blocks: alloc and free ------------------------------------------------------------ */
 
 static size_t block_size_for(size_t size) {
-    size_t block = (size + HEADER + GRANULE - 1) & ~(GRANULE - 1);
+    size_t block = sw__align_up(size + HEADER, GRANULE);
     return block < LEAST_BLOCK ? LEAST_BLOCK : block;
 }
 
@@ -177,7 +170,7 @@ static struct header *take_fit(struct pool *pool, size_t size) {
     if (!block)
         return NULL;
     if (pool->empty_segment && fills_segment(block) &&
-        pool->empty_segment == segment_of(pool, block))
+        pool->empty_segment == sw__extents_segment(pool, block))
         pool->empty_segment = NULL;
     uproot(pool, block);
     return block;
@@ -268,9 +261,8 @@ static void *create(const struct sw__config *config) {
 
 static void destroy(void *state) {
     struct pool *pool = state;
-    struct sw__meta meta = pool->meta; /* the pool itself is in it */
     sw__extents_destroy(&pool->extents);
-    sw__meta_release(&meta);
+    sw__meta_release(&pool->meta);
 }
 
 static bool is_small(size_t size, size_t alignment) {
@@ -297,7 +289,7 @@ static void *alloc_zeroed(void *state, size_t size, enum sw_tag tag) {
 
 static void give_back(void *state, void *block) {
     struct pool *pool = state;
-    if (segment_of(pool, block))
+    if (sw__extents_segment(pool, block))
         free_small(pool, block);
     else
         sw__extents_free(&pool->extents, sw__extents_block(&pool->extents, block));
@@ -305,7 +297,7 @@ static void give_back(void *state, void *block) {
 
 static size_t usable_size(void *state, const void *block) {
     struct pool *pool = state;
-    if (segment_of(pool, block)) {
+    if (sw__extents_segment(pool, block)) {
         check_sound(block, SW__MISUSE_USABLE_SIZE);
         return size_of(block_at(block)) - HEADER;
     }
@@ -314,7 +306,7 @@ static size_t usable_size(void *state, const void *block) {
 
 static void *resize(void *state, void *block, size_t size) {
     struct pool *pool = state;
-    if (segment_of(pool, block))
+    if (sw__extents_segment(pool, block))
         return size <= SMALL_MAX && resize_small(pool, block, size) ? block : NULL;
     struct sw__extent *extent = sw__extents_block_to(&pool->extents, block, SW__MISUSE_REALLOC);
     return size > SMALL_MAX ? sw__extents_resize(&pool->extents, extent, size) : NULL;
@@ -325,8 +317,8 @@ static void *resize(void *state, void *block, size_t size) {
 static size_t purge_inside(const struct sw__treap_node *node) {
     if (!node)
         return 0;
-    uintptr_t start = (node->address + LEAST_BLOCK + SW__PAGE - 1) & ~(SW__PAGE - 1);
-    uintptr_t end = (node->address + node->size) & ~(SW__PAGE - 1);
+    uintptr_t start = sw__align_up(node->address + LEAST_BLOCK, SW__PAGE);
+    uintptr_t end = sw__align_down(node->address + node->size, SW__PAGE);
     size_t released = 0;
     if (start < end) {
         released = sw__os_resident((void *)start, end - start);

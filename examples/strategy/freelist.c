@@ -14,6 +14,7 @@
  * address tells its region. Invariant: a slot that was cut is live or on the list of its size,
  * never both; region->live counts the former.
  */
+#include "align.h"
 #include "lock.h"
 #include "meta.h"
 #include "os.h"
@@ -86,7 +87,7 @@ static size_t slot_size_for(size_t size, size_t alignment) {
     size_t step = (size_t)1 << (highest_bit(need - 1) - 2);
     if (step < SW_MIN_ALIGNMENT)
         step = SW_MIN_ALIGNMENT;
-    return (need + step - 1) & ~(step - 1);
+    return sw__align_up(need, step);
 }
 
 static struct slot **list_of(struct freelist *freelist, size_t slot_size) {
@@ -98,7 +99,7 @@ static struct slot **list_of(struct freelist *freelist, size_t slot_size) {
 
 static struct region *add_region(struct freelist *freelist, size_t slot_size) {
     size_t size = sizeof(struct region) + slot_size;
-    size = size <= REGION_SIZE ? REGION_SIZE : (size + SW__PAGE - 1) & ~(SW__PAGE - 1);
+    size = size <= REGION_SIZE ? REGION_SIZE : sw__align_up(size, SW__PAGE);
     if (freelist->limit && freelist->reserved.current + size > freelist->limit)
         return NULL;
     struct region *region = sw__os_reserve(size, REGION_SIZE);
@@ -155,13 +156,12 @@ static void *create(const struct sw__config *config) {
 
 static void destroy(void *state) {
     struct freelist *freelist = state;
-    struct sw__meta meta = freelist->meta; /* the state itself is in it */
     while (freelist->regions) {
         struct region *region = freelist->regions;
         freelist->regions = region->next;
         sw__os_release(region, region->size);
     }
-    sw__meta_release(&meta);
+    sw__meta_release(&freelist->meta);
 }
 
 static void *alloc(void *state, size_t size, size_t alignment, enum sw_tag tag) {
@@ -181,7 +181,7 @@ static void *alloc(void *state, size_t size, size_t alignment, enum sw_tag tag) 
         slot = cut_slot(freelist, slot_size);
     if (slot) {
         uintptr_t lowest = (uintptr_t)slot + sizeof(struct header);
-        block = (void *)((lowest + alignment - 1) & ~(alignment - 1));
+        block = (void *)sw__align_up(lowest, alignment);
         *header_of(block) = (struct header){slot, slot_size};
         region_of(slot)->live++;
         freelist->live_bytes += usable_bytes(block);
