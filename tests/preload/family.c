@@ -217,11 +217,37 @@ static void zero_and_null_follow_the_rules(void **state) {
     }
     block = realloc(NULL, 10);
     assert_non_null(block);
-    errno = 77;
     free(block);
     free(NULL);
-    assert_int_equal(errno, 77);
     assert_int_equal(malloc_usable_size(NULL), 0);
+}
+
+/* free(), of which the compiler takes for granted that errno stays. */
+static void (*volatile release)(void *) = free;
+
+static void free_keeps_errno(void **state) {
+    (void)state;
+    static const size_t sizes[] = {10, 5000, 100 << 10, 40 << 20};
+    for (int i = 0; i < 4; i++) {
+        void *volatile block = malloc(sizes[i]);
+        assert_non_null(block);
+        errno = 77;
+        release(block);
+        assert_int_equal(errno, 77);
+    }
+    errno = 77;
+    release(NULL);
+    assert_int_equal(errno, 77);
+}
+
+static void realloc_to_nothing_frees(void **state) {
+    (void)state;
+    size_t live = mallinfo2().uordblks;
+    for (int i = 0; i < 1000; i++) {
+        void *volatile block = malloc(64 << 10);
+        assert_null(realloc(block, 0));
+    }
+    assert_true(mallinfo2().uordblks <= live + (4 << 20));
 }
 
 /* free() may wait for a lock, and for nothing else may errno show it. */
@@ -233,7 +259,7 @@ static void *free_and_look_at_errno(void *argument) {
             blocks[i] = malloc(i % 4 ? 5000 : 70000);
         errno = 77;
         for (int i = 0; i < BLOCKS; i++)
-            free(blocks[i]);
+            release(blocks[i]);
         if (errno != 77)
             *(int *)argument = errno;
     }
@@ -481,6 +507,8 @@ static int check(void) {
         cmocka_unit_test(other_names_of_free_free),
         cmocka_unit_test(reallocarray_keeps_what_there_was),
         cmocka_unit_test(zero_and_null_follow_the_rules),
+        cmocka_unit_test(free_keeps_errno),
+        cmocka_unit_test(realloc_to_nothing_frees),
         cmocka_unit_test(free_keeps_errno_where_threads_meet),
         cmocka_unit_test(all_of_a_usable_size_is_usable),
         cmocka_unit_test(trim_releases_and_says_so),
