@@ -240,15 +240,20 @@ static bool set_pair(struct sw__config *config, struct word pair, char *why, siz
 }
 
 bool sw__options_parse(const char *conf, struct sw__config *config, char *why, size_t why_size) {
-    bool all_right = true;
+    int wrong = 0;
     while (conf && *conf) {
         struct word pair = cut(&conf, ',');
         for (; pair.length && *pair.text == ' '; pair.text++, pair.length--)
             ;
-        if (pair.length && !set_pair(config, pair, why, all_right ? why_size : 0))
-            all_right = false;
+        if (pair.length && !set_pair(config, pair, why, wrong ? 0 : why_size))
+            wrong++;
     }
-    return all_right;
+    if (wrong > 1) {
+        size_t length = strlen(why);
+        snprintf(why + length, why_size - length, " (%d more %s wrong as well)", wrong - 1,
+                 wrong == 2 ? "is" : "are");
+    }
+    return wrong == 0;
 }
 
 /* ---- Options for other strategies ------------------------------------------------------------ */

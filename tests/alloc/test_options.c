@@ -91,6 +91,7 @@ static void what_is_right_beside_a_wrong_one_is_taken(void **state) {
     assert_int_equal(config.limit, 1 << 10);
     assert_int_equal(config.retain, 3 << 10);
     assert_non_null(strstr(why, "'limt'"));
+    assert_non_null(strstr(why, " (1 more is wrong as well)"));
     static const char wrong[] =
         "limit:4GB,retain:x,soft_limit:99999999999999999999,quarantine:64MB,"
         "tracking:no,huge_pages:NEVER";
@@ -100,6 +101,7 @@ static void what_is_right_beside_a_wrong_one_is_taken(void **state) {
     sw__options_defaults(&defaults);
     sw__options_defaults(&config);
     assert_false(sw__options_parse(wrong, &config, why, sizeof why));
+    assert_non_null(strstr(why, " (5 more are wrong as well)"));
     assert_memory_equal(&config, &defaults, sizeof config);
 }
 
