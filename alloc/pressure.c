@@ -62,13 +62,14 @@ static size_t limit_of(const struct version *version, const char *folder) {
     return version->high ? sw__smaller(limit, number_in(folder, version->high)) : limit;
 }
 
-/* What the group holds that the kernel cannot just drop. */
-static size_t used_by(const struct version *version, const char *folder) {
+/* What the group holds that the kernel cannot just drop. Far from its limit, with what it can: for
+ * memory.stat the kernel adds up all processors' counts. */
+static size_t used_by(const struct version *version, const char *folder, size_t limit) {
     char text[4096];
     size_t usage = number_in(folder, version->usage);
     if (usage == SIZE_MAX)
         return 0;
-    if (!read_group_file(folder, "memory.stat", text, sizeof text))
+    if (usage < limit - limit / 4 || !read_group_file(folder, "memory.stat", text, sizeof text))
         return usage;
     size_t cache = number_behind(text, "inactive_file ") + number_behind(text, "active_file ");
     return usage > cache ? usage - cache : 0;
@@ -92,7 +93,7 @@ static struct sw__group tightest(const struct version *version, const char *fold
     strcpy(path, folder);
     for (;;) {
         struct sw__group group = {limit_of(version, path), 0, least.version};
-        group.used = group.limit == SIZE_MAX ? 0 : used_by(version, path);
+        group.used = group.limit == SIZE_MAX ? 0 : used_by(version, path, group.limit);
         if (room_in(&group) < room_in(&least))
             least = group;
         char *slash = strrchr(path, '/');

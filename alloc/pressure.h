@@ -5,8 +5,8 @@
  *
  * Versions 1 and 2 of control groups. A process is in its own group and in all that this one is in,
  * and each limits what all of its processes hold together, so the one that counts is the one with
- * the least room. What a group holds is counted without the page cache, which the kernel takes back
- * by itself.
+ * the least room. From three quarters of its limit on, what a group holds is counted without the
+ * page cache, which the kernel takes back by itself.
  */
 #ifndef SW_PRESSURE_H
 #define SW_PRESSURE_H
