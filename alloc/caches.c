@@ -148,7 +148,7 @@ static void *alloc_borrowed(struct sw__slabs *slabs, unsigned class) {
     void *block = cache ? sw__slabs_alloc_slow(cache, class) : NULL;
     if (cache)
         leave_cache(cache);
-    atomic_fetch_sub_explicit(&sw__strangers_within, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&sw__strangers_within, 1, memory_order_release);
     return block;
 }
 

@@ -18,14 +18,16 @@
 #define PATIENCE  (300 * MS)
 #define MOST      (20000 * MS) /* patience never grows beyond */
 #define BUSY_REST (30000 * MS) /* without a large block, however busy the process is */
-/* Work that is back so soon was not over. So often in a row, and patience doubles, if what is given
- * back for each millisecond of rest takes long to come again: a twentieth of it. */
-#define SOON     (5000 * MS)
-#define SO_OFTEN 8
-#define SO_MUCH  ((size_t)256 << 10)
+/* Work that is back so soon was not over. So often in a row, and patience doubles, if bringing back
+ * what was given costs more than a twentieth of the rest: 256 KiB take about 50 us. */
+#define SOON                 (5000 * MS)
+#define SO_OFTEN             8
+#define DEAR_IN_A_MS_OF_REST ((size_t)256 << 10)
 /* Of what is kept, so little taken between two looks is no work: what a server's own house needs. */
 #define LITTLE_SHARE 64
-#define LAST_WAIT    1 /* second, for the thread's end when the process ends */
+/* Where work goes on after forks, what is kept is given back for one in so long at last. */
+#define FORKS_APART_MOST (600000 * MS)
+#define LAST_WAIT        1 /* second, for the thread's end when the process ends */
 
 static struct {
     struct sw__lock life; /* held while the thread is started or ended, and over a fork */
@@ -37,12 +39,13 @@ static struct {
 
     struct sw__lock lock; /* guards what follows, and is held while clients give back */
     struct sw__keeper_client *clients;
-    int64_t gave_back_at; /* 0: that was not worth a thread */
-    size_t gave_back;     /* so much */
-    int64_t forked_at;    /* when something was given back for a fork */
+    int64_t gave_back_at;           /* 0: that was not worth a thread */
+    size_t gave_back;               /* so much */
+    int64_t forked_at, forks_apart; /* when it gave back for a fork, and until it will again */
+    bool fork_is_new;               /* whether that was in vain is not known yet */
     int64_t patience;
     int returns; /* how often in a row work was back soon */
-} keeper = {.patience = PATIENCE};
+} keeper = {.patience = PATIENCE, .forks_apart = SOON};
 
 atomic_bool sw__keeper_is_there, sw__keeper_is_awake;
 
@@ -60,22 +63,25 @@ struct rest {
     int64_t quiet_since, last_work;
 };
 
-enum work { NO_WORK, LITTLE_WORK, WORK };
+/* Bytes of large blocks that heaps handed out since the last look. The lock is held. */
+static size_t taken_since_last_look(void) {
+    size_t taken = 0;
+    for (struct sw__keeper_client *each = keeper.clients; each; each = each->next)
+        if (!each->only_in_children)
+            taken += atomic_load_explicit(&each->work, memory_order_relaxed) - each->work_seen;
+    return taken;
+}
 
-/* Did any heap hand out large blocks since the last look? The lock is held. */
-static enum work work_since_last_look(void) {
-    enum work most = NO_WORK;
+/* Was there work since the last look? This is the next. The lock is held. */
+static bool there_was_work(void) {
+    size_t taken = taken_since_last_look(), kept = 0;
     for (struct sw__keeper_client *each = keeper.clients; each; each = each->next) {
         if (each->only_in_children)
             continue;
-        size_t kept = each->look(each->state);
-        size_t work = atomic_load_explicit(&each->work, memory_order_relaxed);
-        size_t taken = work - each->work_seen;
-        enum work here = taken > kept / LITTLE_SHARE ? WORK : taken ? LITTLE_WORK : NO_WORK;
-        most = here > most ? here : most;
-        each->work_seen = work;
+        kept += each->look(each->state);
+        each->work_seen = atomic_load_explicit(&each->work, memory_order_relaxed);
     }
-    return most;
+    return taken > kept / LITTLE_SHARE;
 }
 
 /* Looks round. True when the rest has lasted long enough. */
@@ -83,12 +89,11 @@ static bool is_idle(struct rest *rest) {
     int64_t now = now_of(CLOCK_MONOTONIC), processor = now_of(CLOCK_PROCESS_CPUTIME_ID);
     /* Little, where others want the processors too. */
     bool busy = processor - rest->processor > (now - rest->looked_at) / 20;
-    enum work work = work_since_last_look();
     rest->looked_at = now;
     rest->processor = processor;
-    if (work != NO_WORK)
-        rest->last_work = now;
-    if (work == WORK || busy)
+    if (there_was_work())
+        rest->last_work = rest->quiet_since = now;
+    else if (busy)
         rest->quiet_since = now;
     return now - rest->quiet_since >= keeper.patience || now - rest->last_work >= BUSY_REST;
 }
@@ -132,10 +137,10 @@ static bool watch_work(void) {
 
 /* Work is back: soon after its pages went, or after a true rest. The lock is held. */
 static void learn_patience(void) {
-    if (!keeper.gave_back_at)
+    if (!keeper.gave_back_at || taken_since_last_look() <= keeper.gave_back / LITTLE_SHARE)
         return;
     int64_t rest = now_of(CLOCK_MONOTONIC) - keeper.gave_back_at;
-    bool is_dear = keeper.gave_back / SO_MUCH > (size_t)(rest / MS);
+    bool is_dear = keeper.gave_back / DEAR_IN_A_MS_OF_REST > (size_t)(rest / MS);
     keeper.returns = rest < SOON && is_dear ? keeper.returns + 1 : 0;
     if (keeper.returns >= SO_OFTEN && keeper.patience < MOST) {
         keeper.patience *= 2;
@@ -150,7 +155,7 @@ static void learn_patience(void) {
 static bool rest_until_work(void) {
     bool leaves = false;
     sw__lock(&keeper.lock);
-    if (work_since_last_look() != NO_WORK)
+    if (taken_since_last_look() > 0)
         atomic_store(&sw__keeper_is_awake, true);
     sw__unlock(&keeper.lock);
     while (!leaves) {
@@ -227,6 +232,17 @@ static bool create_thread(void) {
     return created;
 }
 
+/* Memory is taken again, and has been given back for a fork in vain where that was a moment ago. */
+static void learn_of_forks(void) {
+    if (!keeper.fork_is_new)
+        return;
+    keeper.fork_is_new = false;
+    bool in_vain = now_of(CLOCK_MONOTONIC) - keeper.forked_at < SOON;
+    keeper.forks_apart = in_vain ? 2 * keeper.forks_apart : SOON;
+    if (keeper.forks_apart > FORKS_APART_MOST)
+        keeper.forks_apart = FORKS_APART_MOST;
+}
+
 void sw__keeper_start(void) {
     int kept = errno;
     /* Somebody else is at it, or a fork is under way: there will be another block. */
@@ -236,6 +252,7 @@ void sw__keeper_start(void) {
         /* Even if the system gives us none: no second try. */
         atomic_store(&sw__keeper_is_there, true);
         atomic_store(&sw__keeper_is_awake, true);
+        learn_of_forks();
         keeper.exists = create_thread();
     }
     sw__unlock(&keeper.life);
@@ -291,14 +308,14 @@ void sw__keeper_let_go(void) {
 /* ---- Fork ------------------------------------------------------------------------------------ */
 
 /* The thread is gone until memory is taken again, which a parent that waits for its child may not
- * do. So what is kept goes now, where it is much; but not of who forks again and again. */
+ * do. So what is kept goes now; but not of who forks again and again. */
 static void give_back_for_fork(void) {
     int64_t now = now_of(CLOCK_MONOTONIC);
-    if (keeper.forked_at && now - keeper.forked_at < SOON)
+    if (keeper.forked_at && now - keeper.forked_at < keeper.forks_apart)
         return;
+    keeper.forked_at = now;
+    keeper.fork_is_new = true;
     give_back();
-    if (keeper.gave_back_at)
-        keeper.forked_at = now;
 }
 
 void sw__keeper_before_fork(void) {
@@ -320,6 +337,8 @@ void sw__keeper_after_fork_in_child(void) {
     keeper.patience = PATIENCE;
     keeper.returns = 0;
     keeper.gave_back_at = keeper.forked_at = 0;
+    keeper.fork_is_new = false;
+    keeper.forks_apart = SOON;
     for (struct sw__keeper_client *each = keeper.clients; each; each = each->next)
         each->begin_in_child(each->state);
     sw__keeper_after_fork();

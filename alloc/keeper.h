@@ -5,8 +5,8 @@
  * times a second while there is work, and sleeps for good when all has been given back, until there
  * is something again: a process that holds little has none, and an idle one is not woken. It is
  * gone before fork(), so that a program of one thread forks as one (CPython 3.12 warns of others),
- * and comes again with the next memory that is taken. Until then nobody watches, so what is kept
- * goes before it, unless the last such fork was a moment ago.
+ * and comes again when next a large block or a slab is taken. Until then nobody watches, so what is
+ * kept goes before it; the more seldom, the more often work went on at once.
  *
  * It is started where memory is taken, and never where it is freed: libc frees what a thread had
  * with a lock in hand that the start of another one takes.
@@ -38,7 +38,7 @@ struct sw__keeper_client {
 };
 
 void sw__keeper_add(struct sw__keeper_client *client);
-/* Once it returns, neither function is called any more. With the last client the thread goes. */
+/* Once it returns, none of the functions is called any more. With the last client the thread goes. */
 void sw__keeper_remove(struct sw__keeper_client *client);
 
 /* How many bytes held are worth a thread, and how many kept a call where it sleeps. */

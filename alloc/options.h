@@ -45,8 +45,8 @@ extern const struct sw__variable sw__variables[SW__VARIABLE_COUNT];
 /* In the preload library, its own defaults. */
 void sw__options_defaults(struct sw__config *config);
 /* Changes what conf (or NULL) names, and leaves the rest. False when something in it is wrong; what
- * is right is taken all the same, and why is one sentence on the first that is not, and says how many more
- * there are. */
+ * is right is taken all the same, and why is one sentence on the first that is not, and on how many
+ * more there are. */
 bool sw__options_parse(const char *conf, struct sw__config *config, char *why, size_t why_size);
 /* False when one was set that the strategy does not heed; why is then one sentence. */
 bool sw__options_are_heeded(const struct sw__config *config, const char *strategy, char *why,

@@ -327,7 +327,7 @@ void sw__os_write(int file, const char *text, size_t length) {
     sigpending(&pending);
     if (syscall(SYS_write, file, text, length) < 0 && errno == EPIPE &&
         !sigismember(&pending, SIGPIPE))
-        sigtimedwait(&broken_pipe, NULL, &at_once);
+        syscall(SYS_rt_sigtimedwait, &broken_pipe, NULL, &at_once, _NSIG / 8); /* no cancellation */
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 

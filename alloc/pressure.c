@@ -18,13 +18,24 @@
 
 const char *sw__pressure_root = "";
 
-/* Of each version of control groups: its line in /proc/self/cgroup, where its groups are, and what
- * their files are called. Beyond `high` a group is not killed but slowed down. */
+/* Of each version of control groups: its line in /proc/self/cgroup, where its groups are, what
+ * their files are called, and the page cache in memory.stat, of a group with all below it. Beyond
+ * `high` a group is not killed but slowed down. */
 static const struct version {
-    const char *line, *mount, *limit, *high, *usage;
+    const char *line, *mount, *limit, *high, *usage, *cache[2];
 } versions[] = {
-    {"0::", "/sys/fs/cgroup", "memory.max", "memory.high", "memory.current"},
-    {":memory:", "/sys/fs/cgroup/memory", "memory.limit_in_bytes", NULL, "memory.usage_in_bytes"},
+    {"0::",
+     "/sys/fs/cgroup",
+     "memory.max",
+     "memory.high",
+     "memory.current",
+     {"inactive_file ", "active_file "}},
+    {":memory:",
+     "/sys/fs/cgroup/memory",
+     "memory.limit_in_bytes",
+     NULL,
+     "memory.usage_in_bytes",
+     {"total_inactive_file ", "total_active_file "}},
 };
 enum { VERSIONS = sizeof versions / sizeof versions[0] };
 
@@ -62,16 +73,24 @@ static size_t limit_of(const struct version *version, const char *folder) {
     return version->high ? sw__smaller(limit, number_in(folder, version->high)) : limit;
 }
 
-/* What the group holds that the kernel cannot just drop. Far from its limit, with what it can: for
- * memory.stat the kernel adds up all processors' counts. */
-static size_t used_by(const struct version *version, const char *folder, size_t limit) {
+static __attribute__((noinline)) size_t page_cache_of(const struct version *version,
+                                                      const char *folder) {
     char text[4096];
-    size_t usage = number_in(folder, version->usage);
+    return read_group_file(folder, "memory.stat", text, sizeof text)
+               ? number_behind(text, version->cache[0]) + number_behind(text, version->cache[1])
+               : 0;
+}
+
+/* What the group holds that the kernel cannot just drop. Where even `more` beside it leave it far
+ * from its limit, with what it can: for memory.stat the kernel adds up all processors' counts. */
+static size_t used_by(const struct version *version, const char *folder, size_t limit,
+                      size_t more) {
+    size_t usage = number_in(folder, version->usage), far = limit - limit / 4;
     if (usage == SIZE_MAX)
         return 0;
-    if (usage < limit - limit / 4 || !read_group_file(folder, "memory.stat", text, sizeof text))
+    if (more < far && usage < far - more)
         return usage;
-    size_t cache = number_behind(text, "inactive_file ") + number_behind(text, "active_file ");
+    size_t cache = page_cache_of(version, folder);
     return usage > cache ? usage - cache : 0;
 }
 
@@ -86,14 +105,14 @@ static size_t room_in(const struct sw__group *group) {
 }
 
 /* Of a group and all that it is in the one with the least room. */
-static struct sw__group tightest(const struct version *version, const char *folder) {
+static struct sw__group tightest(const struct version *version, const char *folder, size_t more) {
     struct sw__group least = {.limit = SIZE_MAX, .version = version->high ? 2 : 1};
     char path[sizeof((struct sw__pressure *)0)->folder];
     size_t top = strlen(sw__pressure_root) + strlen(version->mount);
     strcpy(path, folder);
     for (;;) {
         struct sw__group group = {limit_of(version, path), 0, least.version};
-        group.used = group.limit == SIZE_MAX ? 0 : used_by(version, path, group.limit);
+        group.used = group.limit == SIZE_MAX ? 0 : used_by(version, path, group.limit, more);
         if (room_in(&group) < room_in(&least))
             least = group;
         char *slash = strrchr(path, '/');
@@ -104,42 +123,48 @@ static struct sw__group tightest(const struct version *version, const char *fold
 }
 
 /* The folder of the process's own group in a version; false where it is in none. */
-static bool find_folder(struct sw__pressure *pressure, const struct version *version,
-                        const char *groups) {
+static __attribute__((noinline)) bool find_folder(struct sw__pressure *pressure,
+                                                  const struct version *version) {
+    char groups[4096];
+    if (!read_group_file(sw__pressure_root, "proc/self/cgroup", groups, sizeof groups))
+        return false;
     const char *line = strstr(groups, version->line);
     const char *group = line ? line + strlen(version->line) : "";
+    size_t length = strcspn(group, "\n");
+    length -= length && group[length - 1] == '/'; /* the root of what is seen of them */
     int size = snprintf(pressure->folder, sizeof pressure->folder, "%s%s%.*s", sw__pressure_root,
-                        version->mount, (int)strcspn(group, "\n"), group);
+                        version->mount, (int)length, group);
     return line && size > 0 && (size_t)size < sizeof pressure->folder;
 }
 
 /* The version with a limit, if one has. */
 static void find_limited_version(struct sw__pressure *pressure) {
-    char groups[4096];
     pressure->is_known = true;
-    if (!read_group_file(sw__pressure_root, "proc/self/cgroup", groups, sizeof groups))
-        return;
     for (int i = 0; i < VERSIONS && !pressure->is_limited; i++) {
         pressure->version = i;
-        pressure->is_limited = find_folder(pressure, &versions[i], groups) &&
-                               tightest(&versions[i], pressure->folder).limit != SIZE_MAX;
+        pressure->is_limited = find_folder(pressure, &versions[i]) &&
+                               tightest(&versions[i], pressure->folder, 0).limit != SIZE_MAX;
     }
 }
 
 /* ---- Looking --------------------------------------------------------------------------------- */
 
-struct sw__group sw__pressure_group(struct sw__pressure *pressure) {
+static struct sw__group group_with(struct sw__pressure *pressure, size_t more) {
     if (!pressure->is_known)
         find_limited_version(pressure);
-    return pressure->is_limited ? tightest(&versions[pressure->version], pressure->folder)
+    return pressure->is_limited ? tightest(&versions[pressure->version], pressure->folder, more)
                                 : (struct sw__group){.limit = SIZE_MAX};
 }
 
+struct sw__group sw__pressure_group(struct sw__pressure *pressure) {
+    return group_with(pressure, SIZE_MAX);
+}
+
 static void look(struct sw__pressure *pressure, size_t bytes) {
-    struct sw__group group = sw__pressure_group(pressure);
-    if (group.limit == SIZE_MAX) {
+    struct sw__group group = group_with(pressure, bytes);
+    if (group.limit == SIZE_MAX) { /* for now, where one could not be read */
         pressure->is_tight = false;
-        pressure->until_look = SIZE_MAX;
+        pressure->until_look = pressure->is_limited ? FIRST_LOOK : SIZE_MAX;
         return;
     }
     /* More than there is cannot be touched: it is asked for to see whether it can be had. */

@@ -5,8 +5,8 @@
  *
  * Versions 1 and 2 of control groups. A process is in its own group and in all that this one is in,
  * and each limits what all of its processes hold together, so the one that counts is the one with
- * the least room. From three quarters of its limit on, what a group holds is counted without the
- * page cache, which the kernel takes back by itself.
+ * the least room. Where it comes near its limit, what a group holds is counted without the page
+ * cache, which the kernel takes back by itself.
  */
 #ifndef SW_PRESSURE_H
 #define SW_PRESSURE_H
@@ -36,7 +36,7 @@ bool sw__pressure_is_tight(struct sw__pressure *pressure, size_t bytes);
 /* The same for somebody who allocates nothing and has the time to read files. */
 bool sw__pressure_look(struct sw__pressure *pressure);
 
-/* The group with the least room. */
+/* The group with the least room, without its page cache. */
 struct sw__group sw__pressure_group(struct sw__pressure *pressure);
 
 /* Test seam: where /proc/self/cgroup and /sys/fs/cgroup are sought. "" to begin with. */

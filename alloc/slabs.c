@@ -377,7 +377,7 @@ void sw__slabs_free_remote(struct sw__slab *slab, void *block) {
         atomic_fetch_add_explicit(&sw__strangers_within, 1, memory_order_relaxed);
     free_remote(slab, block);
     if (is_stranger)
-        atomic_fetch_sub_explicit(&sw__strangers_within, 1, memory_order_relaxed);
+        atomic_fetch_sub_explicit(&sw__strangers_within, 1, memory_order_release);
 }
 
 /* Takes the slab's remote list over. The slab is off the inbox: from the exchange on, another

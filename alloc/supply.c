@@ -312,7 +312,8 @@ static void advise_live(struct sw__extents *extents, struct sw__extent *extent, 
         char *from = use == SW__USED ? start : start + SW__HUGE_PAGE;
         if (from < end)
             sw__pages_want_huge(pages, from, end);
-        want_edges(extents, extent);
+        if (use == SW__USED || size < SW__HUGE_PAGE)
+            want_edges(extents, extent);
     } else if (dense || use != SW__USED) {
         sw__pages_decline_missing(pages, start, end);
     }

@@ -100,6 +100,7 @@ void sw__report(int file) {
 static struct {
     struct sw__stats_wish wish;
     char file[PATH_MAX]; /* that it names */
+    size_t folder;       /* so many bytes of that are where the program began */
     int own_stderr;
     struct stat identity;
 } output = {.own_stderr = STDERR_FILENO};
@@ -109,9 +110,9 @@ static struct {
 static void keep_file(void) {
     struct sw__stats_wish *wish = &output.wish;
     bool from_here = *wish->file != '/' && getcwd(output.file, sizeof output.file - 1);
-    size_t folder = from_here ? strlen(strcat(output.file, "/")) : 0;
-    snprintf(output.file + folder, sizeof output.file - folder, "%.*s", (int)wish->file_length,
-             wish->file);
+    output.folder = from_here ? strlen(strcat(output.file, "/")) : 0;
+    snprintf(output.file + output.folder, sizeof output.file - output.folder, "%.*s",
+             (int)wish->file_length, wish->file);
     wish->file = output.file;
     wish->file_length = strlen(output.file);
 }
@@ -134,7 +135,7 @@ static int stderr_now(void) {
 /* The file, with %p in its name filled in; -1 is told of. */
 static int open_report(const char *pattern, size_t length) {
     char path[PATH_MAX];
-    const char *mark = memmem(pattern, length, "%p", 2);
+    const char *mark = memmem(pattern + output.folder, length - output.folder, "%p", 2);
     size_t before = mark ? (size_t)(mark - pattern) : length;
     if (mark)
         snprintf(path, sizeof path, "%.*s%d%.*s", (int)before, pattern, (int)getpid(),

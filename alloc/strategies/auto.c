@@ -119,6 +119,8 @@ static void set_budget(struct auto_heap *heap, size_t live) {
     if (heap->pressure.is_tight)
         budget = live;
     heap->is_restrained = heap->retain || heap->soft_limit || heap->pressure.is_tight;
+    if (needed == 0 && !heap->is_restrained)
+        budget = SIZE_MAX; /* before there was a large block nothing is known */
     sw__extents_set_budget(&heap->blocks.extents, budget);
 }
 
@@ -126,10 +128,11 @@ static size_t work_of(const struct auto_heap *heap) {
     return atomic_load_explicit(&heap->keeper.work, memory_order_relaxed);
 }
 
-/* The heap has taken memory. */
-static void expect_keeper(const struct auto_heap *heap) {
+/* So much lives, or is about to. */
+static void expect_keeper(const struct auto_heap *heap, size_t live) {
     size_t held = atomic_load_explicit(&heap->blocks.extents.held, memory_order_relaxed);
-    if (sw__keeper_is_wanted(&heap->keeper, held) && sw__slabs_mind_end_of_thread())
+    if (sw__keeper_is_wanted(&heap->keeper, held > live ? held : live) &&
+        sw__slabs_mind_end_of_thread())
         sw__keeper_start();
 }
 
@@ -150,7 +153,7 @@ static __attribute__((noinline)) void reconsider(struct auto_heap *heap, size_t 
     sw__unlock(&heap->lock);
     if (is_tight && !was_tight)
         sw__blocks_trim(heap);
-    expect_keeper(heap);
+    expect_keeper(heap, live);
 }
 
 /* Notes that a large block is about to be allocated: the budget is to have room for it. Mostly, in
@@ -202,7 +205,7 @@ static size_t give_back(void *state) {
 static void begin_in_child(void *state) {
     struct auto_heap *heap = state;
     sw__lock(&heap->lock);
-    set_deepest(heap, sw__extents_live(&heap->blocks.extents));
+    set_deepest(heap, needed_of_late(heap) ? sw__extents_live(&heap->blocks.extents) : 0);
     memset(heap->earlier, 0, sizeof heap->earlier);
     heap->deepest_earlier = heap->in_period = 0;
     heap->looseness = LOOSE_AT_FIRST;
@@ -233,13 +236,13 @@ static struct auto_heap *heap_of(struct sw__slabs *slabs) {
     return (struct auto_heap *)slabs;
 }
 
-/* Slabs are part of what work needs. Before there was a large block there is no budget. */
+/* Slabs are part of what work needs, once there is a budget for it. */
 static void when_slab_made(struct sw__slabs *slabs) {
     struct auto_heap *heap = heap_of(slabs);
     size_t live = sw__extents_live(slabs->extents), deepest = deepest_of(heap);
     if (deepest && live > deepest)
         reconsider(heap, live);
-    expect_keeper(heap);
+    expect_keeper(heap, live);
 }
 
 static void when_slab_given_back(struct sw__slabs *slabs) {

@@ -256,6 +256,15 @@ static void when_work_has_stopped_nothing_is_kept(void **state) {
     wait_for_threads(1);
 }
 
+/* The thread comes before the block does, which is not held by then. */
+static void a_single_block_is_given_back_too(void **state) {
+    (void)state;
+    sw_heap *heap = make_auto("tracking:0");
+    step(heap, 1, 16 * MIB);
+    wait_until_no_more_than(heap, MIB);
+    sw_heap_destroy(heap);
+}
+
 /* As an evaluation between two rests does, which needs less than the training before. */
 static void little_work_is_forgotten_as_well(void **state) {
     (void)state;
@@ -337,7 +346,7 @@ static void little_work_beside_what_is_kept_is_rest(void **state) {
     sw_heap *heap = make_auto("tracking:0");
     step(heap, BLOCKS, BLOCK);
     for (int i = 0; i < 100 && resident_of(heap) > 2 * BLOCK; i++) {
-        step(heap, 1, 64 * KIB);
+        step(heap, 1, 40 * KIB);
         sleep_ms(50);
     }
     assert_true(resident_of(heap) <= 2 * BLOCK);
@@ -472,7 +481,7 @@ static int wait_for_children(void) {
     step(heap, BLOCKS, BLOCK);
     fork_one_that_ends();
     CHECK(resident_of(heap) >= BLOCKS * BLOCK); /* it forks again and again */
-    return 0;
+    return 0;                                   /* (all within the 5 s that this is about) */
 }
 
 /* The thread that would notice it is gone, and comes with the next memory that is taken. */
@@ -514,6 +523,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(what_was_refused_is_not_kept_for),
         cmocka_unit_test(ragged_steps_hold_no_more_than_the_deepest),
         cmocka_unit_test(when_work_has_stopped_nothing_is_kept),
+        cmocka_unit_test(a_single_block_is_given_back_too),
         cmocka_unit_test(little_work_is_forgotten_as_well),
         cmocka_unit_test(little_work_beside_what_is_kept_is_rest),
         cmocka_unit_test(the_end_of_threads_is_work_that_has_stopped),

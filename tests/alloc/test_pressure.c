@@ -76,7 +76,8 @@ static void check_group(const char *folder, const char *usage) {
     write_number(path, 1000 * MIB);
     assert_true(sw__pressure_look(&pressure));
     snprintf(path, sizeof path, "%s/memory.stat", folder);
-    write_file(path, "anon 7\ninactive_file 104857600\nactive_file 104857600\nunevictable 0\n");
+    write_file(path, "anon 7\ninactive_file 104857600\nactive_file 104857600\nunevictable 0\n"
+                     "total_inactive_file 104857600\ntotal_active_file 104857600\n");
     assert_false(sw__pressure_look(&pressure)); /* 200 MiB of it are page cache */
 }
 
@@ -115,6 +116,33 @@ static void the_tightest_group_counts(void **state) {
     assert_int_equal(sw__pressure_group(&pressure).limit, 1024 * MIB);
 }
 
+/* In version 1 a group's usage has all below it, and so has only the total of its page cache. */
+static void the_cache_of_groups_below_counts_for_nothing(void **state) {
+    (void)state;
+    write_file("proc/self/cgroup", "4:memory:/jobs/one\n");
+    fill_group("sys/fs/cgroup/memory/jobs", "memory.limit_in_bytes", "memory.usage_in_bytes");
+    write_number("sys/fs/cgroup/memory/jobs/memory.usage_in_bytes", 1000 * MIB);
+    write_file("sys/fs/cgroup/memory/jobs/memory.stat",
+               "inactive_file 0\nactive_file 0\n"
+               "total_inactive_file 524288000\ntotal_active_file 209715200\n");
+    struct sw__pressure pressure = {0};
+    assert_int_equal(sw__pressure_group(&pressure).used, 300 * MIB);
+    assert_false(sw__pressure_look(&pressure));
+}
+
+/* Much is asked for at once, where much of what is used could go. */
+static void a_large_request_is_told_from_the_cache(void **state) {
+    (void)state;
+    write_file("proc/self/cgroup", "0::/\n");
+    fill_group("sys/fs/cgroup", "memory.max", "memory.current");
+    write_number("sys/fs/cgroup/memory.current", 700 * MIB);
+    write_file("sys/fs/cgroup/memory.stat", "inactive_file 524288000\nactive_file 0\n");
+    struct sw__pressure pressure = {0};
+    assert_false(sw__pressure_is_tight(&pressure, 300 * MIB));
+    write_file("sys/fs/cgroup/memory.stat", "inactive_file 0\nactive_file 0\n");
+    assert_true(sw__pressure_is_tight(&pressure, 300 * MIB));
+}
+
 static void where_it_is_slowed_down_is_a_limit_too(void **state) {
     (void)state;
     write_file("proc/self/cgroup", "0::/one\n");
@@ -144,6 +172,8 @@ int main(int argc, char **argv) {
         PRESSURE_TEST(version_2_is_understood),
         PRESSURE_TEST(version_1_is_understood),
         PRESSURE_TEST(the_tightest_group_counts),
+        PRESSURE_TEST(the_cache_of_groups_below_counts_for_nothing),
+        PRESSURE_TEST(a_large_request_is_told_from_the_cache),
         PRESSURE_TEST(where_it_is_slowed_down_is_a_limit_too),
         PRESSURE_TEST(files_are_not_read_each_time),
     };

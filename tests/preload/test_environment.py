@@ -18,6 +18,7 @@ LARGE_PAGES = sys.argv.pop()
 def preloaded(environment, libraries=LIBRARY):
     """The variables of a program under the libraries; `environment` says STEPWELL_X as X."""
     variables = {k: v for k, v in os.environ.items() if not k.startswith("STEPWELL_")}
+    variables["PYTHONCOERCECLOCALE"] = "0" # else Python's environment is not what it was started with
     variables.update({f"STEPWELL_{name}": value for name, value in environment.items()})
     return {**variables, "LD_PRELOAD": libraries}
 
