@@ -192,7 +192,7 @@ static void what_small_blocks_need_is_kept_as_well(void **state) {
     getrusage(RUSAGE_SELF, &after);
     if (!SANITIZED && kernel_can_move()) /* else each turn brings a third of it anew */
         assert_in_range(after.ru_minflt - before.ru_minflt, 0,
-                        TURNS / 2 * COUNT * SIZE / PAGE / 20);
+                        (size_t)TURNS / 2 * COUNT * SIZE / PAGE / 20);
     sw_heap_destroy(heap);
 }
 

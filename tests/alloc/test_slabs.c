@@ -113,7 +113,7 @@ static void what_another_thread_frees_comes_back(void **state) {
         pthread_barrier_wait(&table.turn);
         pthread_barrier_wait(&table.turn);
         /* It has not come back yet, but is freed. */
-        CHECK(stats_of(table.heap).allocated.current == BLOCKS / PIN * BLOCK);
+        CHECK(stats_of(table.heap).allocated.current == (size_t)BLOCKS / PIN * BLOCK);
     }
     pthread_join(other, NULL);
     pthread_barrier_destroy(&table.turn);
