@@ -60,10 +60,10 @@ static void check_huge_pages(struct fact *fact) {
     if (strcmp(choice, "madvise") == 0) {
         SAY(meaning, "only who asks gets them; heaps ask where it pays");
     } else if (strcmp(choice, "always") == 0) {
-        SAY(meaning, "every large mapping gets them, wanted or not; conf huge_pages:never still "
-                     "refuses them for a heap");
-        SAY(advice, "small processes may grow: `echo madvise > " HUGE_PAGES "enabled` (root) gives "
-                    "them to those who ask");
+        SAY(meaning, "every large mapping gets them, wanted or not; but for heaps, which ask where "
+                     "it pays (system and jemalloc do not)");
+        SAY(advice, "what else a process maps may grow: `echo madvise > " HUGE_PAGES
+                    "enabled` (root) gives them to those who ask");
         fact->state = ADVICE;
     } else {
         SAY(meaning,
@@ -184,7 +184,8 @@ static void check_map_count(struct fact *fact) {
         most = strtoul(text, NULL, 10);
     }
     SAY(value, "%lu", most);
-    SAY(meaning, "mappings a process may have; pages given back in the middle of one can part it");
+    SAY(meaning, "mappings a process may have; pages given back in the middle of one can part it, "
+                 "and a heap takes half at most");
     if (most < USUAL) {
         SAY(advice, "below the usual %d: `sysctl vm.max_map_count=%d` (root)", USUAL, USUAL);
         fact->state = ADVICE;
