@@ -229,7 +229,7 @@ bool sw__os_has_page(int file, const void *page) {
 
 /* As mincore, a byte a page. */
 static bool read_page_map(const char *start, size_t size, unsigned char *present) {
-    enum { ENTRIES_AT_ONCE = 512 };
+    enum { ENTRIES_AT_ONCE = 128 };
     uint64_t entries[ENTRIES_AT_ONCE];
     size_t pages = size >> SW__PAGE_SHIFT, done = 0;
     int file = open_page_map();
@@ -253,7 +253,7 @@ static bool look_at_pages(char *start, size_t size, unsigned char *present) {
 
 /* Of pages that are whole. */
 static size_t resident_in_pages(char *start, size_t size) {
-    enum { PAGES_AT_ONCE = 4096 };
+    enum { PAGES_AT_ONCE = 1024 }; /* of the caller's stack, which may be the least there is */
     unsigned char present[PAGES_AT_ONCE];
     size_t resident = 0;
     for (size_t at = 0; at < size; at += PAGES_AT_ONCE * SW__PAGE) {

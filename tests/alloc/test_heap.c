@@ -1,7 +1,12 @@
 /*
  * test_heap.c - what sw_error() says: one sentence that names what was wrong, and the right errno.
+ * And a thread with the least stack there may be is refused as any other.
  */
 #include "support.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <unistd.h>
 
 static sw_heap *heap;
 
@@ -75,11 +80,47 @@ static void of_what_is_out_of_place(void **state) {
     expect(ENOTSUP, "tracking:0");
 }
 
+static void *allocate_until_refused(void *argument) {
+    sw_heap *small = argument;
+    while (sw_alloc(small, MIB, SW_TAG_OTHER))
+        ;
+    return NULL;
+}
+
+/* What it takes to look at the heap for the paragraph is all on that stack. A page more: jemalloc's
+ * thread-local storage, which this program links, lies on it as well. */
+static void a_thread_with_little_stack_is_refused(void **state) {
+    (void)state;
+    if (SANITIZED) /* whose frames are larger */
+        skip();
+    char said[256] = "";
+    int pipe_of_stderr[2], kept = dup(STDERR_FILENO);
+    assert_int_equal(pipe(pipe_of_stderr), 0);
+    dup2(pipe_of_stderr[1], STDERR_FILENO);
+    pthread_t thread;
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    assert_int_equal(pthread_attr_setstacksize(&attributes, PTHREAD_STACK_MIN + PAGE), 0);
+    sw_heap *small = sw_heap_create("auto", "tracking:0,limit:64M,oom_report:1");
+    assert_non_null(small);
+    assert_int_equal(pthread_create(&thread, &attributes, allocate_until_refused, small), 0);
+    pthread_join(thread, NULL);
+    dup2(kept, STDERR_FILENO);
+    assert_true(read(pipe_of_stderr[0], said, sizeof said - 1) > 0);
+    assert_non_null(strstr(said, "out of memory: 1048576 bytes were asked for"));
+    sw_heap_destroy(small);
+    pthread_attr_destroy(&attributes);
+    close(pipe_of_stderr[0]);
+    close(pipe_of_stderr[1]);
+    close(kept);
+}
+
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(of_what_cannot_be_created),
         cmocka_unit_test_setup_teardown(of_what_cannot_be_allocated, begin, end),
         cmocka_unit_test_setup_teardown(of_what_is_out_of_place, begin, end),
+        cmocka_unit_test(a_thread_with_little_stack_is_refused),
     };
     choose_tests(argc, argv);
     return cmocka_run_group_tests_name("heap", tests, NULL, NULL);
