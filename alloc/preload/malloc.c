@@ -321,17 +321,16 @@ struct totals {
 
 static struct totals take_totals(void) {
     struct sw_stats stats;
-    struct sw_measures measures;
     sw__process_ensure();
-    sw_heap_stats(sw__process.heap, &stats, sizeof stats);
-    sw_measure(&stats, &measures);
+    sw__heap_look(sw__process.heap, &stats);
+    size_t resident = stats.resident.current;
     size_t reserved = stats.reserved.current, allocated = stats.allocated.current;
     return (struct totals){
         .reserved = stats.reserved,
         .allocated = allocated,
         .free = reserved > allocated ? reserved - allocated : 0,
         .largest_free = stats.largest_free,
-        .releasable = measures.free_bytes,
+        .releasable = resident > allocated ? resident - allocated : 0,
     };
 }
 
