@@ -33,16 +33,16 @@ static struct {
     struct sw__lock life; /* held while the thread is started or ended, and over a fork */
     pid_t process;        /* whose threads may be started: not a child's that shares our memory */
     pthread_t thread;
-    bool exists;       /* and is to be joined */
-    atomic_int calls;  /* a futex: another number tells the thread to look up */
-    atomic_bool leave; /* and end */
+    bool exists;                    /* and is to be joined */
+    atomic_int calls;               /* a futex: another number tells the thread to look up */
+    atomic_bool leave;              /* and end */
+    int64_t forked_at, forks_apart; /* when it gave back for a fork, and until it will again */
+    bool fork_is_new;               /* whether that was in vain is not known yet */
 
     struct sw__lock lock; /* guards what follows, and is held while clients give back */
     struct sw__keeper_client *clients;
-    int64_t gave_back_at;           /* 0: that was not worth a thread */
-    size_t gave_back;               /* so much */
-    int64_t forked_at, forks_apart; /* when it gave back for a fork, and until it will again */
-    bool fork_is_new;               /* whether that was in vain is not known yet */
+    int64_t gave_back_at; /* 0: that was not worth a thread */
+    size_t gave_back;     /* so much */
     int64_t patience;
     int returns; /* how often in a row work was back soon */
 } keeper = {.patience = PATIENCE, .forks_apart = SOON};
