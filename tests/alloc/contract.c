@@ -548,9 +548,23 @@ static struct sw_measures measures_of(sw_heap *heap) {
     return measures;
 }
 
-/* libc's blocks take what it had free before the heap was, of which the growth tells nothing. */
+static bool kernel_gives_huge_pages_unasked(void) {
+    char modes[64] = "";
+    FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "r");
+    if (file) {
+        assert_non_null(fgets(modes, sizeof modes, file));
+        fclose(file);
+    }
+    return strstr(modes, "[always]");
+}
+
+/* libc's blocks take what it had free before the heap was, of which the growth tells nothing; and
+ * jemalloc's may have huge pages, of which parts of a hole come along. */
 static bool tells_what_is_free(const struct subject *subject) {
-    return subject->tracked && !subject->checked && strcmp(subject->strategy, "system") != 0;
+    bool comes_whole =
+        strcmp(subject->strategy, "jemalloc") == 0 && kernel_gives_huge_pages_unasked();
+    return subject->tracked && !subject->checked && !comes_whole &&
+           strcmp(subject->strategy, "system") != 0;
 }
 
 /* Ten tensors, every other one freed: holes of one size. */
