@@ -104,8 +104,9 @@ static struct sw__thread_caches *make_table(void) {
 }
 
 bool sw__slabs_mind_end_of_thread(void) {
-    const struct sw__thread_caches *mine = sw__my_caches ? sw__my_caches : make_table();
-    return mine && mine != &none_any_more;
+    if (!sw__my_caches)
+        make_table();
+    return sw__slabs_know_thread();
 }
 
 static struct sw__cache *adopt_orphan(struct sw__slabs *slabs) {
@@ -234,7 +235,7 @@ static void mend_after_fork(struct sw__slabs *slabs, const struct sw__cache *min
 }
 
 void sw__slabs_adopt_after_fork(void) {
-    struct sw__thread_caches *mine = sw__my_caches == &none_any_more ? NULL : sw__my_caches;
+    struct sw__thread_caches *mine = sw__slabs_know_thread() ? sw__my_caches : NULL;
     bool alone = threads.first == mine && (!mine || !mine->next);
     if (alone && !sw__strangers_within)
         return; /* nobody else was at anything */

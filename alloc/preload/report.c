@@ -108,13 +108,11 @@ static struct {
 /* As it is now, from the root: many a program goes to another folder, or writes its title over its
  * environment. */
 static void keep_file(void) {
-    struct sw__stats_wish *wish = &output.wish;
+    const struct sw__stats_wish *wish = &output.wish;
     bool from_here = *wish->file != '/' && getcwd(output.file, sizeof output.file - 1);
     output.folder = from_here ? strlen(strcat(output.file, "/")) : 0;
     snprintf(output.file + output.folder, sizeof output.file - output.folder, "%.*s",
              (int)wish->file_length, wish->file);
-    wish->file = output.file;
-    wish->file_length = strlen(output.file);
 }
 
 static void keep_stderr(void) {
@@ -133,15 +131,14 @@ static int stderr_now(void) {
 }
 
 /* The file, with %p in its name filled in; -1 is told of. */
-static int open_report(const char *pattern, size_t length) {
+static int open_report(void) {
     char path[PATH_MAX];
-    const char *mark = memmem(pattern + output.folder, length - output.folder, "%p", 2);
-    size_t before = mark ? (size_t)(mark - pattern) : length;
+    const char *mark = strstr(output.file + output.folder, "%p");
     if (mark)
-        snprintf(path, sizeof path, "%.*s%d%.*s", (int)before, pattern, (int)getpid(),
-                 (int)(length - before - 2), mark + 2);
+        snprintf(path, sizeof path, "%.*s%d%s", (int)(mark - output.file), output.file,
+                 (int)getpid(), mark + 2);
     else
-        snprintf(path, sizeof path, "%.*s", (int)length, pattern);
+        snprintf(path, sizeof path, "%s", output.file);
     int file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (file < 0) {
         struct sw__text text = {.length = 0};
@@ -154,7 +151,7 @@ static int open_report(const char *pattern, size_t length) {
 
 static void report_where_asked(void) {
     const struct sw__stats_wish *wish = &output.wish;
-    int file = wish->file ? open_report(wish->file, wish->file_length) : stderr_now();
+    int file = wish->file ? open_report() : stderr_now();
     if (file < 0)
         return;
     sw__report(file);

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -223,6 +224,14 @@ struct mappings process_mappings(void) {
         line = line ? line + 1 : NULL;
     }
     return mappings;
+}
+
+int exit_code_of(pid_t child) {
+    int status;
+    assert_true(child >= 0);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
 }
 
 size_t process_resident(void) {

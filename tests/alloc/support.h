@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/types.h>
 
 #include <cmocka.h>
 
@@ -139,6 +140,8 @@ struct mappings {
 
 /* From /proc/self/maps. */
 struct mappings process_mappings(void);
+/* Waits for a child that fork() has made, which is to end by itself. */
+int exit_code_of(pid_t child);
 /* From /proc/self/statm. */
 size_t process_resident(void);
 

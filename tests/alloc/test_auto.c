@@ -7,7 +7,6 @@
 #include <dirent.h>
 #include <pthread.h>
 #include <sys/resource.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -353,6 +352,13 @@ static void little_work_beside_what_is_kept_is_rest(void **state) {
     sw_heap_destroy(heap);
 }
 
+static void fork_one_that_ends(void) {
+    pid_t child = fork();
+    if (child == 0)
+        _exit(0);
+    assert_int_equal(exit_code_of(child), 0);
+}
+
 /* Libc frees what a thread had with a lock in hand that the start of another one takes. */
 static void no_thread_is_started_where_memory_is_freed(void **state) {
     (void)state;
@@ -367,11 +373,7 @@ static void no_thread_is_started_where_memory_is_freed(void **state) {
     }
     if (!SANITIZED)
         assert_int_equal(threads_of_process(), 2);
-    pid_t child = fork(); /* ends it */
-    assert_true(child >= 0);
-    if (child == 0)
-        _exit(0);
-    assert_int_equal(waitpid(child, NULL, 0), child);
+    fork_one_that_ends(); /* and ends the thread */
     wait_for_threads(1);
     for (size_t i = 0; i < COUNT; i++)
         sw_free(heap, blocks[i]);
@@ -442,34 +444,16 @@ static void a_child_keeps_no_copy_of_what_is_free(void **state) {
     void *live = sw_alloc(heap, BLOCK, SW_TAG_OTHER);
     fill(live, BLOCK, 1);
     pid_t child = fork();
-    assert_true(child >= 0);
     if (child == 0) {
         bool right =
             threads_of_process() == 1 && resident_of(heap) <= 2 * BLOCK && holds(live, BLOCK, 1);
         step(heap, BLOCKS, BLOCK);
         _exit(right ? 0 : 1);
     }
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    assert_int_equal(exit_code_of(child), 0);
     assert_true(holds(live, BLOCK, 1));
     sw_free(heap, live);
     sw_heap_destroy(heap);
-}
-
-static int exit_code_of(pid_t child) {
-    int status;
-    assert_true(child >= 0);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
-
-static void fork_one_that_ends(void) {
-    pid_t child = fork();
-    if (child == 0)
-        _exit(0);
-    assert_int_equal(exit_code_of(child), 0);
 }
 
 /* In a process of its own, which has not forked before. */
