@@ -1,5 +1,5 @@
 /*
- * extents.c - the page source: see extents.h. Its calls but for resize, which is in resize.c.
+ * extents.c - the page source: see extents.h. Its calls but for resize.c's and rest.c's.
  */
 #include "extents.h"
 
@@ -140,6 +140,7 @@ static void give_back_free_regions(struct sw__extents *extents, struct sw__side 
     for (struct sw__region **link = &side->regions; *link;) {
         struct sw__region *region = *link;
         bool all_free = sw__extent_is_free(region->last) && !region->last->before;
+        all_free &= !region->is_needed;
         if (!all_free) {
             link = &region->next;
             continue;

@@ -42,6 +42,10 @@
  * and comes with the first of them. Neither is done where large extents are not used to their ends
  * (usage.h), unless one is so large that a huge page more is nothing to it.
  *
+ * Rest: what is free goes when work stops, and comes again when work does, from a thread that has
+ * nothing else to do: a page that is there costs the work a tenth of one it has to wait for. Only
+ * what the kernel says was there comes, and by huge pages that were there whole.
+ *
  * Locked inside: any thread may call anything but init and destroy.
  */
 #ifndef SW_EXTENTS_H
@@ -165,6 +169,14 @@ static inline size_t sw__extents_tolerated(size_t budget) {
 /* Gives pages of free extents back then, of the largest first, until no more than the budget is
  * held or nothing is left to give. Whole regions stay. */
 void sw__extents_keep_budget(struct sw__extents *extents);
+
+/* Work has stopped: gives the pages of all free extents back, and notes the huge pages that were
+ * there whole. */
+void sw__extents_rest(struct sw__extents *extents);
+/* Work is back: brings the next of those that nobody has used yet, if then no more than so much is
+ * held. It takes the kernel's time, and not the lock's. False when there is none. From one thread
+ * at a time. */
+bool sw__extents_bring_back(struct sw__extents *extents, size_t most);
 
 void sw__extents_visit(struct sw__extents *extents, sw__range_visitor *visitor, void *context);
 /* Every live extent that is not marked: what is marked, a strategy has cut into blocks of its own.

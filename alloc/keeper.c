@@ -113,6 +113,18 @@ static bool sleep_until_called(int calls_seen, const struct timespec *most) {
     return atomic_load(&keeper.leave);
 }
 
+/* Piece by piece: there may be a fork, or the process may end. */
+static void bring_back(void) {
+    bool more = true;
+    while (more && !atomic_load(&keeper.leave)) {
+        more = false;
+        sw__lock(&keeper.lock);
+        for (struct sw__keeper_client *each = keeper.clients; each; each = each->next)
+            more |= !each->only_in_children && each->bring_back(each->state);
+        sw__unlock(&keeper.lock);
+    }
+}
+
 /* While there is work, and until all that was kept for it has been given back. False when the
  * thread is to end. */
 static bool watch_work(void) {
@@ -121,7 +133,9 @@ static bool watch_work(void) {
     const struct timespec tick = {.tv_nsec = TICK};
     bool over = false;
     while (!over) {
-        if (sleep_until_called(atomic_load(&keeper.calls), &tick))
+        int calls_seen = atomic_load(&keeper.calls);
+        bring_back();
+        if (sleep_until_called(calls_seen, &tick))
             return false;
         sw__lock(&keeper.lock);
         over = is_idle(&rest);
@@ -187,6 +201,15 @@ void sw__keeper_call(void) {
     int kept = errno;
     if (atomic_load(&sw__keeper_is_there) && !atomic_exchange(&sw__keeper_is_awake, true))
         call();
+    errno = kept;
+}
+
+void sw__keeper_urge(void) {
+    int kept = errno;
+    if (atomic_load(&sw__keeper_is_there)) {
+        atomic_store(&sw__keeper_is_awake, true);
+        call();
+    }
     errno = kept;
 }
 

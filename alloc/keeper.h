@@ -1,5 +1,6 @@
 /*
- * keeper.h - notices that the work has stopped, and lets heaps give back what they keep for it.
+ * keeper.h - notices that the work has stopped, and lets heaps give back what they keep for it; and
+ * when it is back, lets them bring that ahead of it.
  *
  * A thread that sleeps. It is started when a heap first holds enough to be worth it, looks up ten
  * times a second while there is work, and sleeps for good when all has been given back, until there
@@ -29,6 +30,9 @@ struct sw__keeper_client {
     size_t (*look)(void *state);
     /* Called when work has stopped. Returns the bytes given back. */
     size_t (*give_back)(void *state);
+    /* Called when work is back, again and again for as long as it returns true: brings a little of
+     * what was given back, ahead of who wants it. */
+    bool (*bring_back)(void *state);
     /* Called in a forked child: gives back, and knows nothing of the parent's work. */
     void (*begin_in_child)(void *state);
     void *state;
@@ -66,6 +70,9 @@ static inline void sw__keeper_wake(const struct sw__keeper_client *client) {
                          0))
         sw__keeper_call();
 }
+
+/* There is something to bring back. As where the thread is started. */
+void sw__keeper_urge(void);
 
 /* The last thread whose end is noticed has ended, and it may be the last of the program: a process
  * ends with its last thread, and that must not be ours. It comes again when memory is taken. */

@@ -160,6 +160,11 @@ bool sw__os_move(void *from, void *to, size_t size) {
     return false;
 }
 
+void sw__os_bring(void *start, size_t size) {
+    enum { POPULATE_WRITE = 23 }; /* MADV_POPULATE_WRITE, which older headers lack */
+    madvise(start, size, POPULATE_WRITE);
+}
+
 void sw__os_advise_huge(void *start, size_t size, bool wanted) {
     madvise(start, size, wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 }

@@ -24,20 +24,22 @@ static size_t words_for(size_t bits) {
 }
 
 size_t sw__pages_tables_size(size_t size) {
-    return sizeof(uint64_t) * (size / SW__UNIT + words_for(size >> SW__HUGE_PAGE_SHIFT) +
+    return sizeof(uint64_t) * (size / SW__UNIT + 2 * words_for(size >> SW__HUGE_PAGE_SHIFT) +
                                2 * words_for(size / SW__UNIT));
 }
 
 void sw__pages_init(struct sw__pages *pages, void *tables, size_t size) {
     pages->touched = tables;
     pages->huge = pages->touched + size / SW__UNIT;
-    pages->seams = pages->huge + words_for(size >> SW__HUGE_PAGE_SHIFT);
+    pages->noted = pages->huge + words_for(size >> SW__HUGE_PAGE_SHIFT);
+    pages->seams = pages->noted + words_for(size >> SW__HUGE_PAGE_SHIFT);
     pages->cuts = pages->seams + words_for(size / SW__UNIT);
 }
 
 void sw__pages_reset(struct sw__pages *pages, char *start, size_t size) {
     pages->start = start;
     memset(pages->huge, 0, words_for(size >> SW__HUGE_PAGE_SHIFT) * sizeof(uint64_t));
+    memset(pages->noted, 0, words_for(size >> SW__HUGE_PAGE_SHIFT) * sizeof(uint64_t));
     memset(pages->seams, 0, words_for(size / SW__UNIT) * sizeof(uint64_t));
     memset(pages->cuts, 0, words_for(size / SW__UNIT) * sizeof(uint64_t));
     pages->cut_count = pages->edge_count = 0;
@@ -190,6 +192,18 @@ void sw__pages_decline_shared(struct sw__pages *pages, const char *start, const 
         decline_if_missing(pages, start, up < end ? up : end);
     if (down < end && down >= up)
         decline_if_missing(pages, down, end);
+}
+
+void sw__pages_note(struct sw__pages *pages, const char *huge_page, bool noted) {
+    set(pages->noted, (size_t)(huge_page - pages->start) >> SW__HUGE_PAGE_SHIFT, noted);
+}
+
+char *sw__pages_first_noted(const struct sw__pages *pages, char *start, char *end) {
+    size_t i = sw__align_up((size_t)(start - pages->start), SW__HUGE_PAGE) >> SW__HUGE_PAGE_SHIFT;
+    size_t last = (size_t)(end - pages->start) >> SW__HUGE_PAGE_SHIFT;
+    while (i < last && !get(pages->noted, i))
+        i += pages->noted[i / 64] >> (i % 64) ? 1 : 64 - i % 64;
+    return i < last ? pages->start + (i << SW__HUGE_PAGE_SHIFT) : NULL;
 }
 
 /* ---- Moves ----------------------------------------------------------------------------------- */

@@ -27,6 +27,7 @@ struct sw__pages {
     char *start;       /* aligned to a huge page */
     uint64_t *touched; /* a bit per page: a word is a unit */
     uint64_t *huge;    /* a bit per huge page: advised */
+    uint64_t *noted;   /* a bit per huge page: the caller's */
     uint64_t *seams;   /* a bit per unit */
     uint64_t *cuts; /* a bit per unit: seams that moves have made, which the kernel does not join */
     size_t cut_count;
@@ -57,6 +58,10 @@ void sw__pages_decline_shared(struct sw__pages *pages, const char *start, const 
 void sw__pages_decline(struct sw__pages *pages, const char *start, const char *end);
 /* and those of which something in the range is not touched. */
 void sw__pages_decline_missing(struct sw__pages *pages, const char *start, const char *end);
+/* Notes a huge page, or not any more; and the first noted one that lies whole in [start, end), or
+ * NULL. */
+void sw__pages_note(struct sw__pages *pages, const char *huge_page, bool noted);
+char *sw__pages_first_noted(const struct sw__pages *pages, char *start, char *end);
 /* May a page come because another was touched: one that is not in [start, end), or the first? */
 bool sw__pages_may_come_along(const struct sw__pages *pages, const char *page, const char *start,
                               const char *end);

@@ -1,7 +1,7 @@
 /*
  * region.h - the inside of the page source, at its lowest: regions, the extents that tile them, and
  * the trees of free ones. What is above: supply.h (their pages), placement.h (which extent becomes
- * live), extents.c and resize.c (the calls). All of it is under the lock of the extents.
+ * live), extents.c, resize.c and rest.c (the calls). All of it is under the lock of the extents.
  *
  * Whatever may fail comes before anything is changed: spare extents are ensured, then cut from.
  */
@@ -20,6 +20,7 @@ struct sw__region {
     struct sw__extents *extents; /* whose it is */
     struct sw__side *side;
     struct sw__region *next;
+    bool is_needed;              /* does not go */
     struct sw__extent *last;     /* ends at the frontier; NULL while nothing is committed */
     struct sw__extent **by_page; /* the live extent that begins on the page */
     struct sw__pages pages;

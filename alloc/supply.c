@@ -231,15 +231,20 @@ static bool fill_from_holes(struct sw__extents *extents, struct sw__extent *exte
 
 /* ---- Pages come ------------------------------------------------------------------------------ */
 
-/* The untouched part [start, end) of a free extent comes along with its neighbour. */
-static void take_along(struct sw__extents *extents, struct sw__extent *extent, const char *start,
-                       const char *end) {
-    size_t size = (size_t)(end - start);
+static void come(struct sw__extents *extents, struct sw__extent *extent, const char *start,
+                 size_t size) {
     sw__extent_uproot(extent);
     sw__pages_mark(&extent->region->pages, start, size, true);
     extent->touched += size;
     sw__extents_count(&extents->held, size);
     sw__extent_plant(extent);
+}
+
+void sw__supply_come(struct sw__extents *extents, struct sw__extent *extent, const char *start,
+                     size_t size) {
+    if (extents->huge_pages == SW__HUGE_AUTO && cuts_left(extents) > 0)
+        sw__pages_want_huge(&extent->region->pages, start, start + size);
+    come(extents, extent, start, size);
 }
 
 /* Wants a huge page of which an extent covers a part, if nothing of it has been touched and what
@@ -253,9 +258,9 @@ static void want_shared(struct sw__extents *extents, struct sw__extent *extent, 
         (end < huge_end && !sw__extent_is_free_over(extent->after, end, huge_end)))
         return;
     if (huge_page < start)
-        take_along(extents, extent->before, huge_page, start);
+        come(extents, extent->before, huge_page, (size_t)(start - huge_page));
     if (end < huge_end)
-        take_along(extents, extent->after, end, huge_end);
+        come(extents, extent->after, end, (size_t)(huge_end - end));
     sw__pages_want_huge(&region->pages, huge_page, huge_end);
 }
 

@@ -43,6 +43,9 @@ void sw__supply_copy_rest(const struct sw__extent *from, const struct sw__extent
 void sw__supply_purge_above(struct sw__extents *extents, size_t budget);
 /* Gives all pages of a side's free extents back. Returns the bytes that were there. */
 size_t sw__supply_purge_side(struct sw__extents *extents, struct sw__side *side);
+/* The untouched part of a free extent is about to come. */
+void sw__supply_come(struct sw__extents *extents, struct sw__extent *extent, const char *start,
+                     size_t size);
 /* The pages of a part of a free extent went by another way. */
 void sw__supply_gone(struct sw__extents *extents, struct sw__extent *extent, char *start,
                      size_t size);

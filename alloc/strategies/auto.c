@@ -7,8 +7,9 @@
  * enough to hold a step. The heap keeps as many physical pages as the deepest of the
  * last KEPT_PERIODS periods needed, and gives back what is above it, the largest free extents
  * first. So a spike is forgotten after some steps, and steady work neither faults nor calls the
- * system. A clock only tells that work has stopped (keeper.h): then nothing is kept. Nor is
- * anything near the limit of a container (pressure.h).
+ * system. A clock only tells that work has stopped (keeper.h): then nothing is kept, and when work
+ * is back its pages are brought ahead of it. Nor is anything kept near the limit of a container
+ * (pressure.h).
  */
 #include "align.h"
 #include "blocks.h"
@@ -29,6 +30,9 @@
 #define LOOSEST        25
 /* So many bytes of large blocks may be taken between two looks at how things stand. */
 #define COUNTED_AT_ONCE ((size_t)4 << 20)
+/* After a rest so many times what lives more than then is brought: most work wants all it had, and
+ * who wants little is not to pay for it. */
+#define AHEAD 4
 
 struct auto_heap {
     struct sw__blocks blocks;     /* first: the slots of blocks.h work on it */
@@ -40,6 +44,9 @@ struct auto_heap {
     size_t in_period;             /* bytes of large blocks allocated in this period */
     _Atomic(size_t) work_counted; /* of keeper.work, what is counted there */
     bool steps_are_marked;
+    bool has_rested;           /* all was given back, */
+    size_t live_at_rest;       /* beside so much; */
+    size_t ahead;              /* since then so much is worth holding before it is asked for */
     unsigned looseness;        /* of the budget */
     size_t shifted_before;     /* this period */
     atomic_bool is_restrained; /* the budget depends on what is live */
@@ -136,6 +143,18 @@ static void expect_keeper(const struct auto_heap *heap, size_t live) {
         sw__keeper_start();
 }
 
+/* Work that is back after a rest has come to so much. Is more to be brought ahead of it? */
+static bool runs_ahead(struct auto_heap *heap, size_t live) {
+    size_t more = live > heap->live_at_rest ? live - heap->live_at_rest : 0;
+    size_t ahead =
+        sw__smaller(heap->live_at_rest + AHEAD * more,
+                    atomic_load_explicit(&heap->blocks.extents.budget, memory_order_relaxed));
+    if (ahead < heap->ahead + SW__HUGE_PAGE)
+        return false;
+    heap->ahead = ahead;
+    return true;
+}
+
 /* What expect_large() leaves to be done under the lock. */
 static __attribute__((noinline)) void reconsider(struct auto_heap *heap, size_t live) {
     sw__lock(&heap->lock);
@@ -150,10 +169,13 @@ static __attribute__((noinline)) void reconsider(struct auto_heap *heap, size_t 
     bool was_tight = heap->pressure.is_tight;
     bool is_tight = sw__pressure_is_tight(&heap->pressure, turned_over);
     set_budget(heap, live);
+    bool urges = heap->has_rested && runs_ahead(heap, live);
     sw__unlock(&heap->lock);
     if (is_tight && !was_tight)
         sw__blocks_trim(heap);
     expect_keeper(heap, live);
+    if (urges)
+        sw__keeper_urge();
 }
 
 /* Notes that a large block is about to be allocated: the budget is to have room for it. Mostly, in
@@ -187,30 +209,42 @@ static void settle_large(struct auto_heap *heap, size_t size, size_t deepest_bef
 }
 
 /* The work has stopped: nothing is kept. What recent work needed is still known, so that its
- * return finds the budget it had. */
+ * return finds the budget it had, and it is brought ahead of it. */
 static size_t give_back(void *state) {
     struct auto_heap *heap = state;
     sw__slabs_collect_orphans(&heap->blocks.slabs);
     size_t kept = sw__extents_kept(&heap->blocks.extents);
-    sw__extents_set_budget(&heap->blocks.extents, 0);
-    sw__extents_keep_budget(&heap->blocks.extents);
+    sw__extents_rest(&heap->blocks.extents);
     sw__lock(&heap->lock);
-    set_budget(heap, sw__extents_live(&heap->blocks.extents));
+    heap->has_rested = true;
+    heap->live_at_rest = heap->ahead = sw__extents_live(&heap->blocks.extents);
     sw__unlock(&heap->lock);
     size_t left = sw__extents_kept(&heap->blocks.extents);
     return kept > left ? kept - left : 0;
 }
 
+/* Work is back. */
+static bool bring_back(void *state) {
+    struct auto_heap *heap = state;
+    sw__lock(&heap->lock);
+    size_t ahead = heap->has_rested ? heap->ahead : 0;
+    sw__unlock(&heap->lock);
+    return ahead && sw__extents_bring_back(&heap->blocks.extents, ahead);
+}
+
 /* What the parent's work needed is not what the child's will. */
 static void begin_in_child(void *state) {
     struct auto_heap *heap = state;
+    size_t live = sw__extents_live(&heap->blocks.extents);
+    give_back(heap);
     sw__lock(&heap->lock);
-    set_deepest(heap, needed_of_late(heap) ? sw__extents_live(&heap->blocks.extents) : 0);
+    heap->has_rested = false;
+    set_deepest(heap, needed_of_late(heap) ? live : 0);
     memset(heap->earlier, 0, sizeof heap->earlier);
     heap->deepest_earlier = heap->in_period = 0;
     heap->looseness = LOOSE_AT_FIRST;
+    set_budget(heap, live);
     sw__unlock(&heap->lock);
-    give_back(heap);
 }
 
 /* Others may have taken what the group's limit leaves. */
@@ -277,6 +311,7 @@ static void *create(const struct sw__config *config) {
     heap->is_restrained = heap->retain || heap->soft_limit;
     heap->keeper.look = look;
     heap->keeper.give_back = give_back;
+    heap->keeper.bring_back = bring_back;
     heap->keeper.begin_in_child = begin_in_child;
     heap->keeper.state = heap;
     heap->keeper.only_in_children = !config->background_thread;

@@ -255,6 +255,38 @@ static void when_work_has_stopped_nothing_is_kept(void **state) {
     wait_for_threads(1);
 }
 
+static size_t most_resident_meanwhile(sw_heap *heap, int ms) {
+    size_t most = 0;
+    for (int i = 0; i < ms; i++) {
+        size_t resident = resident_of(heap);
+        most = resident > most ? resident : most;
+        sleep_ms(1);
+    }
+    return most;
+}
+
+/* Ahead of the work that wants it, but in proportion to what it took so far. */
+static void after_a_rest_what_work_had_comes_again(void **state) {
+    (void)state;
+    wait_for_threads(1);
+    sw_heap *heap = make_auto("tracking:0");
+    void *live = sw_alloc(heap, 16 * MIB, SW_TAG_OTHER);
+    fill(live, 16 * MIB, 1);
+    for (int i = 0; i < 10; i++)
+        step(heap, BLOCKS, 8 * MIB);
+    wait_until_no_more_than(heap, 20 * MIB);
+    /* Nothing of it is written; but it may come to where pages are already. */
+    void *begun = sw_alloc(heap, 8 * MIB, SW_TAG_OTHER);
+    size_t most = most_resident_meanwhile(heap, 200);
+    assert_true(most >= (16 + 3 * 8 - 2) * MIB && most <= (16 + 4 * 8 + 2) * MIB);
+    wait_until_no_more_than(heap, 20 * MIB);
+    assert_true(holds(live, 16 * MIB, 1));
+    sw_free(heap, begun);
+    sw_free(heap, live);
+    sw_heap_destroy(heap);
+    wait_for_threads(1);
+}
+
 /* The thread comes before the block does, which is not held by then. */
 static void a_single_block_is_given_back_too(void **state) {
     (void)state;
@@ -506,6 +538,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(what_small_blocks_need_is_kept_as_well),
         cmocka_unit_test(what_was_refused_is_not_kept_for),
         cmocka_unit_test(ragged_steps_hold_no_more_than_the_deepest),
+        cmocka_unit_test(after_a_rest_what_work_had_comes_again),
         cmocka_unit_test(when_work_has_stopped_nothing_is_kept),
         cmocka_unit_test(a_single_block_is_given_back_too),
         cmocka_unit_test(little_work_is_forgotten_as_well),

@@ -6,6 +6,8 @@
 
 #include "region.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -846,6 +848,108 @@ static void a_rest_ends_with_huge_pages(void **state) {
 
 #define HUGE_PAGES(count) ((count)*SW__HUGE_PAGE / PAGE)
 
+static int times_brought(struct sw__extents *extents, size_t most) {
+    int times = 0;
+    while (sw__extents_bring_back(extents, most))
+        times++;
+    return times;
+}
+
+static void what_was_used_before_a_rest_comes_again(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *used = take(extents, HUGE_PAGES(8)), *wall = take(extents, 100);
+    struct sw__extent *unused = take(extents, HUGE_PAGES(8)), *end = take(extents, 100);
+    char *start = sw__extent_start(used);
+    memset(start, 1, sw__extent_size(used));
+    sw__extents_free(extents, used);
+    sw__extents_free(extents, unused);
+    sw__extents_rest(extents);
+    assert_int_equal(extents->held, 200 * PAGE);
+    assert_int_equal(sw__os_resident(start, 8 * SW__HUGE_PAGE), 0);
+
+    assert_int_equal(times_brought(extents, 200 * PAGE + 3 * SW__HUGE_PAGE - PAGE), 2);
+    assert_int_equal(sw__os_resident(start, 8 * SW__HUGE_PAGE), 2 * SW__HUGE_PAGE);
+    sw__extents_set_budget(extents, 200 * PAGE + 3 * SW__HUGE_PAGE);
+    assert_int_equal(times_brought(extents, SIZE_MAX), 1);
+    sw__extents_set_budget(extents, SIZE_MAX);
+
+    /* What work has taken meanwhile is its own affair. */
+    struct sw__extent *taken = take(extents, HUGE_PAGES(5));
+    assert_ptr_equal(sw__extent_start(taken), start);
+    assert_int_equal(times_brought(extents, SIZE_MAX), 3);
+    assert_int_equal(extents->held, 200 * PAGE + 8 * SW__HUGE_PAGE);
+    assert_int_equal(sw__os_resident(start + 5 * SW__HUGE_PAGE, 3 * SW__HUGE_PAGE),
+                     3 * SW__HUGE_PAGE);
+    assert_true(is_all_zero(start, 8 * SW__HUGE_PAGE));
+    check_map(extents, end);
+    sw__extents_free(extents, taken);
+
+    sw__extents_rest(extents); /* and not what was noted at the one before */
+    sw__extents_rest(extents);
+    assert_int_equal(times_brought(extents, SIZE_MAX), 0);
+    sw__extents_free(extents, wall);
+    check_map(extents, end);
+}
+
+struct disturbance {
+    struct sw__extents *extents;
+    atomic_bool is_over;
+};
+
+/* Does all there is to free extents, again and again. */
+static void *disturb(void *argument) {
+    struct disturbance *disturbance = argument;
+    struct sw__extents *extents = disturbance->extents;
+    uint64_t random = 3;
+    for (int i = 0; i < 400; i++) {
+        size_t size = SW__HUGE_PAGE * (1 + below(&random, 6));
+        struct sw__extent *extent = sw__extents_alloc(extents, size, PAGE);
+        CHECK(is_all_zero(sw__extent_start(extent), PAGE) || !extent->zero);
+        fill(sw__extent_start(extent), size, (unsigned)i);
+        if (i % 4 == 0)
+            sw__extents_trim(extents);
+        if (i % 4 == 1) /* pages move */
+            sw__extents_set_budget(extents, below(&random, 8) * SW__HUGE_PAGE);
+        sw__extents_keep_budget(extents);
+        CHECK(holds(sw__extent_start(extent), size, (unsigned)i));
+        sw__extents_free(extents, extent);
+        if (i % 8 == 3)
+            sw__extents_rest(extents);
+        sw__extents_set_budget(extents, SIZE_MAX);
+    }
+    disturbance->is_over = true;
+    return NULL;
+}
+
+static void check_that_all_is_held(struct sw__extents *extents) {
+    sw__lock(&extents->lock);
+    const struct sw__region *region = extents->sides[SW__SIDE_LARGE].regions;
+    for (; region; region = region->next)
+        for (size_t at = 0; at < region->committed; at += SW__UNIT)
+            CHECK(sw__pages_touched(&region->pages, region->start + at, SW__UNIT) ||
+                  sw__os_resident(region->start + at, SW__UNIT) == 0);
+    sw__unlock(&extents->lock);
+}
+
+/* Whatever happens to them meanwhile: what is there without being held would be there for ever. */
+static void pages_come_while_others_go(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *anchor = take(extents, 100);
+    struct disturbance disturbance = {.extents = extents};
+    pthread_t other;
+    int times = 0;
+    assert_int_equal(pthread_create(&other, NULL, disturb, &disturbance), 0);
+    while (!disturbance.is_over) {
+        int more = times_brought(extents, SIZE_MAX);
+        if (more > 0)
+            check_that_all_is_held(extents);
+        times += more;
+    }
+    assert_int_equal(pthread_join(other, NULL), 0);
+    assert_true(times > 0);
+    check_map(extents, anchor);
+}
+
 /* Is the huge page it has so far from its beginning to come as one? */
 static bool is_wanted_huge_at(const struct sw__extent *extent, size_t offset) {
     const struct sw__pages *pages = &extent->region->pages;
@@ -1119,6 +1223,8 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(units_at_the_edges_come_along),
         EXTENTS_TEST(a_heap_is_not_cut_into_ever_more_mappings),
         EXTENTS_TEST(a_rest_ends_with_huge_pages),
+        EXTENTS_TEST(what_was_used_before_a_rest_comes_again),
+        EXTENTS_TEST(pages_come_while_others_go),
         EXTENTS_TEST(what_is_written_to_its_end_is_wanted_huge),
         EXTENTS_TEST(what_is_hardly_written_is_not),
         EXTENTS_TEST(use_may_change),
