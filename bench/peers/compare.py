@@ -31,7 +31,7 @@ columns of the suite torch:
   overhead              peak growth of resident memory by the least that any allocator could hold
   faults/step, calls/step, sys/step   page faults, memory system calls, time in the kernel
   kept idle, 10 s later resident above what is live, 1 s and 10 s after the work stopped
-  step after            the first step after that second, by a normal one
+  step after            the first step after that second, by a normal one, both by the clock
   at start              resident when the program has its modules, before its first step
   huge                  of it in huge pages, at the end
 

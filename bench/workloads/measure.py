@@ -7,7 +7,7 @@ number always means the same shapes, whatever ran before: so every allocator is 
 Measuring starts when all is built: growth is from there. Three steps warm up; then each step is
 timed, in CPU time where one thread computes and by the clock where there are more. A second after
 the last one, in which nothing is called, the process is looked at again, and the step of median
-time is run once more, to see what idling cost.
+time is run once more, to see what idling cost: by the clock, for it is a wait.
 
 The figures have the names of the glossary in alloc/stepwell.h; bytes, unless the name has a unit.
 """
@@ -82,21 +82,23 @@ def mark_counting(mark):
     ctypes.CDLL(None).madvise(None, ctypes.c_size_t(0), mark)
 
 
-def timed(clock, step, number):
-    began = clock()
+def timed(step, number):
+    """Milliseconds of processor time, and by the clock."""
+    began = time.process_time(), time.perf_counter()
     step(number)
-    return (clock() - began) * 1e3
+    return (time.process_time() - began[0]) * 1e3, (time.perf_counter() - began[1]) * 1e3
 
 
-def run_steps(step, steps, clock):
-    """Milliseconds of each step, and what the kernel says they took."""
+def run_steps(step, steps, by_clock):
+    """Both times of each step, and what the kernel says they took."""
     before = resource.getrusage(resource.RUSAGE_SELF)
     mark_counting(MARK_START)
-    times = [timed(clock, step, WARM_UP + i) for i in range(steps)]
+    both = [timed(step, WARM_UP + i) for i in range(steps)]
     mark_counting(MARK_STOP)
     after = resource.getrusage(resource.RUSAGE_SELF)
+    times = [each[by_clock] for each in both]
     faults = (after.ru_minflt - before.ru_minflt) + (after.ru_majflt - before.ru_majflt)
-    return times, {
+    return both, {
         "step_ms": statistics.median_low(times),
         "step_ms_min": min(times),
         "step_ms_mean": statistics.fmean(times),
@@ -108,7 +110,7 @@ def run_steps(step, steps, clock):
 def measure(build, steps, threads, long_idle=False):
     """Builds the workload, runs it, and returns the figures."""
     step, forget = build()
-    clock = time.process_time if threads == 1 else time.perf_counter
+    by_clock = threads > 1
     gc.collect()
 
     start, start_files = resident(), file_pages()
@@ -116,7 +118,7 @@ def measure(build, steps, threads, long_idle=False):
     forget_peak()
     for number in range(WARM_UP):
         step(number)
-    times, figures = run_steps(step, steps, clock)
+    both, figures = run_steps(step, steps, by_clock)
     figures.update(
         steps=steps, threads=threads, resident_start=start,
         resident_peak_growth=of_process("VmHWM")[0] - start,
@@ -126,8 +128,8 @@ def measure(build, steps, threads, long_idle=False):
     forget()
     time.sleep(1)
     figures.update(resident_1000ms=resident() - start, **meter.at_idle())
-    median = times.index(figures["step_ms"])
-    figures["first_step_ratio"] = timed(clock, step, WARM_UP + median) / figures["step_ms"]
+    median = next(i for i, each in enumerate(both) if each[by_clock] == figures["step_ms"])
+    figures["first_step_ratio"] = timed(step, WARM_UP + median)[1] / both[median][1]
     if long_idle:
         forget()
         time.sleep(10)
