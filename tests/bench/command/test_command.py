@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import pathlib
 import pty
 import re
 import signal
@@ -242,6 +243,13 @@ class Quick(Test):
         self.assertEqual(data["works"], result.returncode == 0)
         for fact in data["facts"]:
             self.assertEqual(fact["advice"] is None, fact["state"] == "fine", fact)
+
+    def test_doctor_sees_whether_the_host_takes_free_pages(self):
+        devices = pathlib.Path("/sys/bus/virtio/drivers/virtio_balloon").glob("virtio*/features")
+        reports = any(device.read_text()[5] == "1" for device in devices)
+        data = json.loads(run("doctor", "--json").stdout)
+        fact = next(fact for fact in data["facts"] if fact["name"] == "free_page_reporting")
+        self.assertEqual(fact["value"], "on" if reports else "off")
 
     def test_doctor_sees_what_tunes_malloc(self):
         environment = {"MALLOC_ARENA_MAX": "2", "GLIBC_TUNABLES": "glibc.malloc.arena_max=2"}
