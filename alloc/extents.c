@@ -140,7 +140,7 @@ static void give_back_free_regions(struct sw__extents *extents, struct sw__side 
     for (struct sw__region **link = &side->regions; *link;) {
         struct sw__region *region = *link;
         bool all_free = sw__extent_is_free(region->last) && !region->last->before;
-        all_free &= !region->is_needed;
+        all_free &= !region->is_being_filled;
         if (!all_free) {
             link = &region->next;
             continue;
@@ -157,6 +157,9 @@ size_t sw__extents_trim(struct sw__extents *extents) {
     sw__lock(&extents->lock);
     sw__placement_release_parked(extents);
     for (int side = 0; side < SW__SIDES; side++) {
+        for (struct sw__region *region = extents->sides[side].regions; region;
+             region = region->next)
+            sw__extents_forget(extents, region, region->start, region->start + region->committed);
         released += sw__supply_purge_side(extents, &extents->sides[side]);
         give_back_free_regions(extents, &extents->sides[side]);
     }

@@ -43,8 +43,8 @@
  * (usage.h), unless one is so large that a huge page more is nothing to it.
  *
  * Rest: what is free goes when work stops, and comes again when work does, from a thread that has
- * nothing else to do: a page that is there costs the work a tenth of one it has to wait for. Only
- * what the kernel says was there comes, and by huge pages that were there whole.
+ * nothing else to do. Only what the kernel says was there comes, and by huge pages that were there
+ * whole.
  *
  * Locked inside: any thread may call anything but init and destroy.
  */
@@ -86,7 +86,8 @@ struct sw__extents {
     struct sw__meta *meta;     /* under the lock as well */
     size_t limit;              /* of held; SIZE_MAX: none */
     size_t most_cuts;          /* into so many mappings, about; 0: not asked yet */
-    bool at_limit;             /* for its sake the last request was refused */
+    size_t noted;  /* huge pages: those to bring after a rest, or brought and not taken */
+    bool at_limit; /* for its sake the last request was refused */
     enum sw__huge_pages huge_pages;
     struct sw__side sides[SW__SIDES];
     struct sw__region *spare_regions;
@@ -173,9 +174,10 @@ void sw__extents_keep_budget(struct sw__extents *extents);
 /* Work has stopped: gives the pages of all free extents back, and notes the huge pages that were
  * there whole. */
 void sw__extents_rest(struct sw__extents *extents);
-/* Work is back: brings the next of those that nobody has used yet, if then no more than so much is
- * held. It takes the kernel's time, and not the lock's. False when there is none. From one thread
- * at a time. */
+/* Work is back: brings the next of those of which nothing is there yet, if then no more than so much
+ * is held. It takes the kernel's time, and not the lock's. False when there is none, or the kernel
+ * is older than 5.14. What nobody has taken by the next rest is not brought again after that. From
+ * one thread at a time. */
 bool sw__extents_bring_back(struct sw__extents *extents, size_t most);
 
 void sw__extents_visit(struct sw__extents *extents, sw__range_visitor *visitor, void *context);

@@ -39,10 +39,12 @@ static struct {
     int64_t forked_at, forks_apart; /* when it gave back for a fork, and until it will again */
     bool fork_is_new;               /* whether that was in vain is not known yet */
 
+    atomic_int waiting;   /* so many threads of the program want the lock */
     struct sw__lock lock; /* guards what follows, and is held while clients give back */
     struct sw__keeper_client *clients;
     int64_t gave_back_at; /* 0: that was not worth a thread */
     size_t gave_back;     /* so much */
+    size_t taken_since;   /* bytes of large blocks */
     int64_t patience;
     int returns; /* how often in a row work was back soon */
 } keeper = {.patience = PATIENCE, .forks_apart = SOON};
@@ -72,6 +74,22 @@ static size_t taken_since_last_look(void) {
     return taken;
 }
 
+/* Work is back, soon after its pages went or after a true rest, if it is more than little. */
+static void learn_patience(void) {
+    if (!keeper.gave_back_at || keeper.taken_since <= keeper.gave_back / LITTLE_SHARE)
+        return;
+    int64_t rest = now_of(CLOCK_MONOTONIC) - keeper.gave_back_at;
+    bool is_dear = keeper.gave_back / DEAR_IN_A_MS_OF_REST > (size_t)(rest / MS);
+    keeper.returns = rest < SOON && is_dear ? keeper.returns + 1 : 0;
+    if (keeper.returns >= SO_OFTEN && keeper.patience < MOST) {
+        keeper.patience *= 2;
+        keeper.returns = 0;
+    } else if (rest >= SOON) {
+        keeper.patience = PATIENCE;
+    }
+    keeper.gave_back_at = 0;
+}
+
 /* Was there work since the last look? This is the next. The lock is held. */
 static bool there_was_work(void) {
     size_t taken = taken_since_last_look(), kept = 0;
@@ -81,12 +99,16 @@ static bool there_was_work(void) {
         kept += each->look(each->state);
         each->work_seen = atomic_load_explicit(&each->work, memory_order_relaxed);
     }
+    keeper.taken_since += taken;
+    learn_patience();
     return taken > kept / LITTLE_SHARE;
 }
 
-/* Looks round. True when the rest has lasted long enough. */
+/* Looks round, unless it was called between two ticks. True when the rest has lasted long enough. */
 static bool is_idle(struct rest *rest) {
     int64_t now = now_of(CLOCK_MONOTONIC), processor = now_of(CLOCK_PROCESS_CPUTIME_ID);
+    if (now - rest->looked_at < TICK)
+        return false;
     /* Little, where others want the processors too. */
     bool busy = processor - rest->processor > (now - rest->looked_at) / 20;
     rest->looked_at = now;
@@ -99,7 +121,7 @@ static bool is_idle(struct rest *rest) {
 }
 
 static void give_back(void) {
-    keeper.gave_back = 0;
+    keeper.gave_back = keeper.taken_since = 0;
     for (struct sw__keeper_client *each = keeper.clients; each; each = each->next)
         if (!each->only_in_children)
             keeper.gave_back += each->give_back(each->state);
@@ -113,10 +135,10 @@ static bool sleep_until_called(int calls_seen, const struct timespec *most) {
     return atomic_load(&keeper.leave);
 }
 
-/* Piece by piece: there may be a fork, or the process may end. */
+/* Piece by piece: there may be a fork, or the process may end, or somebody wants the lock. */
 static void bring_back(void) {
     bool more = true;
-    while (more && !atomic_load(&keeper.leave)) {
+    while (more && !atomic_load(&keeper.leave) && !atomic_load(&keeper.waiting)) {
         more = false;
         sw__lock(&keeper.lock);
         for (struct sw__keeper_client *each = keeper.clients; each; each = each->next)
@@ -149,21 +171,6 @@ static bool watch_work(void) {
     return true;
 }
 
-/* Work is back: soon after its pages went, or after a true rest. The lock is held. */
-static void learn_patience(void) {
-    if (!keeper.gave_back_at || taken_since_last_look() <= keeper.gave_back / LITTLE_SHARE)
-        return;
-    int64_t rest = now_of(CLOCK_MONOTONIC) - keeper.gave_back_at;
-    bool is_dear = keeper.gave_back / DEAR_IN_A_MS_OF_REST > (size_t)(rest / MS);
-    keeper.returns = rest < SOON && is_dear ? keeper.returns + 1 : 0;
-    if (keeper.returns >= SO_OFTEN && keeper.patience < MOST) {
-        keeper.patience *= 2;
-        keeper.returns = 0;
-    } else if (rest >= SOON) {
-        keeper.patience = PATIENCE;
-    }
-}
-
 /* Until somebody calls. Who took a block while all was given back may have seen us awake, and not
  * called. False when the thread is to end. */
 static bool rest_until_work(void) {
@@ -178,9 +185,6 @@ static bool rest_until_work(void) {
             break;
         leaves = sleep_until_called(calls_seen, NULL);
     }
-    sw__lock(&keeper.lock);
-    learn_patience();
-    sw__unlock(&keeper.lock);
     return !leaves;
 }
 
@@ -293,14 +297,21 @@ __attribute__((destructor)) static void end_with_the_process(void) {
     most.tv_sec += LAST_WAIT;
     join(&most);
     atomic_store(&sw__keeper_is_there, true); /* so it is not started again, */
-    atomic_store(&sw__keeper_is_awake, true); /* nor called */
+    atomic_store(&sw__keeper_is_awake, true); /* nor woken */
     sw__unlock(&keeper.life);
 }
 
 /* ---- Clients --------------------------------------------------------------------------------- */
 
-void sw__keeper_add(struct sw__keeper_client *client) {
+/* Before the thread, which would take it again and again. */
+static void lock_clients(void) {
+    atomic_fetch_add(&keeper.waiting, 1);
     sw__lock(&keeper.lock);
+    atomic_fetch_sub(&keeper.waiting, 1);
+}
+
+void sw__keeper_add(struct sw__keeper_client *client) {
+    lock_clients();
     if (!keeper.process)
         keeper.process = getpid();
     client->next = keeper.clients;
@@ -310,7 +321,7 @@ void sw__keeper_add(struct sw__keeper_client *client) {
 
 void sw__keeper_remove(struct sw__keeper_client *client) {
     sw__lock(&keeper.life);
-    sw__lock(&keeper.lock);
+    lock_clients();
     struct sw__keeper_client **link = &keeper.clients;
     while (*link != client)
         link = &(*link)->next;
@@ -357,6 +368,7 @@ void sw__keeper_after_fork(void) {
 
 void sw__keeper_after_fork_in_child(void) {
     keeper.process = getpid();
+    atomic_store(&keeper.waiting, 0);
     keeper.patience = PATIENCE;
     keeper.returns = 0;
     keeper.gave_back_at = keeper.forked_at = 0;

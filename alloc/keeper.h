@@ -71,7 +71,7 @@ static inline void sw__keeper_wake(const struct sw__keeper_client *client) {
         sw__keeper_call();
 }
 
-/* There is something to bring back. As where the thread is started. */
+/* There is something to bring back. To be called without any lock held. */
 void sw__keeper_urge(void);
 
 /* The last thread whose end is noticed has ended, and it may be the last of the program: a process

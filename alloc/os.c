@@ -160,8 +160,13 @@ bool sw__os_move(void *from, void *to, size_t size) {
     return false;
 }
 
+enum { POPULATE_WRITE = 23 }; /* MADV_POPULATE_WRITE, which older headers lack */
+
+bool sw__os_can_bring(void) {
+    return madvise(NULL, 0, POPULATE_WRITE) == 0;
+}
+
 void sw__os_bring(void *start, size_t size) {
-    enum { POPULATE_WRITE = 23 }; /* MADV_POPULATE_WRITE, which older headers lack */
     madvise(start, size, POPULATE_WRITE);
 }
 

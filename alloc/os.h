@@ -42,8 +42,9 @@ bool sw__os_purge(void *start, size_t size);
  * it was, and the other may read as zero: the kernel is older than 5.7, memory is locked, the first
  * is not of one piece for the kernel, or mappings ran out. */
 bool sw__os_move(void *from, void *to, size_t size);
-/* Brings the pages of a committed range that are not there, whoever may use it meanwhile. Failure
- * changes nothing: kernels before 5.14 leave that to who uses it. */
+/* Brings the pages of a committed range that are not there, whoever may use it meanwhile; as far as
+ * memory goes, and without being told. Kernels before 5.14 can't. */
+bool sw__os_can_bring(void);
 void sw__os_bring(void *start, size_t size);
 /* Asks for, or declines, huge pages in a committed range. Advice: failure changes nothing. */
 void sw__os_advise_huge(void *start, size_t size, bool wanted);

@@ -194,8 +194,8 @@ void sw__pages_decline_shared(struct sw__pages *pages, const char *start, const 
         decline_if_missing(pages, down, end);
 }
 
-void sw__pages_note(struct sw__pages *pages, const char *huge_page, bool noted) {
-    set(pages->noted, (size_t)(huge_page - pages->start) >> SW__HUGE_PAGE_SHIFT, noted);
+bool sw__pages_note(struct sw__pages *pages, const char *huge_page, bool noted) {
+    return set(pages->noted, (size_t)(huge_page - pages->start) >> SW__HUGE_PAGE_SHIFT, noted);
 }
 
 char *sw__pages_first_noted(const struct sw__pages *pages, char *start, char *end) {
@@ -204,6 +204,16 @@ char *sw__pages_first_noted(const struct sw__pages *pages, char *start, char *en
     while (i < last && !get(pages->noted, i))
         i += pages->noted[i / 64] >> (i % 64) ? 1 : 64 - i % 64;
     return i < last ? pages->start + (i << SW__HUGE_PAGE_SHIFT) : NULL;
+}
+
+size_t sw__pages_forget(struct sw__pages *pages, char *start, char *end) {
+    const size_t inside = SW__HUGE_PAGE - 1; /* regions are aligned to huge pages */
+    size_t forgotten = 0;
+    start -= (uintptr_t)start & inside;
+    end += -(uintptr_t)end & inside;
+    while ((start = sw__pages_first_noted(pages, start, end)))
+        forgotten += sw__pages_note(pages, start, false);
+    return forgotten;
 }
 
 /* ---- Moves ----------------------------------------------------------------------------------- */

@@ -58,10 +58,12 @@ void sw__pages_decline_shared(struct sw__pages *pages, const char *start, const 
 void sw__pages_decline(struct sw__pages *pages, const char *start, const char *end);
 /* and those of which something in the range is not touched. */
 void sw__pages_decline_missing(struct sw__pages *pages, const char *start, const char *end);
-/* Notes a huge page, or not any more; and the first noted one that lies whole in [start, end), or
- * NULL. */
-void sw__pages_note(struct sw__pages *pages, const char *huge_page, bool noted);
+/* Notes a huge page, or not any more. Returns whether it was. */
+bool sw__pages_note(struct sw__pages *pages, const char *huge_page, bool noted);
+/* The first noted one that lies whole in [start, end), or NULL. */
 char *sw__pages_first_noted(const struct sw__pages *pages, char *start, char *end);
+/* Forgets those of which a part lies there. Returns how many. */
+size_t sw__pages_forget(struct sw__pages *pages, char *start, char *end);
 /* May a page come because another was touched: one that is not in [start, end), or the first? */
 bool sw__pages_may_come_along(const struct sw__pages *pages, const char *page, const char *start,
                               const char *end);

@@ -20,7 +20,7 @@ struct sw__region {
     struct sw__extents *extents; /* whose it is */
     struct sw__side *side;
     struct sw__region *next;
-    bool is_needed;              /* does not go */
+    bool is_being_filled;        /* does not go */
     struct sw__extent *last;     /* ends at the frontier; NULL while nothing is committed */
     struct sw__extent **by_page; /* the live extent that begins on the page */
     struct sw__pages pages;
@@ -54,6 +54,13 @@ static inline bool sw__extent_is_free_over(const struct sw__extent *extent, cons
 static inline struct sw__treap_node **sw__extent_tree(const struct sw__extent *extent) {
     struct sw__side *side = extent->region->side;
     return extent->state == SW__EXTENT_DIRTY ? &side->dirty : &side->clean;
+}
+
+/* A part of a region is not to be brought after a rest, or no longer waits to be taken. */
+static inline void sw__extents_forget(struct sw__extents *extents, struct sw__region *region,
+                                      char *start, char *end) {
+    if (__builtin_expect(extents->noted, 0))
+        extents->noted -= sw__pages_forget(&region->pages, start, end);
 }
 
 /* A free extent goes to the tree it belongs to, and comes out of it. */

@@ -8,31 +8,42 @@
 
 #define INSIDE (SW__HUGE_PAGE - 1) /* regions are aligned to huge pages */
 
-/* ---- Work has stopped ------------------------------------------------------------------------ */
-
-static void forget_notes(struct sw__region *region) {
-    char *end = region->start + sw__align_up(region->committed, SW__HUGE_PAGE);
-    for (char *noted = region->start; (noted = sw__pages_first_noted(&region->pages, noted, end));)
-        sw__pages_note(&region->pages, noted, false);
+static void note(struct sw__extents *extents, struct sw__pages *pages, const char *piece,
+                 bool is_noted) {
+    extents->noted += (size_t)is_noted - sw__pages_note(pages, piece, is_noted);
 }
 
-/* The kernel is asked what is there: a page that was part of a block may never have been used. */
-static void note_what_is_whole(const struct sw__extent *extent) {
+/* ---- Work has stopped ------------------------------------------------------------------------ */
+
+/* What is noted still was not brought at the last rest's end, unless it is there. */
+static void forget_what_was_not_brought(struct sw__extents *extents, struct sw__region *region) {
+    char *start = region->start, *end = start + sw__align_up(region->committed, SW__HUGE_PAGE);
+    struct sw__pages *pages = &region->pages;
+    for (; (start = sw__pages_first_noted(pages, start, end)); start += SW__HUGE_PAGE)
+        if (sw__pages_touched(pages, start, SW__HUGE_PAGE) < SW__HUGE_PAGE)
+            note(extents, pages, start, false);
+}
+
+/* The kernel is asked what is there: a page that was part of a block may never have been used. And
+ * what was brought in vain is not brought again. */
+static void note_what_is_whole(struct sw__extents *extents, const struct sw__extent *extent) {
     char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
     struct sw__pages *pages = &extent->region->pages;
     for (char *piece = start + (-(uintptr_t)start & INSIDE);
-         end - piece >= (ptrdiff_t)SW__HUGE_PAGE; piece += SW__HUGE_PAGE)
-        if (sw__pages_touched(pages, piece, SW__HUGE_PAGE) == SW__HUGE_PAGE &&
-            sw__os_resident(piece, SW__HUGE_PAGE) == SW__HUGE_PAGE)
-            sw__pages_note(pages, piece, true);
+         end - piece >= (ptrdiff_t)SW__HUGE_PAGE; piece += SW__HUGE_PAGE) {
+        bool was_in_vain = sw__pages_first_noted(pages, piece, piece + SW__HUGE_PAGE);
+        note(extents, pages, piece,
+             !was_in_vain && sw__pages_touched(pages, piece, SW__HUGE_PAGE) == SW__HUGE_PAGE &&
+                 sw__os_resident(piece, SW__HUGE_PAGE) == SW__HUGE_PAGE);
+    }
 }
 
-static void note_all(struct sw__treap_node *node) {
+static void note_all(struct sw__extents *extents, struct sw__treap_node *node) {
     if (!node)
         return;
-    note_what_is_whole(sw__extent_of(node));
-    note_all(node->left);
-    note_all(node->right);
+    note_what_is_whole(extents, sw__extent_of(node));
+    note_all(extents, node->left);
+    note_all(extents, node->right);
 }
 
 void sw__extents_rest(struct sw__extents *extents) {
@@ -41,8 +52,8 @@ void sw__extents_rest(struct sw__extents *extents) {
     for (int side = 0; side < SW__SIDES; side++) {
         for (struct sw__region *region = extents->sides[side].regions; region;
              region = region->next)
-            forget_notes(region);
-        note_all(extents->sides[side].dirty);
+            forget_what_was_not_brought(extents, region);
+        note_all(extents, extents->sides[side].dirty);
     }
     sw__supply_purge_above(extents, 0);
     sw__unlock(&extents->lock);
@@ -56,17 +67,15 @@ struct piece {
     char *start;
 };
 
-/* A noted one in the extent that nothing of has come yet. */
-static bool find_in(struct sw__extent *extent, struct piece *piece) {
+/* A noted one in the extent of which nothing has come yet. */
+static bool find_in(const struct sw__extent *extent, struct piece *piece) {
     char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
-    struct sw__pages *pages = &extent->region->pages;
-    while ((start = sw__pages_first_noted(pages, start, end))) {
-        sw__pages_note(pages, start, false);
+    const struct sw__pages *pages = &extent->region->pages;
+    for (; (start = sw__pages_first_noted(pages, start, end)); start += SW__HUGE_PAGE)
         if (sw__pages_touched(pages, start, SW__HUGE_PAGE) == 0) {
             *piece = (struct piece){extent->region, start};
             return true;
         }
-    }
     return false;
 }
 
@@ -80,7 +89,7 @@ static struct sw__extent *find_in_tree(struct sw__treap_node *tree, struct piece
 
 static struct sw__extent *find_piece(struct sw__extents *extents, struct piece *piece) {
     struct sw__extent *extent = NULL;
-    for (int side = SW__SIDES - 1; side >= 0 && !extent; side--) {
+    for (int side = SW__SIDES - 1; side >= 0 && extents->noted && !extent; side--) {
         extent = find_in_tree(extents->sides[side].dirty, piece);
         if (!extent)
             extent = find_in_tree(extents->sides[side].clean, piece);
@@ -89,40 +98,40 @@ static struct sw__extent *find_piece(struct sw__extents *extents, struct piece *
 }
 
 /* Takes the next piece for one that is there already, so that who is to have it need not wait, and
- * keeps its region from going. */
-static bool begin(struct sw__extents *extents, size_t most, struct piece *piece) {
+ * keeps its region from going. It stays noted until somebody takes it. */
+static bool start_piece(struct sw__extents *extents, size_t most, struct piece *piece) {
     sw__lock(&extents->lock);
     bool has_room =
         extents->held + SW__HUGE_PAGE <= most && !sw__supply_over_budget(extents, SW__HUGE_PAGE);
     struct sw__extent *extent = has_room ? find_piece(extents, piece) : NULL;
     if (extent) {
         sw__supply_come(extents, extent, piece->start, SW__HUGE_PAGE);
-        piece->region->is_needed = true;
+        piece->region->is_being_filled = true;
     }
     sw__unlock(&extents->lock);
     return extent != NULL;
 }
 
 /* What has been purged or moved away meanwhile has come back unasked, as zeros. */
-static void end(struct sw__extents *extents, const struct piece *piece) {
+static void finish_piece(struct sw__extents *extents, const struct piece *piece) {
     struct sw__pages *pages = &piece->region->pages;
-    char *last = piece->start + SW__HUGE_PAGE;
+    char *end = piece->start + SW__HUGE_PAGE;
     sw__lock(&extents->lock);
-    for (char *page = piece->start, *gone = page; page < last; gone = page += SW__PAGE) {
-        while (page < last && !sw__pages_touched(pages, page, SW__PAGE))
+    for (char *page = piece->start, *gone = page; page < end; gone = page += SW__PAGE) {
+        while (page < end && !sw__pages_touched(pages, page, SW__PAGE))
             page += SW__PAGE;
         if (page > gone)
             sw__os_purge(gone, (size_t)(page - gone));
     }
-    piece->region->is_needed = false;
+    piece->region->is_being_filled = false;
     sw__unlock(&extents->lock);
 }
 
 bool sw__extents_bring_back(struct sw__extents *extents, size_t most) {
     struct piece piece;
-    if (!begin(extents, most, &piece))
+    if (!sw__os_can_bring() || !start_piece(extents, most, &piece))
         return false;
     sw__os_bring(piece.start, SW__HUGE_PAGE);
-    end(extents, &piece);
+    finish_piece(extents, &piece);
     return true;
 }

@@ -108,6 +108,7 @@ static void end_period(struct auto_heap *heap) {
     remember_period(heap);
     set_deepest(heap, sw__extents_live(&heap->blocks.extents));
     heap->in_period = 0;
+    heap->has_rested = false; /* a period is enough to bring what it needs */
     size_t shifted = atomic_load_explicit(&heap->blocks.extents.shifted, memory_order_relaxed);
     if (shifted - heap->shifted_before > needed_of_late(heap) / 64)
         loosen(heap);
@@ -195,6 +196,7 @@ static __attribute__((noinline, cold)) void unexpect_large(struct auto_heap *hea
                                                            size_t deepest_before) {
     size_t live = sw__extents_live(&heap->blocks.extents);
     sw__lock(&heap->lock);
+    heap->has_rested = false;
     set_deepest(heap, deepest_before > live ? deepest_before : live);
     heap->in_period -= sw__smaller(size, heap->in_period);
     set_budget(heap, live);
@@ -214,29 +216,36 @@ static size_t give_back(void *state) {
     struct auto_heap *heap = state;
     sw__slabs_collect_orphans(&heap->blocks.slabs);
     size_t kept = sw__extents_kept(&heap->blocks.extents);
-    sw__extents_rest(&heap->blocks.extents);
     sw__lock(&heap->lock);
     heap->has_rested = true;
     heap->live_at_rest = heap->ahead = sw__extents_live(&heap->blocks.extents);
+    heap->in_period = 0;
     sw__unlock(&heap->lock);
+    sw__extents_rest(&heap->blocks.extents);
     size_t left = sw__extents_kept(&heap->blocks.extents);
     return kept > left ? kept - left : 0;
 }
 
-/* Work is back. */
+/* Work is back, and nobody else has taken the room there was before. */
 static bool bring_back(void *state) {
     struct auto_heap *heap = state;
+    struct sw__extents *extents = &heap->blocks.extents;
     sw__lock(&heap->lock);
-    size_t ahead = heap->has_rested ? heap->ahead : 0;
+    bool wanted = heap->has_rested && sw__extents_live(extents) > heap->live_at_rest &&
+                  !sw__pressure_look(&heap->pressure);
+    size_t ahead = heap->ahead;
     sw__unlock(&heap->lock);
-    return ahead && sw__extents_bring_back(&heap->blocks.extents, ahead);
+    return wanted && sw__extents_bring_back(extents, ahead);
 }
 
 /* What the parent's work needed is not what the child's will. */
 static void begin_in_child(void *state) {
     struct auto_heap *heap = state;
-    size_t live = sw__extents_live(&heap->blocks.extents);
-    give_back(heap);
+    struct sw__extents *extents = &heap->blocks.extents;
+    sw__slabs_collect_orphans(&heap->blocks.slabs);
+    sw__extents_set_budget(extents, 0);
+    sw__extents_keep_budget(extents);
+    size_t live = sw__extents_live(extents);
     sw__lock(&heap->lock);
     heap->has_rested = false;
     set_deepest(heap, needed_of_late(heap) ? live : 0);

@@ -287,6 +287,29 @@ static void after_a_rest_what_work_had_comes_again(void **state) {
     wait_for_threads(1);
 }
 
+static double now_in_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec / 1e6;
+}
+
+/* Work that waits for something again and again is not at its end; that is told from how soon it
+ * comes back, even if it begins with little. */
+static void work_that_is_back_at_once_is_waited_for(void **state) {
+    (void)state;
+    enum { SO_OFTEN = 8 };
+    sw_heap *heap = make_auto("tracking:0");
+    double stopped = 0;
+    for (int rests = 0; rests <= SO_OFTEN; rests++) {
+        sw_free(heap, sw_alloc(heap, MIB, SW_TAG_OTHER));
+        step(heap, BLOCKS, 12 * MIB);
+        stopped = now_in_ms();
+        wait_until_no_more_than(heap, 2 * MIB);
+    }
+    assert_true(now_in_ms() - stopped >= 550); /* 300 at first */
+    sw_heap_destroy(heap);
+}
+
 /* The thread comes before the block does, which is not held by then. */
 static void a_single_block_is_given_back_too(void **state) {
     (void)state;
@@ -539,6 +562,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(what_was_refused_is_not_kept_for),
         cmocka_unit_test(ragged_steps_hold_no_more_than_the_deepest),
         cmocka_unit_test(after_a_rest_what_work_had_comes_again),
+        cmocka_unit_test(work_that_is_back_at_once_is_waited_for),
         cmocka_unit_test(when_work_has_stopped_nothing_is_kept),
         cmocka_unit_test(a_single_block_is_given_back_too),
         cmocka_unit_test(little_work_is_forgotten_as_well),

@@ -891,6 +891,41 @@ static void what_was_used_before_a_rest_comes_again(void **state) {
     check_map(extents, end);
 }
 
+/* A free extent of huge pages, all of it used. */
+static void leave_used(struct sw__extents *extents, size_t huge_pages) {
+    struct sw__extent *extent = take(extents, HUGE_PAGES(huge_pages));
+    memset(sw__extent_start(extent), 1, sw__extent_size(extent));
+    sw__extents_free(extents, extent);
+}
+
+static void what_came_in_vain_does_not_come_again(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    leave_used(extents, 8);
+    sw__extents_rest(extents);
+    assert_int_equal(times_brought(extents, SIZE_MAX), 8);
+    sw__extents_free(extents, take(extents, HUGE_PAGES(3)));
+    sw__extents_rest(extents);
+    assert_int_equal(times_brought(extents, SIZE_MAX), 3);
+    sw__extents_rest(extents);
+    assert_int_equal(times_brought(extents, SIZE_MAX), 0);
+    leave_used(extents, 2); /* but if it is used once more */
+    sw__extents_rest(extents);
+    assert_int_equal(times_brought(extents, SIZE_MAX), 2);
+}
+
+static void what_is_trimmed_does_not_come_again(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *first = take(extents, HUGE_PAGES(1)); /* its region stays */
+    leave_used(extents, 8);
+    sw__extents_rest(extents);
+    struct sw__extent *taken = take(extents, HUGE_PAGES(4));
+    sw__extents_free(extents, taken); /* what work has taken is its own affair from then on */
+    sw__extents_trim(extents);
+    assert_int_equal(times_brought(extents, SIZE_MAX), 0);
+    assert_int_equal(extents->noted, 0);
+    sw__extents_free(extents, first);
+}
+
 struct disturbance {
     struct sw__extents *extents;
     atomic_bool is_over;
@@ -1224,6 +1259,8 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(a_heap_is_not_cut_into_ever_more_mappings),
         EXTENTS_TEST(a_rest_ends_with_huge_pages),
         EXTENTS_TEST(what_was_used_before_a_rest_comes_again),
+        EXTENTS_TEST(what_came_in_vain_does_not_come_again),
+        EXTENTS_TEST(what_is_trimmed_does_not_come_again),
         EXTENTS_TEST(pages_come_while_others_go),
         EXTENTS_TEST(what_is_written_to_its_end_is_wanted_huge),
         EXTENTS_TEST(what_is_hardly_written_is_not),
