@@ -91,7 +91,7 @@ static void check_khugepaged(struct fact *fact) {
 /* Does the device say that the host wants to know of free pages (virtio 1.2, 5.5.3)? */
 static bool reports_free_pages(const char *device) {
     enum { REPORTING = 5 };
-    char path[sizeof BALLOON + 2 * TEXT];
+    char path[sizeof BALLOON + (size_t)2 * TEXT];
     char features[REPORTING + 2];
     snprintf(path, sizeof path, BALLOON "/%.*s/features", TEXT, device);
     return read_small_file(path, features, sizeof features) && features[REPORTING] == '1';
@@ -108,9 +108,10 @@ static void check_free_page_reporting(struct fact *fact) {
     }
     SAY(value, "%s", reports ? "on" : "off");
     SAY(meaning, "%s",
-        reports ? "this virtual machine's host takes free memory back by 2 MiB: it comes again many "
-                  "times slower than other memory, and the first step after a rest waits for it"
-                : "no host takes free memory away from this machine");
+        reports
+            ? "this virtual machine's host takes free memory back by 2 MiB: it comes again many "
+              "times slower than other memory, and the first step after a rest waits for it"
+            : "no host takes free memory away from this machine");
 }
 
 /* ---- Limits ---------------------------------------------------------------------------------- */
