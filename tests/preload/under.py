@@ -13,6 +13,7 @@ Under us a program must write the same to stdout, exit with the same code, and h
 on stderr. Plainly it must succeed, a script in each part of a pipe. Each run starts in an empty
 directory, of the same path each time. A program that is not installed, or that exits with 77 when
 run plainly, is left out; 77 is then our exit code too. The build directory is STEPWELL_BUILD_DIR's.
+Where STEPWELL_EVERY_STRATEGY is set, all but loops run under every strategy and in checked mode.
 """
 import argparse
 import json
@@ -271,6 +272,8 @@ def parse_arguments():
     arguments = parser.parse_args()
     if bool(arguments.list) == bool(arguments.command):
         parser.error("either a list or a command")
+    if os.environ.get("STEPWELL_EVERY_STRATEGY") and not arguments.steady:
+        arguments.strategies, arguments.checked = None, True
     return arguments
 
 
