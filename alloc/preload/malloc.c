@@ -140,9 +140,24 @@ static void *realloc_early(const void *block, size_t size) {
     return moved ? memcpy(moved, block, sw__smaller(size_of_early(block), size)) : NULL;
 }
 
+/* The loader keeps no sizes: what lies behind comes along, as far as it can be read. */
+static void *realloc_loaders(const char *block, size_t size) {
+    char *moved = malloc(size);
+    size_t copied = 0;
+    while (moved && copied < size && sw__os_is_readable(block + copied)) {
+        size_t to_page_end = SW__PAGE - ((uintptr_t)block + copied) % SW__PAGE;
+        size_t piece = sw__smaller(size - copied, to_page_end);
+        memcpy(moved + copied, block + copied, piece);
+        copied += piece;
+    }
+    return moved;
+}
+
 static void *realloc_foreign(void *block, size_t size) {
     if (sw__behind.realloc)
         return sw__behind.realloc(block, size);
+    if (sw__process_is_loaders(block))
+        return realloc_loaders(block, size);
     if (!sw__process_is_libcs(block))
         sw__misuse(SW__MISUSE_REALLOC, NULL);
     return sw__libc_realloc(block, size);

@@ -14,6 +14,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <link.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -251,6 +252,27 @@ static void realloc_to_nothing_frees(void **state) {
 }
 
 /* free() may wait for a lock, and for nothing else may errno show it. */
+/* What the loader took before there was a malloc lies in its own image. libc's malloc and jemalloc,
+ * to which every pointer goes, do not know it. */
+static void pointers_of_the_loader_are_taken(void **state) {
+    (void)state;
+    const char *strategy = getenv("STEPWELL_STRATEGY");
+    if (strcmp(strategy, "system") == 0 || strcmp(strategy, "jemalloc") == 0)
+        skip();
+    const size_t beyond_the_image = (size_t)4 << 20;
+    char *block = (char *)_r_debug.r_ldbase;
+    release(block);
+    char *moved = move(block, 100);
+    assert_non_null(moved);
+    assert_memory_equal(moved, block, 100);
+    moved = move(moved, beyond_the_image);
+    assert_memory_equal(moved, block, 100);
+    free(moved);
+    moved = move(block, beyond_the_image);
+    assert_memory_equal(moved, block, 100);
+    free(moved);
+}
+
 static void *free_and_look_at_errno(void *argument) {
     enum { BLOCKS = 512 };
     void *blocks[BLOCKS];
@@ -509,6 +531,7 @@ static int check(void) {
         cmocka_unit_test(zero_and_null_follow_the_rules),
         cmocka_unit_test(free_keeps_errno),
         cmocka_unit_test(realloc_to_nothing_frees),
+        cmocka_unit_test(pointers_of_the_loader_are_taken),
         cmocka_unit_test(free_keeps_errno_where_threads_meet),
         cmocka_unit_test(all_of_a_usable_size_is_usable),
         cmocka_unit_test(trim_releases_and_says_so),
