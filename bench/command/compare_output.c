@@ -155,22 +155,6 @@ static void print_agreement(const struct comparison *comparison, bool colour) {
     print_each_result(comparison);
 }
 
-/* Words filled into lines of at most `width` columns. */
-static void print_filled(const char *text, int width) {
-    int used = 0;
-    while (*text) {
-        int length = (int)strcspn(text, " ");
-        if (used > 0 && used + 1 + length > width) {
-            putchar('\n');
-            used = 0;
-        }
-        used += printf("%s%.*s", used > 0 ? " " : "", length, text);
-        text += length;
-        text += strspn(text, " ");
-    }
-    putchar('\n');
-}
-
 static void print_comparison(const struct comparison *comparison) {
     bool colour = wants_colour(stdout, comparison->output.colour);
     struct recommendation recommendation;
@@ -178,7 +162,7 @@ static void print_comparison(const struct comparison *comparison) {
     printf("\n* the best of its column\n\n");
     print_agreement(comparison, colour);
     recommend(comparison->rows, comparison->count, &recommendation);
-    print_filled(recommendation.text, output_width(stdout));
+    print_filled(stdout, recommendation.text, 0, output_width(stdout));
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------ */

@@ -10,26 +10,11 @@
 #include "command.h"
 #include "manual.h"
 #include "options.h" /* the library's */
+#include "terminal.h"
 
 /* ---- Plain text ------------------------------------------------------------------------------ */
 
 enum { WIDTH = 77, INDENT = 6 };
-
-/* Words, broken into lines that are indented. */
-static void print_wrapped(FILE *file, const char *text) {
-    size_t column = 0;
-    while (*text) {
-        size_t length = strcspn(text, " ");
-        if (column > INDENT && column + 1 + length > WIDTH) {
-            fputc('\n', file);
-            column = 0;
-        }
-        fprintf(file, "%*s%.*s", column ? 1 : INDENT, "", (int)length, text);
-        column += (column ? 1 : INDENT) + length;
-        text += length + strspn(text + length, " ");
-    }
-    fputc('\n', file);
-}
 
 static bool defaults_agree(const struct sw__option *option) {
     return strcmp(option->initially, option->preloaded) == 0;
@@ -41,13 +26,13 @@ void describe_options(FILE *file) {
     for (const struct sw__option *option = sw__options; option->name; option++) {
         fprintf(file, "  %s:%s%s%s (default %s)\n", option->name, option->range,
                 *option->unit ? " " : "", option->unit, option->preloaded);
-        print_wrapped(file, option->sentence);
+        print_filled(file, option->sentence, INDENT, WIDTH);
     }
     fputs("\nEnvironment:\n", file);
     for (size_t i = 0; i < SW__VARIABLE_COUNT; i++) {
         const struct sw__variable *variable = &sw__variables[i];
         fprintf(file, "  %s=%s\n", variable->name, variable->range);
-        print_wrapped(file, variable->sentence);
+        print_filled(file, variable->sentence, INDENT, WIDTH);
     }
 }
 

@@ -52,38 +52,22 @@ static size_t count_in_state(const struct facts_found *found, enum fact_state st
 
 static const char *const state_names[] = {"fine", "advice", "broken"};
 
-static void print_wrapped(const char *text, int indent, int width) {
-    int used = width;
-    while (*text) {
-        int length = (int)strcspn(text, " ");
-        if (used + 1 + length > width) {
-            printf("\n%*s", indent, "");
-            used = indent;
-        } else {
-            used += printf(" ");
-        }
-        used += printf("%.*s", length, text);
-        text += length + (text[length] == ' ');
-    }
-}
-
 static void print_facts(const struct facts_found *found, bool colour) {
     enum { INDENT = 4 };
     static const char *const colours[] = {"", "\033[33m", "\033[31m"};
     int width = output_width(stdout);
     for (size_t i = 0; i < found->count; i++) {
         const struct fact *fact = &found->facts[i];
-        printf("%s%s%s: %s", colour ? "\033[1m" : "", fact->name, colour ? "\033[0m" : "",
+        printf("%s%s%s: %s\n", colour ? "\033[1m" : "", fact->name, colour ? "\033[0m" : "",
                fact->value);
-        print_wrapped(fact->meaning, INDENT, width);
+        print_filled(stdout, fact->meaning, INDENT, width);
         if (*fact->advice) {
             char line[FACT_WORDS + 8];
             snprintf(line, sizeof line, "-> %s", fact->advice);
             fputs(colour ? colours[fact->state] : "", stdout);
-            print_wrapped(line, INDENT, width);
+            print_filled(stdout, line, INDENT, width);
             fputs(colour ? "\033[0m" : "", stdout);
         }
-        putchar('\n');
     }
 }
 

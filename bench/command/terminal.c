@@ -40,6 +40,21 @@ int output_width(FILE *file) {
     return width >= NARROWEST ? width : DEFAULT_WIDTH;
 }
 
+void print_filled(FILE *file, const char *text, int indent, int width) {
+    int used = 0;
+    while (*text) {
+        int length = (int)strcspn(text, " ");
+        if (used > 0 && used + 1 + length > width) {
+            fputc('\n', file);
+            used = 0;
+        }
+        used += fprintf(file, "%*s%.*s", used > 0 ? 1 : indent, "", length, text);
+        text += length;
+        text += strspn(text, " ");
+    }
+    fputc('\n', file);
+}
+
 void progress_start(struct progress *progress, bool quiet) {
     *progress = (struct progress){.quiet = quiet,
                                   .terminal = isatty(STDERR_FILENO),

@@ -16,6 +16,9 @@ bool wants_colour(FILE *file, enum colour_when when);
 /* Columns a table may take: the terminal's, or COLUMNS, or 100. */
 int output_width(FILE *file);
 
+/* Words, filled into lines of at most so many columns, each indented. */
+void print_filled(FILE *file, const char *text, int indent, int width);
+
 /* One line that is rewritten in place on a terminal. Elsewhere a plain line now and then: the
  * first, then one every few seconds. */
 struct progress {
