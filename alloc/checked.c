@@ -27,6 +27,7 @@
  */
 #include "checked.h"
 
+#include "address_table.h"
 #include "align.h"
 #include "lock.h"
 #include "os.h"
@@ -63,7 +64,7 @@ enum fill { CANARY = 0xc3, NEW = 0xff, FREED = 0xdb };
 enum { SHARDS = 32 };
 
 struct entry {
-    char *start; /* NULL marks a free place in a table */
+    char *start; /* its key in a table */
     char *base;  /* below's block */
     size_t size;
     uint8_t tag;
@@ -73,12 +74,9 @@ struct entry {
     bool purged;  /* and they have been given back */
 };
 
-/* Open addressing with linear probing; an erased entry is closed by shifting. */
 struct shard {
     _Alignas(64) struct sw__lock lock;
-    struct entry *places;
-    size_t capacity; /* a power of two, or 0 */
-    size_t count;
+    struct sw__address_table table;
 };
 
 struct quarantine {
@@ -101,61 +99,25 @@ struct sw__checked {
 
 /* ---- The table ------------------------------------------------------------------------------- */
 
-static uint64_t hash_of(const void *start) {
-    return ((uintptr_t)start >> 4) * UINT64_C(0x9e3779b97f4a7c15); /* 2^64 over the golden ratio */
-}
-
 static struct shard *shard_of(struct sw__checked *checked, const void *start) {
-    return &checked->shards[hash_of(start) >> 59];
+    return &checked->shards[sw__address_table_hash((uintptr_t)start) >> 59];
 }
 
 _Static_assert(SHARDS == 1 << (64 - 59), "the highest bits of the hash choose the shard");
 
-static size_t home_of(const struct shard *shard, const void *start) {
-    return (size_t)(hash_of(start) >> 20) & (shard->capacity - 1);
-}
-
-/* The entry of the block, or the free place where it would go. The table is not empty. */
-static struct entry *place_of(const struct shard *shard, const void *start) {
-    size_t index = home_of(shard, start);
-    while (shard->places[index].start && shard->places[index].start != start)
-        index = (index + 1) & (shard->capacity - 1);
-    return &shard->places[index];
-}
-
 static struct entry *find(const struct shard *shard, const void *start) {
-    struct entry *entry = shard->capacity && start ? place_of(shard, start) : NULL;
-    return entry && entry->start ? entry : NULL;
-}
-
-static bool ensure_room(struct sw__checked *checked, struct shard *shard) {
-    if (shard->count < shard->capacity / 4 * 3)
-        return true;
-    size_t size = shard->capacity * sizeof(struct entry);
-    size_t capacity = shard->capacity ? 2 * shard->capacity : SW__PAGE / sizeof(struct entry);
-    struct shard larger = {.capacity = capacity};
-    larger.places = sw__os_map(capacity * sizeof(struct entry));
-    if (!larger.places)
-        return false;
-    for (size_t i = 0; i < shard->capacity; i++)
-        if (shard->places[i].start)
-            *place_of(&larger, shard->places[i].start) = shard->places[i];
-    if (shard->places)
-        sw__os_release(shard->places, size);
-    checked->metadata += capacity * sizeof(struct entry) - size;
-    shard->places = larger.places;
-    shard->capacity = capacity;
-    return true;
+    return sw__address_table_find(&shard->table, (uintptr_t)start);
 }
 
 /* False when out of memory. */
 static bool enter(struct sw__checked *checked, const struct entry *entry) {
     struct shard *shard = shard_of(checked, entry->start);
     sw__lock(&shard->lock);
-    bool room = ensure_room(checked, shard);
+    size_t before = sw__address_table_bytes(&shard->table);
+    bool room = sw__address_table_ensure_room(&shard->table, shard->table.count + 1);
     if (room) {
-        *place_of(shard, entry->start) = *entry;
-        shard->count++;
+        checked->metadata += sw__address_table_bytes(&shard->table) - before;
+        *(struct entry *)sw__address_table_enter(&shard->table, (uintptr_t)entry->start) = *entry;
     }
     sw__unlock(&shard->lock);
     return room;
@@ -164,17 +126,7 @@ static bool enter(struct sw__checked *checked, const struct entry *entry) {
 static void erase(struct sw__checked *checked, const void *start) {
     struct shard *shard = shard_of(checked, start);
     sw__lock(&shard->lock);
-    size_t mask = shard->capacity - 1;
-    size_t hole = (size_t)(find(shard, start) - shard->places);
-    for (size_t next = (hole + 1) & mask; shard->places[next].start; next = (next + 1) & mask) {
-        size_t home = home_of(shard, shard->places[next].start);
-        if (((next - home) & mask) >= ((next - hole) & mask)) {
-            shard->places[hole] = shard->places[next];
-            hole = next;
-        }
-    }
-    shard->places[hole].start = NULL;
-    shard->count--;
+    sw__address_table_erase(&shard->table, find(shard, start));
     sw__unlock(&shard->lock);
 }
 
@@ -351,7 +303,7 @@ static bool empty_quarantine(struct sw__checked *checked) {
 
 static bool is_around(const struct entry *entry, const char *pointer) {
     const char *end = entry->guarded ? guard_of(entry) + SW__PAGE : end_of(entry) + BACK;
-    return entry->start && entry->base <= pointer && pointer < end;
+    return entry->base <= pointer && pointer < end;
 }
 
 /* The block, live or freed, that the pointer points into, with what belongs to it on both sides.
@@ -361,8 +313,9 @@ static bool find_around(struct sw__checked *checked, const void *pointer, struct
     for (int i = 0; i < SHARDS && !inside; i++) {
         struct shard *shard = &checked->shards[i];
         sw__lock(&shard->lock);
-        for (size_t j = 0; j < shard->capacity && !inside; j++) {
-            *found = shard->places[j];
+        const struct entry *entry = NULL;
+        while (!inside && (entry = sw__address_table_next(&shard->table, entry))) {
+            *found = *entry;
             inside = is_around(found, pointer);
         }
         sw__unlock(&shard->lock);
@@ -406,9 +359,10 @@ void sw__checked_verify(struct sw__checked *checked) {
     for (int i = 0; i < SHARDS; i++) {
         struct shard *shard = &checked->shards[i];
         sw__lock(&shard->lock);
-        for (size_t j = 0; j < shard->capacity; j++)
-            if (shard->places[j].start && !shard->places[j].freed)
-                check_canaries(&shard->places[j]);
+        for (const struct entry *entry = NULL;
+             (entry = sw__address_table_next(&shard->table, entry));)
+            if (!entry->freed)
+                check_canaries(entry);
         sw__unlock(&shard->lock);
     }
     struct quarantine *quarantine = &checked->quarantine;
@@ -564,11 +518,10 @@ static void visit_sizes(void *state, sw__size_visitor *visitor, void *context) {
     for (int i = 0; i < SHARDS; i++) {
         struct shard *shard = &checked->shards[i];
         sw__lock(&shard->lock);
-        for (size_t place = 0; place < shard->capacity; place++) {
-            const struct entry *entry = &shard->places[place];
-            if (entry->start && !entry->freed)
+        for (const struct entry *entry = NULL;
+             (entry = sw__address_table_next(&shard->table, entry));)
+            if (!entry->freed)
                 visitor(context, entry->size, entry->size);
-        }
         sw__unlock(&shard->lock);
     }
 }
@@ -607,12 +560,10 @@ static void destroy(void *state) {
     struct sw__checked *checked = state;
     empty_quarantine(checked);
     for (int i = 0; i < SHARDS; i++) {
-        struct shard *shard = &checked->shards[i];
-        for (size_t j = 0; j < shard->capacity; j++)
-            if (shard->places[j].start)
-                end_block(checked, &shard->places[j]);
-        if (shard->places)
-            sw__os_release(shard->places, shard->capacity * sizeof(struct entry));
+        struct sw__address_table *table = &checked->shards[i].table;
+        for (struct entry *entry = NULL; (entry = sw__address_table_next(table, entry));)
+            end_block(checked, entry);
+        sw__address_table_release(table);
     }
     checked->below->destroy(checked->state);
     sw__os_release(checked, sw__align_up(sizeof *checked, SW__PAGE));
@@ -627,6 +578,8 @@ struct sw__checked *sw__checked_create(const struct sw__strategy *below, void *s
     checked->below = below;
     checked->state = state;
     checked->metadata = size;
+    for (int i = 0; i < SHARDS; i++)
+        checked->shards[i].table.entry_size = sizeof(struct entry);
     checked->quarantine.most = quarantine;
     checked->slots = (struct sw__strategy){
         .info = below->info,

@@ -1,26 +1,15 @@
 /*
  * ledger.c - every live block of a heap: see ledger.h.
- *
- * The tables are open addressing with linear probing; a removed entry is closed by shifting those
- * behind it back (Knuth, The Art of Computer Programming 3, 6.4, algorithm R), so there are no
- * tombstones and a long-lived heap's tables stay as fast as a new one's.
  */
 #include "observe/ledger.h"
 
+#include "address_table.h"
 #include "lock.h"
 #include "meta.h"
 #include "os.h"
 
 #include <stdint.h>
 #include <string.h>
-
-/* An entry begins with its key, which is never 0: 0 marks a free place. */
-struct table {
-    char *places;
-    size_t entry_size;
-    size_t capacity; /* a power of two, or 0 */
-    size_t count;
-};
 
 struct block_entry {
     uintptr_t address;
@@ -42,8 +31,8 @@ struct tag_counts {
 
 struct sw__ledger {
     struct sw__lock lock;
-    struct table blocks;
-    struct table pages;
+    struct sw__address_table blocks;
+    struct sw__address_table pages;
     size_t taken; /* blocks whose room is kept for put_back */
 
     bool in_step;
@@ -64,80 +53,15 @@ struct sw__ledger {
 
 /* ---- The tables ------------------------------------------------------------------------------ */
 
-static uintptr_t *key_at(const struct table *table, size_t index) {
-    return (uintptr_t *)(table->places + index * table->entry_size);
-}
-
-/* Where the key's probing starts: Fibonacci hashing of the address without its alignment bits. */
-static size_t home_of(const struct table *table, uintptr_t key) {
-    return (size_t)(((key >> 4) * UINT64_C(0x9e3779b97f4a7c15)) >> 20) & (table->capacity - 1);
-}
-
-/* The index of the key's entry, or of the free place where it would go. */
-static size_t find(const struct table *table, uintptr_t key) {
-    size_t index = home_of(table, key);
-    while (*key_at(table, index) != 0 && *key_at(table, index) != key)
-        index = (index + 1) & (table->capacity - 1);
-    return index;
-}
-
-static void *look_up(const struct table *table, uintptr_t key) {
-    if (!table->capacity)
-        return NULL;
-    uintptr_t *entry = key_at(table, find(table, key));
-    return *entry ? entry : NULL;
-}
-
-/* The key's entry, made (all zero but the key) if there was none. Room has been ensured. */
-static void *find_or_insert(struct table *table, uintptr_t key) {
-    uintptr_t *entry = key_at(table, find(table, key));
-    if (*entry == 0) {
-        memset(entry, 0, table->entry_size);
-        *entry = key;
-        table->count++;
+static bool ensure_room(struct sw__ledger *ledger, struct sw__address_table *table, size_t wanted) {
+    size_t before = sw__address_table_bytes(table);
+    bool room = sw__address_table_ensure_room(table, wanted);
+    size_t after = sw__address_table_bytes(table);
+    if (after > before) { /* for a moment there were both */
+        sw__level_add(&ledger->metadata, after);
+        ledger->metadata.current -= before;
     }
-    return entry;
-}
-
-static void erase(struct table *table, void *entry) {
-    size_t mask = table->capacity - 1;
-    size_t hole = (size_t)((char *)entry - table->places) / table->entry_size;
-    for (size_t next = (hole + 1) & mask; *key_at(table, next) != 0; next = (next + 1) & mask) {
-        size_t home = home_of(table, *key_at(table, next));
-        if (((next - home) & mask) >= ((next - hole) & mask)) {
-            memcpy(key_at(table, hole), key_at(table, next), table->entry_size);
-            hole = next;
-        }
-    }
-    *key_at(table, hole) = 0;
-    table->count--;
-}
-
-static size_t bytes_of(const struct table *table) {
-    return table->capacity * table->entry_size;
-}
-
-/* Room for `wanted` entries at a load of 3/4 at most. */
-static bool ensure_room(struct sw__ledger *ledger, struct table *table, size_t wanted) {
-    size_t capacity = table->capacity ? table->capacity : SW__PAGE / table->entry_size;
-    while (wanted > capacity / 4 * 3)
-        capacity *= 2;
-    if (capacity == table->capacity)
-        return true;
-    struct table larger = {sw__os_map(capacity * table->entry_size), table->entry_size, capacity,
-                           0};
-    if (!larger.places)
-        return false;
-    for (size_t i = 0; i < table->capacity; i++)
-        if (*key_at(table, i) != 0)
-            memcpy(find_or_insert(&larger, *key_at(table, i)), key_at(table, i), table->entry_size);
-    sw__level_add(&ledger->metadata, bytes_of(&larger));
-    if (table->capacity) {
-        ledger->metadata.current -= bytes_of(table);
-        sw__os_release(table->places, bytes_of(table));
-    }
-    *table = larger;
-    return true;
+    return room;
 }
 
 static bool ensure_room_for_one_more(struct sw__ledger *ledger) {
@@ -163,15 +87,15 @@ static size_t own_pages(uintptr_t start, uintptr_t end, uintptr_t first, uintptr
 }
 
 static void touch_page(struct sw__ledger *ledger, uintptr_t page) {
-    struct page_entry *entry = page ? find_or_insert(&ledger->pages, page) : NULL;
+    struct page_entry *entry = page ? sw__address_table_enter(&ledger->pages, page) : NULL;
     if (entry && entry->blocks++ == 0)
         sw__level_add(&ledger->active, SW__PAGE);
 }
 
 static void untouch_page(struct sw__ledger *ledger, uintptr_t page) {
-    struct page_entry *entry = page ? look_up(&ledger->pages, page) : NULL;
+    struct page_entry *entry = page ? sw__address_table_find(&ledger->pages, page) : NULL;
     if (entry && --entry->blocks == 0) {
-        erase(&ledger->pages, entry);
+        sw__address_table_erase(&ledger->pages, entry);
         ledger->active.current -= SW__PAGE;
     }
 }
@@ -231,7 +155,7 @@ static void count_out(struct sw__ledger *ledger, const struct sw_block *block) {
 /* ---- Blocks ---------------------------------------------------------------------------------- */
 
 static void enter(struct sw__ledger *ledger, const struct sw_block *block) {
-    struct block_entry *entry = find_or_insert(&ledger->blocks, (uintptr_t)block->address);
+    struct block_entry *entry = sw__address_table_enter(&ledger->blocks, (uintptr_t)block->address);
     entry->requested = block->requested;
     entry->allocated = block->allocated;
     entry->birth = block->born_step << 8 | block->tag;
@@ -247,11 +171,11 @@ static struct sw_block block_of(const struct block_entry *entry) {
 }
 
 static bool take_out(struct sw__ledger *ledger, const void *address, struct sw_block *block) {
-    struct block_entry *entry = look_up(&ledger->blocks, (uintptr_t)address);
+    struct block_entry *entry = sw__address_table_find(&ledger->blocks, (uintptr_t)address);
     if (!entry)
         return false;
     *block = block_of(entry);
-    erase(&ledger->blocks, entry);
+    sw__address_table_erase(&ledger->blocks, entry);
     count_out(ledger, block);
     return true;
 }
@@ -316,7 +240,7 @@ void sw__ledger_put_back(struct sw__ledger *ledger, const struct sw_block *block
 
 bool sw__ledger_knows(struct sw__ledger *ledger, const void *address) {
     sw__lock(&ledger->lock);
-    bool known = look_up(&ledger->blocks, (uintptr_t)address) != NULL;
+    bool known = sw__address_table_find(&ledger->blocks, (uintptr_t)address) != NULL;
     sw__unlock(&ledger->lock);
     return known;
 }
@@ -401,12 +325,10 @@ int sw__ledger_visit(struct sw__ledger *ledger, int (*visitor)(const struct sw_b
                      void *context) {
     sw__lock(&ledger->lock);
     int answer = 0;
-    for (size_t i = 0; i < ledger->blocks.capacity && answer == 0; i++) {
-        struct block_entry *entry = (struct block_entry *)key_at(&ledger->blocks, i);
-        if (entry->address) {
-            struct sw_block block = block_of(entry);
-            answer = visitor(&block, context);
-        }
+    const struct block_entry *entry = NULL;
+    while (answer == 0 && (entry = sw__address_table_next(&ledger->blocks, entry))) {
+        struct sw_block block = block_of(entry);
+        answer = visitor(&block, context);
     }
     sw__unlock(&ledger->lock);
     return answer;
@@ -437,9 +359,7 @@ struct sw__ledger *sw__ledger_create(void) {
 }
 
 void sw__ledger_destroy(struct sw__ledger *ledger) {
-    struct table *tables[] = {&ledger->blocks, &ledger->pages};
-    for (int i = 0; i < 2; i++)
-        if (tables[i]->capacity)
-            sw__os_release(tables[i]->places, bytes_of(tables[i]));
+    sw__address_table_release(&ledger->blocks);
+    sw__address_table_release(&ledger->pages);
     sw__os_release(ledger, SW__PAGE);
 }
