@@ -1477,10 +1477,10 @@ static const struct behaviour behaviours[] = {
     BEHAVIOUR(free_keeps_errno_and_ignores_null),
     BEHAVIOUR_OF(a_limit_is_kept_and_lived_with, is_own),
     BEHAVIOUR_OF(holes_do_not_count_against_a_limit, is_own),
-    BEHAVIOUR(blocks_may_be_freed_by_other_threads),
-    BEHAVIOUR(blocks_outlive_their_threads),
-    BEHAVIOUR(threads_may_outlive_the_heap),
-    BEHAVIOUR(any_thread_may_call_anything),
+    BEHAVIOUR_OF_THREADS(blocks_may_be_freed_by_other_threads),
+    BEHAVIOUR_OF_THREADS(blocks_outlive_their_threads),
+    BEHAVIOUR_OF_THREADS(threads_may_outlive_the_heap),
+    BEHAVIOUR_OF_THREADS(any_thread_may_call_anything),
 };
 
 int main(int argc, char **argv) {

@@ -390,7 +390,7 @@ static void four_threads_find_every_promise_kept(void **state) {
 
 static const struct behaviour behaviours[] = {
     BEHAVIOUR(one_thread_finds_every_promise_kept),
-    BEHAVIOUR(four_threads_find_every_promise_kept),
+    BEHAVIOUR_OF_THREADS(four_threads_find_every_promise_kept),
 };
 
 int main(int argc, char **argv) {

@@ -98,6 +98,11 @@ bool is_own_unchecked(const struct subject *subject) {
     return subject->asks_os && !subject->checked;
 }
 
+static bool is_run(const struct behaviour *behaviour, const struct subject *subject) {
+    bool has_threads = behaviour->has_threads || strcmp(subject->strategy, "auto") == 0;
+    return (!behaviour->wants || behaviour->wants(subject)) && (has_threads || !THREAD_SANITIZED);
+}
+
 int run_behaviours(const char *group, const struct behaviour *behaviours, size_t count, int argc,
                    char **argv) {
     static struct subject subjects[SUBJECTS_MAX];
@@ -107,7 +112,7 @@ int run_behaviours(const char *group, const struct behaviour *behaviours, size_t
     CHECK(subject_count > 0);
     for (size_t i = 0; i < count; i++) {
         for (size_t j = 0; j < subject_count; j++) {
-            if (behaviours[i].wants && !behaviours[i].wants(&subjects[j]))
+            if (!is_run(&behaviours[i], &subjects[j]))
                 continue;
             CHECK(test_count < TESTS_MAX);
             snprintf(names[test_count], sizeof names[0], "%s[%s, tracking:%d%s]",

@@ -84,16 +84,20 @@ sw_heap *make_heap(const struct subject *subject, const char *more);
 
 /* Runs every test over every subject that it wants, as "name[strategy, tracking:1]". The first
  * argument, where there is one, is a pattern of names to run, the second one of names to leave out.
- * Returns the exit code. */
+ * ThreadSanitizer has nothing to say of one thread: there, what starts none runs over auto alone,
+ * which has one of its own. Returns the exit code. */
 struct behaviour {
     const char *name;
     CMUnitTestFunction run;
     bool (*wants)(const struct subject *); /* NULL: all */
+    bool has_threads;
 };
 #define BEHAVIOUR(function)                                                                        \
-    { #function, function, NULL }
+    { #function, function, NULL, false }
 #define BEHAVIOUR_OF(function, who)                                                                \
-    { #function, function, who }
+    { #function, function, who, false }
+#define BEHAVIOUR_OF_THREADS(function)                                                             \
+    { #function, function, NULL, true }
 
 int run_behaviours(const char *group, const struct behaviour *behaviours, size_t count, int argc,
                    char **argv);
