@@ -159,7 +159,9 @@ size_t sw__extents_trim(struct sw__extents *extents) {
     for (int side = 0; side < SW__SIDES; side++) {
         for (struct sw__region *region = extents->sides[side].regions; region;
              region = region->next)
-            sw__extents_forget(extents, region, region->start, region->start + region->committed);
+            sw__extents_count(&extents->noted,
+                              -sw__pages_forget(&region->pages, region->start,
+                                                region->start + region->committed));
         released += sw__supply_purge_side(extents, &extents->sides[side]);
         give_back_free_regions(extents, &extents->sides[side]);
     }

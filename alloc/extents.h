@@ -86,8 +86,7 @@ struct sw__extents {
     struct sw__meta *meta;     /* under the lock as well */
     size_t limit;              /* of held; SIZE_MAX: none */
     size_t most_cuts;          /* into so many mappings, about; 0: not asked yet */
-    size_t noted;  /* huge pages: those to bring after a rest, or brought and not taken */
-    bool at_limit; /* for its sake the last request was refused */
+    bool at_limit;             /* for its sake the last request was refused */
     enum sw__huge_pages huge_pages;
     struct sw__side sides[SW__SIDES];
     struct sw__region *spare_regions;
@@ -95,9 +94,10 @@ struct sw__extents {
     struct sw__usage usage, zeroed_usage; /* of those that were asked for zeroed */
     unsigned single_huge_pages;           /* that came new so far, round and round */
     struct sw_level reserved;
-    _Atomic(size_t) live; /* both may be read without the lock */
+    _Atomic(size_t) live; /* this and what follows may be read without the lock */
     _Atomic(size_t) held;
     _Atomic(size_t) budget;  /* of held; SIZE_MAX: none */
+    _Atomic(size_t) noted;   /* notes of huge pages (pages.h) */
     _Atomic(size_t) shifted; /* bytes that moved or were given back for the budget's sake, so far */
 };
 

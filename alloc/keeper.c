@@ -350,6 +350,7 @@ static void give_back_for_fork(void) {
     keeper.forked_at = now;
     keeper.fork_is_new = true;
     give_back();
+    keeper.gave_back_at = 0; /* learn_of_forks() does */
 }
 
 void sw__keeper_before_fork(void) {

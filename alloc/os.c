@@ -166,7 +166,11 @@ bool sw__os_can_bring(void) {
     return madvise(NULL, 0, POPULATE_WRITE) == 0;
 }
 
+void (*sw__os_while_bringing)(void);
+
 void sw__os_bring(void *start, size_t size) {
+    if (sw__os_while_bringing)
+        sw__os_while_bringing();
     madvise(start, size, POPULATE_WRITE);
 }
 

@@ -83,6 +83,8 @@ int sw__os_stderr(void);
  * move) fails once; or the nth and all after it. 0 ends it. */
 void sw__os_fail_nth(long n);
 void sw__os_fail_from(long n);
+/* Test seam: called in the midst of sw__os_bring(), unless it is NULL. */
+extern void (*sw__os_while_bringing)(void);
 /* Requests made so far. */
 long sw__os_requests(void);
 

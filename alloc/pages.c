@@ -24,22 +24,26 @@ static size_t words_for(size_t bits) {
 }
 
 size_t sw__pages_tables_size(size_t size) {
-    return sizeof(uint64_t) * (size / SW__UNIT + 2 * words_for(size >> SW__HUGE_PAGE_SHIFT) +
-                               2 * words_for(size / SW__UNIT));
+    return sizeof(uint64_t) *
+           (size / SW__UNIT + (1 + SW__NOTES) * words_for(size >> SW__HUGE_PAGE_SHIFT) +
+            2 * words_for(size / SW__UNIT));
 }
 
 void sw__pages_init(struct sw__pages *pages, void *tables, size_t size) {
     pages->touched = tables;
     pages->huge = pages->touched + size / SW__UNIT;
-    pages->noted = pages->huge + words_for(size >> SW__HUGE_PAGE_SHIFT);
-    pages->seams = pages->noted + words_for(size >> SW__HUGE_PAGE_SHIFT);
+    uint64_t *next = pages->huge;
+    for (int what = 0; what < SW__NOTES; what++)
+        pages->notes[what] = next += words_for(size >> SW__HUGE_PAGE_SHIFT);
+    pages->seams = next + words_for(size >> SW__HUGE_PAGE_SHIFT);
     pages->cuts = pages->seams + words_for(size / SW__UNIT);
 }
 
 void sw__pages_reset(struct sw__pages *pages, char *start, size_t size) {
     pages->start = start;
     memset(pages->huge, 0, words_for(size >> SW__HUGE_PAGE_SHIFT) * sizeof(uint64_t));
-    memset(pages->noted, 0, words_for(size >> SW__HUGE_PAGE_SHIFT) * sizeof(uint64_t));
+    for (int what = 0; what < SW__NOTES; what++)
+        memset(pages->notes[what], 0, words_for(size >> SW__HUGE_PAGE_SHIFT) * sizeof(uint64_t));
     memset(pages->seams, 0, words_for(size / SW__UNIT) * sizeof(uint64_t));
     memset(pages->cuts, 0, words_for(size / SW__UNIT) * sizeof(uint64_t));
     pages->cut_count = pages->edge_count = 0;
@@ -194,15 +198,19 @@ void sw__pages_decline_shared(struct sw__pages *pages, const char *start, const 
         decline_if_missing(pages, down, end);
 }
 
-bool sw__pages_note(struct sw__pages *pages, const char *huge_page, bool noted) {
-    return set(pages->noted, (size_t)(huge_page - pages->start) >> SW__HUGE_PAGE_SHIFT, noted);
+bool sw__pages_note(struct sw__pages *pages, enum sw__note what, const char *huge_page,
+                    bool noted) {
+    return set(pages->notes[what], (size_t)(huge_page - pages->start) >> SW__HUGE_PAGE_SHIFT,
+               noted);
 }
 
-char *sw__pages_first_noted(const struct sw__pages *pages, char *start, char *end) {
+char *sw__pages_first_noted(const struct sw__pages *pages, enum sw__note what, char *start,
+                            char *end) {
+    const uint64_t *notes = pages->notes[what];
     size_t i = sw__align_up((size_t)(start - pages->start), SW__HUGE_PAGE) >> SW__HUGE_PAGE_SHIFT;
     size_t last = (size_t)(end - pages->start) >> SW__HUGE_PAGE_SHIFT;
-    while (i < last && !get(pages->noted, i))
-        i += pages->noted[i / 64] >> (i % 64) ? 1 : 64 - i % 64;
+    while (i < last && !get(notes, i))
+        i += notes[i / 64] >> (i % 64) ? 1 : 64 - i % 64;
     return i < last ? pages->start + (i << SW__HUGE_PAGE_SHIFT) : NULL;
 }
 
@@ -211,8 +219,9 @@ size_t sw__pages_forget(struct sw__pages *pages, char *start, char *end) {
     size_t forgotten = 0;
     start -= (uintptr_t)start & inside;
     end += -(uintptr_t)end & inside;
-    while ((start = sw__pages_first_noted(pages, start, end)))
-        forgotten += sw__pages_note(pages, start, false);
+    for (enum sw__note what = 0; what < SW__NOTES; what++)
+        for (char *each = start; (each = sw__pages_first_noted(pages, what, each, end));)
+            forgotten += sw__pages_note(pages, what, each, false);
     return forgotten;
 }
 

@@ -23,12 +23,16 @@
 #define SW__UNIT_PAGES 64
 #define SW__UNIT       (SW__UNIT_PAGES * SW__PAGE)
 
+/* What is noted of a huge page that was there whole before a rest: that it is to be brought again,
+ * or that it was brought, and nobody has taken it yet. */
+enum sw__note { SW__TO_BRING, SW__BROUGHT, SW__NOTES };
+
 struct sw__pages {
-    char *start;       /* aligned to a huge page */
-    uint64_t *touched; /* a bit per page: a word is a unit */
-    uint64_t *huge;    /* a bit per huge page: advised */
-    uint64_t *noted;   /* a bit per huge page: the caller's */
-    uint64_t *seams;   /* a bit per unit */
+    char *start;                /* aligned to a huge page */
+    uint64_t *touched;          /* a bit per page: a word is a unit */
+    uint64_t *huge;             /* a bit per huge page: advised */
+    uint64_t *notes[SW__NOTES]; /* a bit per huge page each */
+    uint64_t *seams;            /* a bit per unit */
     uint64_t *cuts; /* a bit per unit: seams that moves have made, which the kernel does not join */
     size_t cut_count;
     size_t edge_count; /* between what is advised and what is not */
@@ -58,11 +62,12 @@ void sw__pages_decline_shared(struct sw__pages *pages, const char *start, const 
 void sw__pages_decline(struct sw__pages *pages, const char *start, const char *end);
 /* and those of which something in the range is not touched. */
 void sw__pages_decline_missing(struct sw__pages *pages, const char *start, const char *end);
-/* Notes a huge page, or not any more. Returns whether it was. */
-bool sw__pages_note(struct sw__pages *pages, const char *huge_page, bool noted);
-/* The first noted one that lies whole in [start, end), or NULL. */
-char *sw__pages_first_noted(const struct sw__pages *pages, char *start, char *end);
-/* Forgets those of which a part lies there. Returns how many. */
+/* Notes something of a huge page, or not any more. Returns whether it was noted. */
+bool sw__pages_note(struct sw__pages *pages, enum sw__note what, const char *huge_page, bool noted);
+/* The first of which it is noted that lies whole in [start, end), or NULL. */
+char *sw__pages_first_noted(const struct sw__pages *pages, enum sw__note what, char *start,
+                            char *end);
+/* Forgets all notes of those of which a part lies there. Returns how many. */
 size_t sw__pages_forget(struct sw__pages *pages, char *start, char *end);
 /* May a page come because another was touched: one that is not in [start, end), or the first? */
 bool sw__pages_may_come_along(const struct sw__pages *pages, const char *page, const char *start,

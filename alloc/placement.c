@@ -97,6 +97,7 @@ struct sw__extent *sw__placement_carve(struct sw__extents *extents, struct sw__e
     }
     if (extent->node.size > size)
         sw__extent_plant(sw__extent_cut(extents, extent, size));
+    sw__extents_forget(extents, extent);
     return extent;
 }
 

@@ -56,11 +56,13 @@ static inline struct sw__treap_node **sw__extent_tree(const struct sw__extent *e
     return extent->state == SW__EXTENT_DIRTY ? &side->dirty : &side->clean;
 }
 
-/* A part of a region is not to be brought after a rest, or no longer waits to be taken. */
-static inline void sw__extents_forget(struct sw__extents *extents, struct sw__region *region,
-                                      char *start, char *end) {
-    if (__builtin_expect(extents->noted, 0))
-        extents->noted -= sw__pages_forget(&region->pages, start, end);
+/* An extent is taken: it is not to be brought after a rest, nor does it wait any longer. */
+static inline void sw__extents_forget(struct sw__extents *extents,
+                                      const struct sw__extent *extent) {
+    if (__builtin_expect(atomic_load_explicit(&extents->noted, memory_order_relaxed) > 0, 0))
+        sw__extents_count(&extents->noted,
+                          -sw__pages_forget(&extent->region->pages, sw__extent_start(extent),
+                                            sw__extent_end(extent)));
 }
 
 /* A free extent goes to the tree it belongs to, and comes out of it. */

@@ -32,6 +32,7 @@ static bool extend(struct sw__extents *extents, struct sw__extent *extent, size_
     sw__extent_uproot(tail);
     if (tail->node.size > missing)
         sw__extent_plant(sw__extent_cut(extents, tail, missing));
+    sw__extents_forget(extents, tail);
     sw__extent_join(extents, extent);
     sw__extents_count(&extents->live, missing);
     if (sw__supply_furnish(extents, extent, SW__DENSE))

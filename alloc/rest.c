@@ -8,33 +8,29 @@
 
 #define INSIDE (SW__HUGE_PAGE - 1) /* regions are aligned to huge pages */
 
-static void note(struct sw__extents *extents, struct sw__pages *pages, const char *piece,
-                 bool is_noted) {
-    extents->noted += (size_t)is_noted - sw__pages_note(pages, piece, is_noted);
+static void note(struct sw__extents *extents, struct sw__pages *pages, enum sw__note what,
+                 const char *piece, bool is_so) {
+    sw__extents_count(&extents->noted, (size_t)is_so - sw__pages_note(pages, what, piece, is_so));
 }
 
 /* ---- Work has stopped ------------------------------------------------------------------------ */
 
-/* What is noted still was not brought at the last rest's end, unless it is there. */
-static void forget_what_was_not_brought(struct sw__extents *extents, struct sw__region *region) {
-    char *start = region->start, *end = start + sw__align_up(region->committed, SW__HUGE_PAGE);
-    struct sw__pages *pages = &region->pages;
-    for (; (start = sw__pages_first_noted(pages, start, end)); start += SW__HUGE_PAGE)
-        if (sw__pages_touched(pages, start, SW__HUGE_PAGE) < SW__HUGE_PAGE)
-            note(extents, pages, start, false);
+/* The kernel is asked what is there: a page that was part of a block may never have been used. */
+static bool is_whole(const struct sw__pages *pages, const char *piece) {
+    return sw__pages_touched(pages, piece, SW__HUGE_PAGE) == SW__HUGE_PAGE &&
+           sw__os_resident(piece, SW__HUGE_PAGE) == SW__HUGE_PAGE;
 }
 
-/* The kernel is asked what is there: a page that was part of a block may never have been used. And
- * what was brought in vain is not brought again. */
+/* What came in vain after the last rest does not come again; what was not brought may. */
 static void note_what_is_whole(struct sw__extents *extents, const struct sw__extent *extent) {
     char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
     struct sw__pages *pages = &extent->region->pages;
     for (char *piece = start + (-(uintptr_t)start & INSIDE);
          end - piece >= (ptrdiff_t)SW__HUGE_PAGE; piece += SW__HUGE_PAGE) {
-        bool was_in_vain = sw__pages_first_noted(pages, piece, piece + SW__HUGE_PAGE);
-        note(extents, pages, piece,
-             !was_in_vain && sw__pages_touched(pages, piece, SW__HUGE_PAGE) == SW__HUGE_PAGE &&
-                 sw__os_resident(piece, SW__HUGE_PAGE) == SW__HUGE_PAGE);
+        bool came_in_vain = sw__pages_first_noted(pages, SW__BROUGHT, piece, piece + SW__HUGE_PAGE);
+        note(extents, pages, SW__BROUGHT, piece, false);
+        if (!came_in_vain && is_whole(pages, piece))
+            note(extents, pages, SW__TO_BRING, piece, true);
     }
 }
 
@@ -49,12 +45,8 @@ static void note_all(struct sw__extents *extents, struct sw__treap_node *node) {
 void sw__extents_rest(struct sw__extents *extents) {
     sw__lock(&extents->lock);
     sw__placement_release_parked(extents);
-    for (int side = 0; side < SW__SIDES; side++) {
-        for (struct sw__region *region = extents->sides[side].regions; region;
-             region = region->next)
-            forget_what_was_not_brought(extents, region);
+    for (int side = 0; side < SW__SIDES; side++)
         note_all(extents, extents->sides[side].dirty);
-    }
     sw__supply_purge_above(extents, 0);
     sw__unlock(&extents->lock);
 }
@@ -67,22 +59,26 @@ struct piece {
     char *start;
 };
 
-/* A noted one in the extent of which nothing has come yet. */
-static bool find_in(const struct sw__extent *extent, struct piece *piece) {
+/* One in the extent that is to be brought, and of which nothing has come yet. */
+static bool find_in(struct sw__extents *extents, const struct sw__extent *extent,
+                    struct piece *piece) {
     char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
-    const struct sw__pages *pages = &extent->region->pages;
-    for (; (start = sw__pages_first_noted(pages, start, end)); start += SW__HUGE_PAGE)
+    struct sw__pages *pages = &extent->region->pages;
+    while ((start = sw__pages_first_noted(pages, SW__TO_BRING, start, end))) {
+        note(extents, pages, SW__TO_BRING, start, false);
         if (sw__pages_touched(pages, start, SW__HUGE_PAGE) == 0) {
             *piece = (struct piece){extent->region, start};
             return true;
         }
+    }
     return false;
 }
 
 /* In the smallest extents first, as the best fit is. */
-static struct sw__extent *find_in_tree(struct sw__treap_node *tree, struct piece *piece) {
+static struct sw__extent *find_in_tree(struct sw__extents *extents, struct sw__treap_node *tree,
+                                       struct piece *piece) {
     struct sw__treap_node *node = sw__treap_at_least(tree, SW__HUGE_PAGE, 0);
-    while (node && !find_in(sw__extent_of(node), piece))
+    while (node && !find_in(extents, sw__extent_of(node), piece))
         node = sw__treap_at_least(tree, node->size, node->address + 1);
     return node ? sw__extent_of(node) : NULL;
 }
@@ -90,21 +86,22 @@ static struct sw__extent *find_in_tree(struct sw__treap_node *tree, struct piece
 static struct sw__extent *find_piece(struct sw__extents *extents, struct piece *piece) {
     struct sw__extent *extent = NULL;
     for (int side = SW__SIDES - 1; side >= 0 && extents->noted && !extent; side--) {
-        extent = find_in_tree(extents->sides[side].dirty, piece);
+        extent = find_in_tree(extents, extents->sides[side].dirty, piece);
         if (!extent)
-            extent = find_in_tree(extents->sides[side].clean, piece);
+            extent = find_in_tree(extents, extents->sides[side].clean, piece);
     }
     return extent;
 }
 
 /* Takes the next piece for one that is there already, so that who is to have it need not wait, and
- * keeps its region from going. It stays noted until somebody takes it. */
+ * keeps its region from going. */
 static bool start_piece(struct sw__extents *extents, size_t most, struct piece *piece) {
     sw__lock(&extents->lock);
     bool has_room =
         extents->held + SW__HUGE_PAGE <= most && !sw__supply_over_budget(extents, SW__HUGE_PAGE);
     struct sw__extent *extent = has_room ? find_piece(extents, piece) : NULL;
     if (extent) {
+        note(extents, &piece->region->pages, SW__BROUGHT, piece->start, true);
         sw__supply_come(extents, extent, piece->start, SW__HUGE_PAGE);
         piece->region->is_being_filled = true;
     }

@@ -366,7 +366,6 @@ static __attribute__((noinline)) bool bring(struct sw__extents *extents, struct 
 /* Where work repeats itself all pages are there already. */
 bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent,
                         enum sw__filling filling) {
-    sw__extents_forget(extents, extent->region, sw__extent_start(extent), sw__extent_end(extent));
     extent->zero = extent->touched == 0;
     return extent->touched == sw__extent_size(extent) || bring(extents, extent, filling);
 }
@@ -444,7 +443,6 @@ bool sw__supply_relocate(struct sw__extents *extents, struct sw__extent *from,
     if (!has_moved && !make_room(extents, size - to->touched))
         return false;
     fill_from_holes(extents, to);
-    sw__extents_forget(extents, to->region, start, sw__extent_end(to));
     admit(extents, to, true);
     to->zero = false;
     return true;

@@ -44,9 +44,11 @@ struct auto_heap {
     size_t in_period;             /* bytes of large blocks allocated in this period */
     _Atomic(size_t) work_counted; /* of keeper.work, what is counted there */
     bool steps_are_marked;
-    bool has_rested;           /* all was given back, */
-    size_t live_at_rest;       /* beside so much; */
-    size_t ahead;              /* since then so much is worth holding before it is asked for */
+    bool has_rested;     /* all was given back, */
+    size_t live_at_rest; /* beside so much; */
+    size_t work_at_rest;
+    size_t ahead;              /* since then so much is worth holding before it is asked for; */
+    size_t ahead_looked_for;   /* and for so much there was room in the control group */
     unsigned looseness;        /* of the budget */
     size_t shifted_before;     /* this period */
     atomic_bool is_restrained; /* the budget depends on what is live */
@@ -94,6 +96,10 @@ static size_t deepest_periods_ago(const struct auto_heap *heap, unsigned periods
     return heap->earlier[(heap->oldest + EARLIER - periods) % EARLIER];
 }
 
+static size_t work_of(const struct auto_heap *heap) {
+    return atomic_load_explicit(&heap->keeper.work, memory_order_relaxed);
+}
+
 /* Where work repeats itself, shifting pages is waste, and room is given until it ends. Where it
  * does not, some is the price of holding no more than is needed. */
 static void loosen(struct auto_heap *heap) {
@@ -108,7 +114,8 @@ static void end_period(struct auto_heap *heap) {
     remember_period(heap);
     set_deepest(heap, sw__extents_live(&heap->blocks.extents));
     heap->in_period = 0;
-    heap->has_rested = false; /* a period is enough to bring what it needs */
+    if (work_of(heap) - heap->work_at_rest > PERIOD_TURNS * needed_of_late(heap))
+        heap->has_rested = false; /* this work has all it needs */
     size_t shifted = atomic_load_explicit(&heap->blocks.extents.shifted, memory_order_relaxed);
     if (shifted - heap->shifted_before > needed_of_late(heap) / 64)
         loosen(heap);
@@ -132,10 +139,6 @@ static void set_budget(struct auto_heap *heap, size_t live) {
     sw__extents_set_budget(&heap->blocks.extents, budget);
 }
 
-static size_t work_of(const struct auto_heap *heap) {
-    return atomic_load_explicit(&heap->keeper.work, memory_order_relaxed);
-}
-
 /* So much lives, or is about to. */
 static void expect_keeper(const struct auto_heap *heap, size_t live) {
     size_t held = atomic_load_explicit(&heap->blocks.extents.held, memory_order_relaxed);
@@ -144,12 +147,17 @@ static void expect_keeper(const struct auto_heap *heap, size_t live) {
         sw__keeper_start();
 }
 
-/* Work that is back after a rest has come to so much. Is more to be brought ahead of it? */
-static bool runs_ahead(struct auto_heap *heap, size_t live) {
+/* After a rest, what is worth holding where so much lives. */
+static size_t ahead_of(const struct auto_heap *heap, size_t live) {
     size_t more = live > heap->live_at_rest ? live - heap->live_at_rest : 0;
-    size_t ahead =
-        sw__smaller(heap->live_at_rest + AHEAD * more,
-                    atomic_load_explicit(&heap->blocks.extents.budget, memory_order_relaxed));
+    size_t budget = atomic_load_explicit(&heap->blocks.extents.budget, memory_order_relaxed);
+    return sw__smaller(heap->live_at_rest + AHEAD * sw__smaller(more, PTRDIFF_MAX / AHEAD), budget);
+}
+
+/* Work has come to so much. Is more to be brought ahead of it? */
+static bool runs_ahead(struct auto_heap *heap, size_t live) {
+    bool has_any = atomic_load_explicit(&heap->blocks.extents.noted, memory_order_relaxed) > 0;
+    size_t ahead = heap->has_rested && has_any ? ahead_of(heap, live) : 0;
     if (ahead < heap->ahead + SW__HUGE_PAGE)
         return false;
     heap->ahead = ahead;
@@ -170,7 +178,7 @@ static __attribute__((noinline)) void reconsider(struct auto_heap *heap, size_t 
     bool was_tight = heap->pressure.is_tight;
     bool is_tight = sw__pressure_is_tight(&heap->pressure, turned_over);
     set_budget(heap, live);
-    bool urges = heap->has_rested && runs_ahead(heap, live);
+    bool urges = runs_ahead(heap, live);
     sw__unlock(&heap->lock);
     if (is_tight && !was_tight)
         sw__blocks_trim(heap);
@@ -196,7 +204,7 @@ static __attribute__((noinline, cold)) void unexpect_large(struct auto_heap *hea
                                                            size_t deepest_before) {
     size_t live = sw__extents_live(&heap->blocks.extents);
     sw__lock(&heap->lock);
-    heap->has_rested = false;
+    heap->ahead = sw__smaller(heap->ahead, ahead_of(heap, live));
     set_deepest(heap, deepest_before > live ? deepest_before : live);
     heap->in_period -= sw__smaller(size, heap->in_period);
     set_budget(heap, live);
@@ -219,23 +227,36 @@ static size_t give_back(void *state) {
     sw__lock(&heap->lock);
     heap->has_rested = true;
     heap->live_at_rest = heap->ahead = sw__extents_live(&heap->blocks.extents);
-    heap->in_period = 0;
+    heap->work_at_rest = work_of(heap);
     sw__unlock(&heap->lock);
     sw__extents_rest(&heap->blocks.extents);
     size_t left = sw__extents_kept(&heap->blocks.extents);
     return kept > left ? kept - left : 0;
 }
 
-/* Work is back, and nobody else has taken the room there was before. */
+/* Others may have taken the room since the rest. The lock is held. */
+static bool has_room_ahead(struct auto_heap *heap) {
+    bool is_tight = heap->ahead == heap->ahead_looked_for
+                        ? sw__pressure_is_tight(&heap->pressure, SW__HUGE_PAGE)
+                        : sw__pressure_look(&heap->pressure);
+    heap->ahead_looked_for = heap->ahead;
+    return !is_tight;
+}
+
+/* Work is back. */
 static bool bring_back(void *state) {
     struct auto_heap *heap = state;
     struct sw__extents *extents = &heap->blocks.extents;
     sw__lock(&heap->lock);
-    bool wanted = heap->has_rested && sw__extents_live(extents) > heap->live_at_rest &&
-                  !sw__pressure_look(&heap->pressure);
+    bool wanted = heap->has_rested && sw__extents_live(extents) > heap->live_at_rest;
+    bool is_tight = wanted && !has_room_ahead(heap);
     size_t ahead = heap->ahead;
+    if (is_tight)
+        heap->has_rested = false;
     sw__unlock(&heap->lock);
-    return wanted && sw__extents_bring_back(extents, ahead);
+    if (is_tight)
+        sw__blocks_trim(heap);
+    return wanted && !is_tight && sw__extents_bring_back(extents, ahead);
 }
 
 /* What the parent's work needed is not what the child's will. */

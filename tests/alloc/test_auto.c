@@ -275,11 +275,15 @@ static void after_a_rest_what_work_had_comes_again(void **state) {
     for (int i = 0; i < 10; i++)
         step(heap, BLOCKS, 8 * MIB);
     wait_until_no_more_than(heap, 20 * MIB);
+    sw_free(heap, sw_alloc(heap, 3 * MIB, SW_TAG_OTHER)); /* and another, after little work */
+    sleep_ms(600);
+    wait_until_no_more_than(heap, 20 * MIB);
+    sw_free(heap, sw_realloc(heap, sw_alloc(heap, 20 << 10, SW_TAG_OTHER), 40 << 10));
     /* Nothing of it is written; but it may come to where pages are already. */
     void *begun = sw_alloc(heap, 8 * MIB, SW_TAG_OTHER);
     size_t most = most_resident_meanwhile(heap, 200);
     assert_true(most >= (16 + 3 * 8 - 2) * MIB && most <= (16 + 4 * 8 + 2) * MIB);
-    wait_until_no_more_than(heap, 20 * MIB);
+    wait_until_no_more_than(heap, (16 + 8 + 2) * MIB);
     assert_true(holds(live, 16 * MIB, 1));
     sw_free(heap, begun);
     sw_free(heap, live);

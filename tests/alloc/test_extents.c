@@ -884,9 +884,9 @@ static void what_was_used_before_a_rest_comes_again(void **state) {
     check_map(extents, end);
     sw__extents_free(extents, taken);
 
-    sw__extents_rest(extents); /* and not what was noted at the one before */
+    sw__extents_rest(extents); /* and before the next, nothing was brought */
     sw__extents_rest(extents);
-    assert_int_equal(times_brought(extents, SIZE_MAX), 0);
+    assert_int_equal(times_brought(extents, SIZE_MAX), 5);
     sw__extents_free(extents, wall);
     check_map(extents, end);
 }
@@ -926,6 +926,46 @@ static void what_is_trimmed_does_not_come_again(void **state) {
     sw__extents_free(extents, first);
 }
 
+static void check_that_all_is_held(struct sw__extents *extents) {
+    sw__lock(&extents->lock);
+    const struct sw__region *region = extents->sides[SW__SIDE_LARGE].regions;
+    CHECK(region != NULL);
+    for (; region; region = region->next)
+        for (size_t at = 0; at < region->committed; at += SW__UNIT)
+            CHECK(sw__pages_touched(&region->pages, region->start + at, SW__UNIT) ||
+                  sw__os_resident(region->start + at, SW__UNIT) == 0);
+    sw__unlock(&extents->lock);
+}
+
+static struct sw__extents *brought_from;
+
+static void trim_meanwhile(void) {
+    sw__extents_trim(brought_from);
+}
+
+static void take_meanwhile(void) {
+    sw__os_while_bringing = NULL;
+    take(brought_from, HUGE_PAGES(8));
+}
+
+/* Pages that go while they are brought would be there for ever, and held by nobody. */
+static void what_goes_while_it_is_brought_is_gone(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    leave_used(extents, 8);
+    sw__extents_rest(extents);
+    brought_from = extents;
+    sw__os_while_bringing = trim_meanwhile;
+    assert_true(sw__extents_bring_back(extents, SIZE_MAX));
+    assert_int_equal(extents->held, 0);
+    check_that_all_is_held(extents); /* the region is there: it waits for the pages */
+    leave_used(extents, 8);
+    sw__extents_rest(extents);
+    sw__os_while_bringing = take_meanwhile;
+    assert_int_equal(times_brought(extents, SIZE_MAX), 1);
+    assert_int_equal(extents->held, 8 * SW__HUGE_PAGE);
+    sw__os_while_bringing = NULL;
+}
+
 struct disturbance {
     struct sw__extents *extents;
     atomic_bool is_over;
@@ -956,17 +996,6 @@ static void *disturb(void *argument) {
     return NULL;
 }
 
-static void check_that_all_is_held(struct sw__extents *extents) {
-    sw__lock(&extents->lock);
-    const struct sw__region *region = extents->sides[SW__SIDE_LARGE].regions;
-    for (; region; region = region->next)
-        for (size_t at = 0; at < region->committed; at += SW__UNIT)
-            CHECK(sw__pages_touched(&region->pages, region->start + at, SW__UNIT) ||
-                  sw__os_resident(region->start + at, SW__UNIT) == 0);
-    sw__unlock(&extents->lock);
-}
-
-/* Whatever happens to them meanwhile: what is there without being held would be there for ever. */
 static void pages_come_while_others_go(void **state) {
     struct sw__extents *extents = extents_of(state);
     struct sw__extent *anchor = take(extents, 100);
@@ -1261,6 +1290,7 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(what_was_used_before_a_rest_comes_again),
         EXTENTS_TEST(what_came_in_vain_does_not_come_again),
         EXTENTS_TEST(what_is_trimmed_does_not_come_again),
+        EXTENTS_TEST(what_goes_while_it_is_brought_is_gone),
         EXTENTS_TEST(pages_come_while_others_go),
         EXTENTS_TEST(what_is_written_to_its_end_is_wanted_huge),
         EXTENTS_TEST(what_is_hardly_written_is_not),
