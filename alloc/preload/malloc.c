@@ -84,8 +84,8 @@ EXPORT void *malloc(size_t size) {
 static void free_foreign(void *block) {
     if (sw__behind.free)
         sw__behind.free(block);
-    else if (sw__process_is_loaders(block))
-        return; /* it lies in the loader's image */
+    else if (sw__process_loaders(block))
+        return;
     else if (sw__process_is_libcs(block))
         sw__libc_free(block);
     else
@@ -143,10 +143,10 @@ static void *realloc_early(const void *block, size_t size) {
 /* The loader keeps no sizes: what lies behind comes along, as far as it can be read. */
 static void *realloc_loaders(const char *block, size_t size) {
     char *moved = malloc(size);
-    size_t copied = 0;
-    while (moved && copied < size && sw__os_is_readable(block + copied)) {
+    size_t copied = 0, most = sw__smaller(size, sw__process_loaders(block));
+    while (moved && copied < most && sw__os_is_readable(block + copied)) {
         size_t to_page_end = SW__PAGE - ((uintptr_t)block + copied) % SW__PAGE;
-        size_t piece = sw__smaller(size - copied, to_page_end);
+        size_t piece = sw__smaller(most - copied, to_page_end);
         memcpy(moved + copied, block + copied, piece);
         copied += piece;
     }
@@ -156,7 +156,7 @@ static void *realloc_loaders(const char *block, size_t size) {
 static void *realloc_foreign(void *block, size_t size) {
     if (sw__behind.realloc)
         return sw__behind.realloc(block, size);
-    if (sw__process_is_loaders(block))
+    if (sw__process_loaders(block))
         return realloc_loaders(block, size);
     if (!sw__process_is_libcs(block))
         sw__misuse(SW__MISUSE_REALLOC, NULL);

@@ -122,9 +122,10 @@ bool sw__process_is_libcs(const void *block) {
            ((words[1] & LIBC_NON_MAIN_ARENA) && is_in_arena(address));
 }
 
-bool sw__process_is_loaders(const void *block) {
+size_t sw__process_loaders(const void *block) {
     enum { LOADER_IMAGE = 1 << 18 };
-    return (uintptr_t)block - (uintptr_t)_r_debug.r_ldbase < LOADER_IMAGE;
+    uintptr_t offset = (uintptr_t)block - (uintptr_t)_r_debug.r_ldbase;
+    return offset < LOADER_IMAGE ? LOADER_IMAGE - offset : 0;
 }
 
 static void publish(sw_heap *heap) {

@@ -32,9 +32,10 @@ bool sw__process_is_starting_here(void);
  * page map cannot tell, and claim all. */
 bool sw__process_knows(const void *block);
 /* Of those it cannot have given out: libc's malloc did, behind our back (a library that is
- * bound deeply calls it); or the dynamic linker, before it knew of us. */
+ * bound deeply calls it); or the dynamic linker, before it knew of us: then so many bytes are its
+ * image's from there on, and otherwise 0. */
 bool sw__process_is_libcs(const void *block);
-bool sw__process_is_loaders(const void *block);
+size_t sw__process_loaders(const void *block);
 
 static inline void sw__process_ensure(void) {
     if (__builtin_expect(!__atomic_load_n(&sw__process.heap, __ATOMIC_ACQUIRE), 0))

@@ -111,7 +111,7 @@ static void check_free_page_reporting(struct fact *fact) {
         reports
             ? "this virtual machine's host takes free memory back by 2 MiB: it comes again many "
               "times slower than other memory, and the first step after a rest waits for it"
-            : "no host takes free memory away from this machine");
+            : "there is no sign of a host that takes free memory back");
 }
 
 /* ---- Limits ---------------------------------------------------------------------------------- */

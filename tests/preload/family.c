@@ -251,7 +251,6 @@ static void realloc_to_nothing_frees(void **state) {
     assert_true(mallinfo2().uordblks <= live + (4 << 20));
 }
 
-/* free() may wait for a lock, and for nothing else may errno show it. */
 /* What the loader took before there was a malloc lies in its own image. libc's malloc and jemalloc,
  * to which every pointer goes, do not know it. */
 static void pointers_of_the_loader_are_taken(void **state) {
@@ -273,6 +272,7 @@ static void pointers_of_the_loader_are_taken(void **state) {
     free(moved);
 }
 
+/* free() may wait for a lock, and for nothing else may errno show it. */
 static void *free_and_look_at_errno(void *argument) {
     enum { BLOCKS = 512 };
     void *blocks[BLOCKS];
