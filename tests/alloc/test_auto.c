@@ -268,6 +268,8 @@ static size_t most_resident_meanwhile(sw_heap *heap, int ms) {
 /* Ahead of the work that wants it, but in proportion to what it took so far. */
 static void after_a_rest_what_work_had_comes_again(void **state) {
     (void)state;
+    if (!sw__os_can_bring())
+        skip();
     wait_for_threads(1);
     sw_heap *heap = make_auto("tracking:0");
     void *live = sw_alloc(heap, 16 * MIB, SW_TAG_OTHER);

@@ -857,6 +857,8 @@ static int times_brought(struct sw__extents *extents, size_t most) {
 
 static void what_was_used_before_a_rest_comes_again(void **state) {
     struct sw__extents *extents = extents_of(state);
+    if (!sw__os_can_bring()) /* before 5.14 */
+        skip();
     struct sw__extent *used = take(extents, HUGE_PAGES(8)), *wall = take(extents, 100);
     struct sw__extent *unused = take(extents, HUGE_PAGES(8)), *end = take(extents, 100);
     char *start = sw__extent_start(used);
@@ -900,6 +902,8 @@ static void leave_used(struct sw__extents *extents, size_t huge_pages) {
 
 static void what_came_in_vain_does_not_come_again(void **state) {
     struct sw__extents *extents = extents_of(state);
+    if (!sw__os_can_bring()) /* before 5.14 */
+        skip();
     leave_used(extents, 8);
     sw__extents_rest(extents);
     assert_int_equal(times_brought(extents, SIZE_MAX), 8);
@@ -951,6 +955,8 @@ static void take_meanwhile(void) {
 /* Pages that go while they are brought would be there for ever, and held by nobody. */
 static void what_goes_while_it_is_brought_is_gone(void **state) {
     struct sw__extents *extents = extents_of(state);
+    if (!sw__os_can_bring()) /* before 5.14 */
+        skip();
     leave_used(extents, 8);
     sw__extents_rest(extents);
     brought_from = extents;
@@ -998,6 +1004,8 @@ static void *disturb(void *argument) {
 
 static void pages_come_while_others_go(void **state) {
     struct sw__extents *extents = extents_of(state);
+    if (!sw__os_can_bring()) /* before 5.14 */
+        skip();
     struct sw__extent *anchor = take(extents, 100);
     struct disturbance disturbance = {.extents = extents};
     pthread_t other;
