@@ -203,13 +203,6 @@ static void call(void) {
 
 void sw__keeper_call(void) {
     int kept = errno;
-    if (atomic_load(&sw__keeper_is_there) && !atomic_exchange(&sw__keeper_is_awake, true))
-        call();
-    errno = kept;
-}
-
-void sw__keeper_urge(void) {
-    int kept = errno;
     if (atomic_load(&sw__keeper_is_there)) {
         atomic_store(&sw__keeper_is_awake, true);
         call();

@@ -52,6 +52,8 @@ void sw__keeper_remove(struct sw__keeper_client *client);
 extern atomic_bool sw__keeper_is_there; /* or will never be */
 extern atomic_bool sw__keeper_is_awake;
 void sw__keeper_start(void);
+/* There is something to do, as to bring back: the thread looks up, awake or not. To be called from
+ * anywhere. */
 void sw__keeper_call(void);
 
 /* The heap has taken memory and holds so much now: is the thread to be started? By one whose end is
@@ -70,9 +72,6 @@ static inline void sw__keeper_wake(const struct sw__keeper_client *client) {
                          0))
         sw__keeper_call();
 }
-
-/* There is something to bring back. To be called without any lock held. */
-void sw__keeper_urge(void);
 
 /* The last thread whose end is noticed has ended, and it may be the last of the program: a process
  * ends with its last thread, and that must not be ours. It comes again when memory is taken. */

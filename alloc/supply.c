@@ -231,6 +231,7 @@ static bool fill_from_holes(struct sw__extents *extents, struct sw__extent *exte
 
 /* ---- Pages come ------------------------------------------------------------------------------ */
 
+/* The untouched part of a free extent comes. */
 static void come(struct sw__extents *extents, struct sw__extent *extent, const char *start,
                  size_t size) {
     sw__extent_uproot(extent);

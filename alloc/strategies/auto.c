@@ -184,7 +184,7 @@ static __attribute__((noinline)) void reconsider(struct auto_heap *heap, size_t 
         sw__blocks_trim(heap);
     expect_keeper(heap, live);
     if (urges)
-        sw__keeper_urge();
+        sw__keeper_call();
 }
 
 /* Notes that a large block is about to be allocated: the budget is to have room for it. Mostly, in

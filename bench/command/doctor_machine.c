@@ -22,10 +22,17 @@ enum { TEXT = 40 };
 
 #define HUGE_PAGES "/sys/kernel/mm/transparent_hugepage/"
 
-static void check_huge_pages(struct fact *fact) {
-    char choice[32];
-    read_choice(HUGE_PAGES "enabled", choice, sizeof choice);
+enum { CHOICE = 32 };
+
+/* The chosen word of a file is the value. */
+static void tell_choice(struct fact *fact, const char *path, char choice[CHOICE]) {
+    read_choice(path, choice, CHOICE);
     SAY(value, "%s", *choice ? choice : "not in this kernel");
+}
+
+static void check_huge_pages(struct fact *fact) {
+    char choice[CHOICE];
+    tell_choice(fact, HUGE_PAGES "enabled", choice);
     if (strcmp(choice, "madvise") == 0) {
         SAY(meaning, "only who asks gets them; heaps ask where it pays");
     } else if (strcmp(choice, "always") == 0) {
@@ -46,9 +53,8 @@ static void check_huge_pages(struct fact *fact) {
 }
 
 static void check_defrag(struct fact *fact) {
-    char choice[32];
-    read_choice(HUGE_PAGES "defrag", choice, sizeof choice);
-    SAY(value, "%s", *choice ? choice : "not in this kernel");
+    char choice[CHOICE];
+    tell_choice(fact, HUGE_PAGES "defrag", choice);
     if (strcmp(choice, "always") == 0) {
         SAY(meaning, "any page fault may stall to compact memory for a huge page");
         SAY(advice,
