@@ -6,6 +6,7 @@ usage: under.py [OPTION...] -- COMMAND...     one program
 
   --strategies A,B   under these; all of the list if not given
   --checked          and once in checked mode, where the library has one
+  --never-checked    not even where every strategy is asked for
   --steady           the program is a loop: its resident memory must not grow
   --timeout S        longest a run may take (default 120)
 
@@ -265,6 +266,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("--strategies", type=lambda names: names.split(","))
     parser.add_argument("--checked", action="store_true")
+    parser.add_argument("--never-checked", action="store_true")
     parser.add_argument("--steady", action="store_true")
     parser.add_argument("--timeout", type=float, default=120)
     parser.add_argument("--list")
@@ -273,7 +275,7 @@ def parse_arguments():
     if bool(arguments.list) == bool(arguments.command):
         parser.error("either a list or a command")
     if os.environ.get("STEPWELL_EVERY_STRATEGY") and not arguments.steady:
-        arguments.strategies, arguments.checked = None, True
+        arguments.strategies, arguments.checked = None, not arguments.never_checked
     return arguments
 
 
