@@ -38,6 +38,7 @@
 #ifndef STEPWELL_H
 #define STEPWELL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -187,7 +188,8 @@ struct sw_step_end {
 
 struct sw_stats {
     /* Exact at every instant with tracking; without it, requested, active, blocks, survivors and
-     * tags are 0 and allocated is the strategy's own count (0 where it keeps none). */
+     * tags are 0 and allocated is the strategy's own count (0 where it keeps none), its peak the
+     * highest of the looks at it. */
     struct sw_level requested;
     struct sw_level allocated;
     struct sw_level active;
@@ -213,28 +215,30 @@ struct sw_stats {
     struct sw_tag_stats tags[SW_TAG_COUNT];
     size_t step_end_count; /* how many of step_ends are filled in, oldest first; 0 untracked */
     struct sw_step_end step_ends[SW_STEP_ENDS];
+    bool tracked; /* the heap has a ledger, and what follows from requested and active is known */
 };
 
 /* Fills *stats (sizeof(struct sw_stats) as the caller's compiler sees it, so that the struct may
  * grow). Returns 0. Takes longer than an allocation: the kernel is asked of every page. */
 SW_API int sw_heap_stats(sw_heap *heap, struct sw_stats *stats, size_t stats_size);
 
-/* The measures: every formula is here once, and every table calls it. NAN where not defined. */
+/* The measures: every formula is here once, and every table calls it. NAN where not defined: 0/0,
+ * or of a heap that does not know what it would take (without tracking requested, active and the
+ * peak of allocated; allocated at all where the strategy does not count it). */
 struct sw_measures {
-    double internal_fragmentation; /* 1 - requested/allocated; 0 when nothing is live, NAN when what
-                                      was requested is unknown */
+    double internal_fragmentation; /* 1 - requested/allocated; 0 when nothing is live */
     double external_fragmentation; /* (free - largest free)/free, free = resident - allocated; 0
                                       when free is 0 */
     double utilisation;            /* allocated/reserved at the instant of peak reserved */
     double utilisation_of_peaks;   /* peak allocated / peak reserved */
     double overhead;               /* peak resident / peak requested (LB) */
-    size_t free_bytes;             /* resident - allocated, or 0 */
-    size_t releasable;             /* free bytes in whole free pages: resident - active, or 0 */
-    size_t pinned;                 /* free bytes on pages a live block holds: active - allocated */
-    size_t unseen;    /* of the process, what no heap accounts for: code, stacks, what others map */
-    size_t retention; /* resident above what is live: resident - requested, or 0 */
-    double drift;     /* slope of requested at step end over steps (Theil-Sen: the
-                         median slope of all pairs), bytes a step; NAN before two */
+    double free_bytes;             /* resident - allocated, or 0 */
+    double releasable;             /* free bytes in whole free pages: resident - active, or 0 */
+    double pinned;                 /* free bytes on pages a live block holds: active - allocated */
+    double unseen;    /* of the process, what no heap accounts for: code, stacks, what others map */
+    double retention; /* resident above what is live: resident - requested, or 0 */
+    double drift;     /* slope of requested at step end over steps (Theil-Sen: the median slope of
+                         all pairs), bytes a step; before two not defined */
 };
 
 /* Fills *measures from stats that sw_heap_stats() filled in. Calculates, and no more: no heap is

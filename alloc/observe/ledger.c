@@ -299,6 +299,7 @@ void sw__ledger_step_end(struct sw__ledger *ledger) {
 
 void sw__ledger_stats(struct sw__ledger *ledger, struct sw_stats *stats) {
     sw__lock(&ledger->lock);
+    stats->tracked = true;
     stats->requested = ledger->requested;
     stats->allocated = ledger->allocated;
     stats->active = ledger->active;

@@ -44,29 +44,49 @@ static double drift_over(const struct sw_step_end *ends, size_t count) {
     return (slopes[(pairs - 1) / 2] + slopes[pairs / 2]) / 2;
 }
 
-/* 0 when nothing is live. Untracked heaps know what is allocated of it and not what was requested.
- */
-static double internal_fragmentation(const struct sw_stats *stats) {
-    if (stats->allocated.current == 0)
-        return 0;
-    return stats->requested.peak ? 1 - share(stats->requested.current, stats->allocated.current)
-                                 : __builtin_nan("");
-}
-
-void sw_measure(const struct sw_stats *stats, struct sw_measures *measures) {
-    size_t free_bytes = above(stats->resident.current, stats->allocated.current);
+/* The formulas, for a heap that knows all of it. 0 when nothing is live. */
+static struct sw_measures measures_of(const struct sw_stats *stats) {
+    size_t live = stats->allocated.current;
+    size_t free_bytes = above(stats->resident.current, live);
     size_t largest = stats->largest_free < free_bytes ? stats->largest_free : free_bytes;
-    *measures = (struct sw_measures){
-        .internal_fragmentation = internal_fragmentation(stats),
+    return (struct sw_measures){
+        .internal_fragmentation = live ? 1 - share(stats->requested.current, live) : 0,
         .external_fragmentation = free_bytes ? share(free_bytes - largest, free_bytes) : 0,
         .utilisation = ratio(stats->allocated_at_reserved_peak, stats->reserved.peak),
         .utilisation_of_peaks = ratio(stats->allocated.peak, stats->reserved.peak),
         .overhead = ratio(stats->resident.peak, stats->requested.peak),
-        .free_bytes = free_bytes,
-        .releasable = above(stats->resident.current, stats->active.current),
-        .pinned = above(stats->active.current, stats->allocated.current),
-        .unseen = above(stats->process_resident, stats->accounted),
-        .retention = above(stats->resident.current, stats->requested.current),
+        .free_bytes = (double)free_bytes,
+        .releasable = (double)above(stats->resident.current, stats->active.current),
+        .pinned = (double)above(stats->active.current, live),
+        .unseen = (double)above(stats->process_resident, stats->accounted),
+        .retention = (double)above(stats->resident.current, stats->requested.current),
         .drift = drift_over(stats->step_ends, stats->step_end_count),
     };
+}
+
+static void forget(double *const measures[], size_t count) {
+    for (size_t i = 0; i < count; i++)
+        *measures[i] = __builtin_nan("");
+}
+
+/* What takes requested or active, or allocated at its peak. */
+static void forget_untracked(struct sw_measures *measures) {
+    double *const unknown[] = {
+        &measures->internal_fragmentation, &measures->utilisation, &measures->utilisation_of_peaks,
+        &measures->overhead, &measures->releasable, &measures->pinned, &measures->retention};
+    forget(unknown, sizeof unknown / sizeof *unknown);
+}
+
+/* What takes allocated. */
+static void forget_uncounted(struct sw_measures *measures) {
+    double *const unknown[] = {&measures->external_fragmentation, &measures->free_bytes};
+    forget(unknown, sizeof unknown / sizeof *unknown);
+}
+
+void sw_measure(const struct sw_stats *stats, struct sw_measures *measures) {
+    *measures = measures_of(stats);
+    if (!stats->tracked)
+        forget_untracked(measures);
+    if (!stats->tracked && stats->allocated.peak == 0)
+        forget_uncounted(measures);
 }

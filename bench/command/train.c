@@ -85,16 +85,6 @@ static void on_step(void *context, const struct nn_progress *now) {
 
 /* ---- The tables ------------------------------------------------------------------------------ */
 
-/* A heap without its ledger does not know what rests on it: n/a rather than what follows from
- * nothing. */
-static bool is_tracked(const struct sw_stats *stats) {
-    return stats->requested.peak > 0;
-}
-
-static double if_tracked(const struct sw_stats *stats, double value) {
-    return is_tracked(stats) ? value : NAN;
-}
-
 static void level_row_if(bool known, struct table *table, const char *name, struct sw_level level) {
     size_t bytes[] = {level.current, level.peak};
     size_t row = table_row(table);
@@ -116,9 +106,9 @@ static void print_levels(const struct sw_stats *stats, bool colour) {
     table_column(&table, "memory", ALIGN_LEFT);
     table_column(&table, "current\nMiB", ALIGN_RIGHT);
     table_column(&table, "peak\nMiB", ALIGN_RIGHT);
-    level_row_if(is_tracked(stats), &table, "requested", stats->requested);
+    level_row_if(stats->tracked, &table, "requested", stats->requested);
     level_row(&table, "allocated", stats->allocated);
-    level_row_if(is_tracked(stats), &table, "active", stats->active);
+    level_row_if(stats->tracked, &table, "active", stats->active);
     level_row(&table, "resident", stats->resident);
     level_row(&table, "reserved", stats->reserved);
     level_row(&table, "metadata", stats->metadata);
@@ -171,12 +161,12 @@ static void print_measures(const struct sw_stats *stats) {
            format_digits(digits[0], sizeof digits[0], measures.overhead),
            format_digits(digits[1], sizeof digits[1], measures.internal_fragmentation),
            format_digits(digits[2], sizeof digits[2],
-                         if_tracked(stats, measures.external_fragmentation)),
+                         measures.external_fragmentation),
            format_digits(digits[3], sizeof digits[3], measures.utilisation),
-           format_bytes(bytes[0], sizeof bytes[0], (double)measures.free_bytes),
-           format_bytes(bytes[1], sizeof bytes[1], if_tracked(stats, (double)measures.releasable)),
-           format_bytes(bytes[2], sizeof bytes[2], if_tracked(stats, (double)measures.pinned)),
-           format_bytes(bytes[3], sizeof bytes[3], if_tracked(stats, (double)measures.retention)),
+           format_bytes(bytes[0], sizeof bytes[0], measures.free_bytes),
+           format_bytes(bytes[1], sizeof bytes[1], measures.releasable),
+           format_bytes(bytes[2], sizeof bytes[2], measures.pinned),
+           format_bytes(bytes[3], sizeof bytes[3], measures.retention),
            format_digits(digits[4], sizeof digits[4], measures.drift));
 }
 
@@ -211,7 +201,7 @@ static void add_level(cJSON *object, const char *name, struct sw_level level) {
 
 static cJSON *tags_json(const struct sw_stats *stats) {
     cJSON *array = cJSON_CreateArray();
-    for (int i = 0; i < SW_TAG_COUNT && is_tracked(stats); i++) {
+    for (int i = 0; i < SW_TAG_COUNT && stats->tracked; i++) {
         const struct sw_tag_stats *tag = &stats->tags[i];
         cJSON *object = cJSON_CreateObject();
         cJSON_AddStringToObject(object, "tag", sw_tag_name(i));
@@ -228,26 +218,26 @@ static cJSON *tags_json(const struct sw_stats *stats) {
 static void add_stats(cJSON *json, const struct sw_stats *stats) {
     struct sw_measures measures;
     sw_measure(stats, &measures);
-    add_level_if(is_tracked(stats), json, "requested", stats->requested);
+    add_level_if(stats->tracked, json, "requested", stats->requested);
     add_level(json, "allocated", stats->allocated);
-    add_level_if(is_tracked(stats), json, "active", stats->active);
+    add_level_if(stats->tracked, json, "active", stats->active);
     add_level(json, "resident", stats->resident);
     add_level(json, "reserved", stats->reserved);
     add_level(json, "metadata", stats->metadata);
-    add_level_if(is_tracked(stats), json, "blocks", stats->blocks);
+    add_level_if(stats->tracked, json, "blocks", stats->blocks);
     add_bytes(json, "largest_free", stats->largest_free);
-    add_number(json, "survivors", if_tracked(stats, (double)stats->survivors));
-    add_number(json, "survivor_bytes", if_tracked(stats, (double)stats->survivor_bytes));
+    add_number(json, "survivors", stats->tracked ? (double)stats->survivors : NAN);
+    add_number(json, "survivor_bytes", stats->tracked ? (double)stats->survivor_bytes : NAN);
     add_number(json, "overhead", measures.overhead);
     add_number(json, "internal_fragmentation", measures.internal_fragmentation);
-    add_number(json, "external_fragmentation", if_tracked(stats, measures.external_fragmentation));
+    add_number(json, "external_fragmentation", measures.external_fragmentation);
     add_number(json, "utilisation", measures.utilisation);
     add_number(json, "utilisation_of_peaks", measures.utilisation_of_peaks);
-    add_bytes(json, "free", measures.free_bytes);
-    add_number(json, "releasable", if_tracked(stats, (double)measures.releasable));
-    add_number(json, "pinned", if_tracked(stats, (double)measures.pinned));
-    add_number(json, "retention", if_tracked(stats, (double)measures.retention));
-    add_bytes(json, "unseen", measures.unseen);
+    add_number(json, "free", measures.free_bytes);
+    add_number(json, "releasable", measures.releasable);
+    add_number(json, "pinned", measures.pinned);
+    add_number(json, "retention", measures.retention);
+    add_number(json, "unseen", measures.unseen);
     add_number(json, "drift", measures.drift);
     cJSON_AddItemToObject(json, "tags", tags_json(stats));
 }

@@ -77,7 +77,7 @@ static double retention_now(const struct watch *watch, const struct sw_stats *st
     }
     of_process.resident.current = (size_t)resident;
     sw_measure(&of_process, &measures);
-    return (double)measures.retention;
+    return measures.retention;
 }
 
 static void idle(void) {
@@ -95,6 +95,11 @@ static void measure_retention(struct watch *watch, const struct sw_stats *stats)
     values[MEASURE_retention_after_trim] = retention_now(watch, stats);
 }
 
+/* A heap without its ledger does not know these: n/a rather than 0. */
+static double if_tracked(const struct sw_stats *stats, double value) {
+    return stats->tracked ? value : NAN;
+}
+
 /* Internal fragmentation where it matters, at the peaks; external at the end of the step, when what
  * is free has nothing to do with what is being computed. */
 static void measure_heap(struct watch *watch, const struct sw_stats *stats, double resident_peak) {
@@ -104,9 +109,9 @@ static void measure_heap(struct watch *watch, const struct sw_stats *stats, doub
     values[MEASURE_external_fragmentation] = measures.external_fragmentation;
     values[MEASURE_utilisation] = measures.utilisation;
     values[MEASURE_utilisation_of_peaks] = measures.utilisation_of_peaks;
-    values[MEASURE_releasable] = (double)measures.releasable;
-    values[MEASURE_pinned] = (double)measures.pinned;
-    values[MEASURE_unseen] = (double)measures.unseen;
+    values[MEASURE_releasable] = measures.releasable;
+    values[MEASURE_pinned] = measures.pinned;
+    values[MEASURE_unseen] = measures.unseen;
     values[MEASURE_drift] = measures.drift;
 
     struct sw_stats at_peak = *stats;
@@ -117,31 +122,13 @@ static void measure_heap(struct watch *watch, const struct sw_stats *stats, doub
     values[MEASURE_internal_fragmentation] = measures.internal_fragmentation;
     values[MEASURE_overhead] = measures.overhead;
 
-    values[MEASURE_requested_peak] = (double)stats->requested.peak;
+    values[MEASURE_requested_peak] = if_tracked(stats, (double)stats->requested.peak);
     values[MEASURE_allocated_peak] = (double)stats->allocated.peak;
-    values[MEASURE_active_peak] = (double)stats->active.peak;
+    values[MEASURE_active_peak] = if_tracked(stats, (double)stats->active.peak);
     values[MEASURE_resident_peak] = resident_peak;
     values[MEASURE_reserved_peak] = (double)stats->reserved.peak;
     values[MEASURE_metadata_peak] = (double)stats->metadata.peak;
-    values[MEASURE_survivors] = (double)stats->survivors;
-}
-
-/* A heap without its ledger does not know these: n/a rather than 0. */
-static void forget_untracked(struct watch *watch) {
-    static const enum measure tracked[] = {MEASURE_requested_peak,
-                                           MEASURE_active_peak,
-                                           MEASURE_overhead,
-                                           MEASURE_survivors,
-                                           MEASURE_internal_fragmentation,
-                                           MEASURE_external_fragmentation,
-                                           MEASURE_releasable,
-                                           MEASURE_pinned,
-                                           MEASURE_retention_0ms,
-                                           MEASURE_retention_1000ms,
-                                           MEASURE_retention_after_trim};
-    for (size_t i = 0; i < sizeof tracked / sizeof *tracked; i++) {
-        watch->run->values[tracked[i]] = NAN;
-    }
+    values[MEASURE_survivors] = if_tracked(stats, (double)stats->survivors);
 }
 
 static void measure_end(struct watch *watch) {
@@ -154,9 +141,6 @@ static void measure_end(struct watch *watch) {
     }
     measure_heap(watch, &stats, peak_growth(watch, &now, &stats));
     measure_retention(watch, &stats);
-    if (stats.requested.peak == 0) {
-        forget_untracked(watch);
-    }
 }
 
 static void report_step(struct watch *watch, const struct nn_progress *now) {

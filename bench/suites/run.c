@@ -169,11 +169,11 @@ static void count_idle(struct gb_state *state, sw_heap *heap) {
     count(state, "overhead", measures.overhead);
     count(state, "utilisation", measures.utilisation);
     count(state, "survivors", (double)stats.survivors);
-    count(state, "retention_0ms", (double)measures.retention);
+    count(state, "retention_0ms", measures.retention);
     sw_trim(heap);
     stats = stats_of(heap);
     sw_measure(&stats, &measures);
-    count(state, "retention_after_trim", (double)measures.retention);
+    count(state, "retention_after_trim", measures.retention);
 }
 
 /* What the timed heap holds is given back first: a heap of libc is told by the growth of the

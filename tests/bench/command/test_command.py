@@ -213,8 +213,9 @@ class Quick(Test):
         arguments = ["train", "-q", "--steps=5", "--conf=tracking:0"]
         data = json.loads(self.expect(run(*arguments, "--json"), 0).stdout)
         for name in ("requested", "requested_peak", "active_peak", "blocks", "survivors", "overhead",
-                     "external_fragmentation"):
+                     "internal_fragmentation", "utilisation", "releasable", "pinned", "retention"):
             self.assertIsNone(data[name], name)
+        self.assertIsNotNone(data["external_fragmentation"])
         self.assertEqual(data["tags"], [])
         self.assertGreater(data["allocated_peak"], 100000)
         self.assertRegex(self.expect(run(*arguments), 0).stdout, r"requested +n/a +n/a")
