@@ -30,16 +30,15 @@ static void sort(double *values, size_t count) {
 }
 
 /* P. K. Sen, "Estimates of the Regression Coefficient Based on Kendall's Tau", 1968: what grows
- * once and stays, as the first step's optimizer state does, does not tilt it. */
-static double drift_over(const struct sw_step_end *ends, size_t count) {
+ * once and stays, as the first step's optimizer state does, does not tilt it. Never inlined: it
+ * takes 16 KiB of stack, which not every thread has that reads a heap's measures. */
+static __attribute__((noinline)) double drift_over(const struct sw_step_end *ends, size_t count) {
     double slopes[SW_STEP_ENDS * (SW_STEP_ENDS - 1) / 2];
     size_t pairs = 0;
     for (size_t i = 0; i < count; i++)
         for (size_t j = i + 1; j < count; j++)
             slopes[pairs++] = ((double)ends[j].requested - (double)ends[i].requested) /
                               (double)(ends[j].step - ends[i].step);
-    if (pairs == 0)
-        return __builtin_nan("");
     sort(slopes, pairs);
     return (slopes[(pairs - 1) / 2] + slopes[pairs / 2]) / 2;
 }
@@ -60,7 +59,8 @@ static struct sw_measures measures_of(const struct sw_stats *stats) {
         .pinned = (double)above(stats->active.current, live),
         .unseen = (double)above(stats->process_resident, stats->accounted),
         .retention = (double)above(stats->resident.current, stats->requested.current),
-        .drift = drift_over(stats->step_ends, stats->step_end_count),
+        .drift = stats->step_end_count < 2 ? __builtin_nan("")
+                                           : drift_over(stats->step_ends, stats->step_end_count),
     };
 }
 

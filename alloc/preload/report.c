@@ -35,12 +35,38 @@ static void add_level(struct sw__text *text, const char *name, struct sw_level l
                  sw__mib(level.peak));
 }
 
-/* Without a ledger these two are looked at only now, and what they were at most is not known. */
+/* Of what is known only now, and not what it was at most. */
+static void add_now(struct sw__text *text, const char *name, double bytes) {
+    sw__text_add(text, "stepwell: %-10s %12.2f %12s\n", name, sw__mib((size_t)bytes), "n/a");
+}
+
+/* Without a ledger these two are looked at only now. */
 static void add_level_seen(struct sw__text *text, const char *name, struct sw_level level) {
     if (sw__heap_is_tracked(sw__process.heap))
         add_level(text, name, level);
     else
-        sw__text_add(text, "stepwell: %-10s %12.2f          n/a\n", name, sw__mib(level.current));
+        add_now(text, name, (double)level.current);
+}
+
+/* The names of struct sw_stats and struct sw_measures, in their order. */
+static void add_heap(struct sw__text *text, const struct sw_stats *stats) {
+    struct sw_measures measures;
+    sw_measure(stats, &measures);
+    sw__text_add(text, "stepwell: %-10s %12s %12s\n", "MiB", "current", "peak");
+    if (stats->tracked)
+        add_level(text, "requested", stats->requested);
+    add_level_seen(text, "allocated", stats->allocated);
+    if (stats->tracked)
+        add_level(text, "active", stats->active);
+    add_level_seen(text, "resident", stats->resident);
+    add_level(text, "reserved", stats->reserved);
+    add_level(text, "metadata", stats->metadata);
+    if (stats->tracked) {
+        add_now(text, "releasable", measures.releasable);
+        add_now(text, "pinned", measures.pinned);
+        add_now(text, "retention", measures.retention);
+    }
+    add_now(text, "unseen", measures.unseen);
 }
 
 static double seconds(struct timeval time) {
@@ -80,16 +106,10 @@ void sw__report(int file) {
         return;
     }
     sw__heap_look(sw__process.heap, &stats);
+    stats.process_resident = sw__os_process_resident();
+    stats.accounted = stats.resident.current + stats.metadata.current; /* of malloc's heap alone */
     add_process(&text);
-    sw__text_add(&text, "stepwell: %-10s %12s %12s\n", "MiB", "current", "peak");
-    if (sw__heap_is_tracked(sw__process.heap)) {
-        add_level(&text, "requested", stats.requested);
-        add_level(&text, "active", stats.active);
-    }
-    add_level_seen(&text, "allocated", stats.allocated);
-    add_level_seen(&text, "resident", stats.resident);
-    add_level(&text, "reserved", stats.reserved);
-    add_level(&text, "metadata", stats.metadata);
+    add_heap(&text, &stats);
     sw__text_write(&text, file);
 }
 

@@ -142,12 +142,25 @@ class Table(unittest.TestCase):
         result = run(sys.executable, "-c", program, STATS="1", CONF="tracking:1")
         self.assertEqual(result.stdout, "said\n")
         rows = self.rows(result.stderr)
-        self.assertEqual(list(rows), "requested active allocated resident reserved metadata".split())
+        self.assertEqual(list(rows), ["requested", "allocated", "active", "resident", "reserved",
+                                      "metadata", "releasable", "pinned", "retention", "unseen"])
         self.assertGreater(rows["requested"][1], 130)
         self.assertLess(rows["requested"][1], 150)
         for name in "requested", "allocated", "reserved":
             self.assertLess(rows[name][0], rows[name][1] + 0.01)
         self.assertLessEqual(rows["requested"][1], rows["allocated"][1])
+        retention = rows["resident"][0] - rows["requested"][0]
+        self.assertAlmostEqual(rows["retention"][0], retention, delta=0.02)
+
+    def test_what_is_not_the_heaps_is_unseen(self):
+        program = """if True:
+            import ctypes, mmap
+            kept = mmap.mmap(-1, 80 << 20)
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))  # to the end, and beyond
+            kept[::4096] = bytes(80 << 8)"""
+        rows = self.rows(run(sys.executable, "-c", program, STATS="1").stderr)
+        self.assertGreater(rows["unseen"][0], 80)
+        self.assertLess(rows["unseen"][0], 110)
 
     def test_a_peak_that_nobody_watched_is_not_given(self):
         program = "a = bytearray(100 << 20); a[::4096] = a[::4096]; del a; print('said')"
@@ -219,7 +232,7 @@ class Table(unittest.TestCase):
 
 class Signal(unittest.TestCase):
     def read_table(self, process):
-        lines = [process.stderr.readline() for _ in range(7)]
+        lines = [process.stderr.readline() for _ in range(8)]
         self.assertTrue(TABLE.fullmatch("".join(lines)), lines)
         return int(TABLE.match("".join(lines)).group(1))
 
