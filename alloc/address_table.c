@@ -42,6 +42,7 @@ void *sw__address_table_find(const struct sw__address_table *table, uintptr_t ke
 }
 
 void *sw__address_table_enter(struct sw__address_table *table, uintptr_t key) {
+    assert(table->count < table->capacity); /* or nothing would end the search */
     char *place = place_of(table, key);
     if (key_of(place) == 0) {
         memset(place, 0, table->entry_size);

@@ -497,13 +497,32 @@ static void *resize(struct sw_heap *heap, void *block, size_t size, enum sw_tag 
     if (strategy->realloc)
         return strategy->realloc(heap->state, block, size);
     void *resized = strategy->resize ? strategy->resize(heap->state, block, size) : NULL;
-    return resized ? resized : move(heap, block, size, tag);
+    if (!resized)
+        resized = move(heap, block, size, tag);
+    /* Who makes a block smaller, perhaps because memory is out, is not refused. */
+    if (!resized && size <= strategy->usable_size(heap->state, block))
+        resized = block;
+    return resized;
+}
+
+/* Without room in the ledger for another place a block can still become smaller in its own. */
+static void *shrink_tracked(struct sw_heap *heap, void *block, size_t size) {
+    struct sw_block entry;
+    if (heap->strategy->realloc || size > heap->strategy->usable_size(heap->state, block))
+        return NULL;
+    sw__ledger_take(heap->ledger, block, true, &entry);
+    entry.requested = size;
+    sw__ledger_put_back(heap->ledger, &entry);
+    return block;
 }
 
 static void *resize_tracked(struct sw_heap *heap, void *block, size_t size) {
     struct sw_block entry;
-    if (!sw__ledger_take(heap->ledger, block, &entry))
+    enum sw__taken taken = sw__ledger_take(heap->ledger, block, false, &entry);
+    if (taken == SW__TAKEN_UNKNOWN)
         sw__misuse(SW__MISUSE_REALLOC, NULL);
+    if (taken == SW__TAKEN_NO_ROOM)
+        return shrink_tracked(heap, block, size);
     void *resized = resize(heap, block, size, entry.tag);
     if (resized) {
         entry.address = resized;

@@ -64,6 +64,8 @@ static bool ensure_room(struct sw__ledger *ledger, struct sw__address_table *tab
     return room;
 }
 
+/* For one that comes, or is taken and comes back: on two pages that it shares, perhaps, where it had
+ * none before. */
 static bool ensure_room_for_one_more(struct sw__ledger *ledger) {
     size_t blocks = ledger->taken + 1;
     return ensure_room(ledger, &ledger->blocks, ledger->blocks.count + blocks) &&
@@ -223,12 +225,23 @@ bool sw__ledger_remove(struct sw__ledger *ledger, const void *address, bool *wor
     return known;
 }
 
-bool sw__ledger_take(struct sw__ledger *ledger, const void *address, struct sw_block *block) {
+static enum sw__taken take(struct sw__ledger *ledger, const void *address, bool stays,
+                           struct sw_block *block) {
+    if (!sw__address_table_find(&ledger->blocks, (uintptr_t)address))
+        return SW__TAKEN_UNKNOWN;
+    if (!stays && !ensure_room_for_one_more(ledger))
+        return SW__TAKEN_NO_ROOM;
+    take_out(ledger, address, block);
+    ledger->taken++;
+    return SW__TAKEN;
+}
+
+enum sw__taken sw__ledger_take(struct sw__ledger *ledger, const void *address, bool stays,
+                               struct sw_block *block) {
     sw__lock(&ledger->lock);
-    bool known = take_out(ledger, address, block);
-    ledger->taken += known;
+    enum sw__taken taken = take(ledger, address, stays, block);
     sw__unlock(&ledger->lock);
-    return known;
+    return taken;
 }
 
 void sw__ledger_put_back(struct sw__ledger *ledger, const struct sw_block *block) {

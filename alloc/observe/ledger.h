@@ -31,8 +31,12 @@ bool sw__ledger_add(struct sw__ledger *ledger, const struct sw_block *block);
 bool sw__ledger_remove(struct sw__ledger *ledger, const void *address, bool *worth_a_look);
 
 /* A block that is about to be resized is taken out, and afterwards put back: the new one where that
- * worked, the old one where it did not. Between the two its room is kept: put_back never fails. */
-bool sw__ledger_take(struct sw__ledger *ledger, const void *address, struct sw_block *block);
+ * worked, the old one where it did not. Between the two there is room for either: put_back never
+ * fails. Without room for it nothing is taken; one that will stay where it is needs no more than
+ * it has. */
+enum sw__taken { SW__TAKEN, SW__TAKEN_NO_ROOM, SW__TAKEN_UNKNOWN };
+enum sw__taken sw__ledger_take(struct sw__ledger *ledger, const void *address, bool stays,
+                               struct sw_block *block);
 void sw__ledger_put_back(struct sw__ledger *ledger, const struct sw_block *block);
 
 /* True when the address is a live block. */

@@ -248,6 +248,26 @@ static void realloc_keeps_contents(void **state) {
     sw_heap_destroy(heap);
 }
 
+/* From pages of their own to pages that they share, and no block is added meanwhile. */
+static void many_blocks_can_be_made_small(void **state) {
+    enum { BLOCKS = 1500 };
+    static char *blocks[BLOCKS];
+    sw_heap *heap = make_heap(subject_of(state), NULL);
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = sw_alloc(heap, 64 * KIB, SW_TAG_OTHER);
+        fill(blocks[i], 3000, i);
+    }
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = sw_realloc(heap, blocks[i], 3000);
+        assert_non_null(blocks[i]);
+    }
+    for (size_t i = 0; i < BLOCKS; i++) {
+        assert_true(holds(blocks[i], 3000, i));
+        sw_free(heap, blocks[i]);
+    }
+    sw_heap_destroy(heap);
+}
+
 static void realloc_by_small_amounts_keeps_contents(void **state) {
     sw_heap *heap = make_heap(subject_of(state), NULL);
     char *block = NULL;
@@ -1443,6 +1463,7 @@ static const struct behaviour behaviours[] = {
     BEHAVIOUR(a_value_that_is_no_tag_is_refused),
     BEHAVIOUR(zeroed_blocks_are_zero_on_dirty_memory),
     BEHAVIOUR(realloc_keeps_contents),
+    BEHAVIOUR(many_blocks_can_be_made_small),
     BEHAVIOUR(realloc_by_small_amounts_keeps_contents),
     BEHAVIOUR(blocks_that_grow_in_turn_keep_contents),
     BEHAVIOUR(realloc_to_nothing_is_a_block_of_one_byte),

@@ -215,6 +215,38 @@ static void every_request_fails_from_the_nth_on(void **state) {
     fail_each(*state, sw__os_fail_from);
 }
 
+/* Blocks of a size that not one more is to be had of. */
+static size_t exhaust_size(sw_heap *heap, size_t size, void **blocks, size_t most) {
+    size_t count = 0;
+    while (count < most && (blocks[count] = sw_alloc(heap, size, SW_TAG_OTHER)))
+        count++;
+    assert_true(count < most);
+    return count;
+}
+
+static void a_block_can_be_made_smaller_when_memory_is_out(void **state) {
+    enum { LARGE = 300 << 10, SMALL = 5000, MOST = 4096 };
+    static void *small[MOST];
+    const struct subject *subject = *state;
+    if (!subject->asks_os || subject->checked)
+        skip(); /* the first is for others to say; and in checked mode every block has its own place */
+    sw_heap *heap = make_heap(subject, NULL);
+    char *block = sw_alloc(heap, LARGE, SW_TAG_INPUT);
+    fill(block, LARGE, 5);
+    sw__os_fail_from(1);
+    size_t count = exhaust_size(heap, SMALL, small, MOST);
+    char *smaller = sw_realloc(heap, block, SMALL);
+    sw__os_fail_from(0);
+    assert_non_null(smaller);
+    assert_true(holds(smaller, SMALL, 5));
+    if (subject->tracked)
+        assert_int_equal(stats_of(heap).requested.current, (count + 1) * SMALL);
+    sw_free(heap, smaller);
+    for (size_t i = 0; i < count; i++)
+        sw_free(heap, small[i]);
+    sw_heap_destroy(heap);
+}
+
 /* ---- A process with little address space ----------------------------------------------------- */
 
 /* More blocks than there is room for, even with what libc kept free from the tests before. */
@@ -270,6 +302,7 @@ static void little_address_space_is_lived_with(void **state) {
 static const struct behaviour behaviours[] = {
     BEHAVIOUR(the_nth_request_fails),
     BEHAVIOUR(every_request_fails_from_the_nth_on),
+    BEHAVIOUR(a_block_can_be_made_smaller_when_memory_is_out),
     BEHAVIOUR(little_address_space_is_lived_with),
 };
 

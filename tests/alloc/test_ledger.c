@@ -172,8 +172,9 @@ static void a_resized_block_keeps_its_tag_and_birth(void **state) {
     add(ledger, 0x2000, 20, 32, SW_TAG_GRADIENT);
     sw__ledger_step_end(ledger);
     struct sw_block block;
-    assert_false(sw__ledger_take(ledger, (const void *)0x3000, &block));
-    assert_true(sw__ledger_take(ledger, (const void *)0x2000, &block));
+    assert_int_equal(sw__ledger_take(ledger, (const void *)0x3000, false, &block),
+                     SW__TAKEN_UNKNOWN);
+    assert_int_equal(sw__ledger_take(ledger, (const void *)0x2000, false, &block), SW__TAKEN);
     assert_int_equal(block.requested, 20);
     assert_int_equal(block.tag, SW_TAG_GRADIENT);
     assert_int_equal(block.born_step, 1);
@@ -199,7 +200,9 @@ static void there_is_always_room_to_put_back(void **state) {
     for (uintptr_t i = 0; i < BLOCKS; i++)
         add(ledger, 0x10000000 + i * PAGE + 8, 100, PAGE, SW_TAG_OTHER);
     for (uintptr_t i = 0; i < TAKEN; i++)
-        assert_true(sw__ledger_take(ledger, (const void *)(0x10000000 + i * PAGE + 8), &taken[i]));
+        assert_int_equal(
+            sw__ledger_take(ledger, (const void *)(0x10000000 + i * PAGE + 8), false, &taken[i]),
+            SW__TAKEN);
     sw__os_fail_from(1);
     size_t entered = 0;
     for (uintptr_t i = 0; i < NEWCOMERS; i++) {
