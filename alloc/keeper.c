@@ -49,7 +49,7 @@ static struct {
     int returns; /* how often in a row work was back soon */
 } keeper = {.patience = PATIENCE, .forks_apart = SOON};
 
-atomic_bool sw__keeper_is_there, sw__keeper_is_awake;
+atomic_bool sw__keeper_is_there, sw__keeper_is_awake, sw__keeper_is_gone;
 
 static int64_t now_of(clockid_t clock) {
     struct timespec time;
@@ -272,6 +272,7 @@ void sw__keeper_start(void) {
         /* Even if the system gives us none: no second try. */
         atomic_store(&sw__keeper_is_there, true);
         atomic_store(&sw__keeper_is_awake, true);
+        atomic_store(&sw__keeper_is_gone, false);
         learn_of_forks();
         keeper.exists = create_thread();
     }
@@ -351,8 +352,10 @@ void sw__keeper_before_fork(void) {
     bool watched = keeper.exists;
     join(NULL);
     sw__lock(&keeper.lock);
-    if (watched)
+    if (watched) {
         give_back_for_fork();
+        atomic_store(&sw__keeper_is_gone, true);
+    }
 }
 
 void sw__keeper_after_fork(void) {

@@ -7,7 +7,8 @@
  * is something again: a process that holds little has none, and an idle one is not woken. It is
  * gone before fork(), so that a program of one thread forks as one (CPython 3.12 warns of others),
  * and comes again when next a large block or a slab is taken. Until then nobody watches, so what is
- * kept goes before it; the more seldom, the more often work went on at once.
+ * kept goes before it, the more seldom, the more often work went on at once; and what is freed
+ * meanwhile goes when it is much.
  *
  * It is started where memory is taken, and never where it is freed: libc frees what a thread had
  * with a lock in hand that the start of another one takes.
@@ -51,6 +52,7 @@ void sw__keeper_remove(struct sw__keeper_client *client);
 
 extern atomic_bool sw__keeper_is_there; /* or will never be */
 extern atomic_bool sw__keeper_is_awake;
+extern atomic_bool sw__keeper_is_gone; /* since a fork, until memory is taken */
 void sw__keeper_start(void);
 /* There is something to do, as to bring back: the thread looks up, awake or not. To be called from
  * anywhere. */
@@ -62,6 +64,13 @@ static inline bool sw__keeper_is_wanted(const struct sw__keeper_client *client, 
     return __builtin_expect(held >= SW__WORTH_A_THREAD &&
                                 !atomic_load_explicit(&sw__keeper_is_there, memory_order_relaxed) &&
                                 !client->only_in_children,
+                            0);
+}
+
+/* So much is kept, and nobody watches: a parent may free all it has after a fork, and wait. */
+static inline bool sw__keeper_is_missed(const struct sw__keeper_client *client, size_t kept) {
+    return __builtin_expect(atomic_load_explicit(&sw__keeper_is_gone, memory_order_relaxed) &&
+                                kept >= SW__WORTH_A_THREAD && !client->only_in_children,
                             0);
 }
 

@@ -290,8 +290,12 @@ static size_t look(void *state) {
     return sw__extents_kept(&heap->blocks.extents);
 }
 
+/* Memory was freed. */
 static void wake_keeper(struct auto_heap *heap) {
-    if (sw__extents_kept(&heap->blocks.extents) >= SW__WORTH_A_CALL)
+    size_t kept = sw__extents_kept(&heap->blocks.extents);
+    if (sw__keeper_is_missed(&heap->keeper, kept))
+        sw__extents_rest(&heap->blocks.extents);
+    else if (kept >= SW__WORTH_A_CALL)
         sw__keeper_wake(&heap->keeper);
 }
 

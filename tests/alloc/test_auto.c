@@ -538,6 +538,22 @@ static void a_parent_that_waits_for_its_child_keeps_nothing(void **state) {
     assert_int_equal(exit_code_of(child), 0);
 }
 
+/* As of a server that has loaded all before its workers are made. Nobody watches any more. */
+static void what_a_parent_frees_after_a_fork_is_not_kept(void **state) {
+    (void)state;
+    static void *blocks[BLOCKS];
+    sw_heap *heap = make_auto("tracking:0");
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = sw_alloc(heap, BLOCK, SW_TAG_INPUT);
+        fill(blocks[i], BLOCK, i);
+    }
+    fork_one_that_ends();
+    for (size_t i = 0; i < BLOCKS; i++)
+        sw_free(heap, blocks[i]);
+    assert_true(resident_of(heap) < 8 * MIB);
+    sw_heap_destroy(heap);
+}
+
 static size_t budget_of(sw_heap *heap) {
     struct sw__blocks *blocks = sw__heap_state(heap);
     return blocks->extents.budget;
@@ -583,6 +599,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_soft_limit_gives_back_first_and_refuses_nothing),
         cmocka_unit_test(a_child_keeps_no_copy_of_what_is_free),
         cmocka_unit_test(a_parent_that_waits_for_its_child_keeps_nothing),
+        cmocka_unit_test(what_a_parent_frees_after_a_fork_is_not_kept),
         cmocka_unit_test(a_child_has_its_own_needs),
     };
     choose_tests(argc, argv);
