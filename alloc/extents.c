@@ -132,7 +132,9 @@ void sw__extents_keep_budget(struct sw__extents *extents) {
         return;
     sw__lock(&extents->lock);
     sw__placement_release_parked(extents);
+    held = extents->held;
     sw__supply_purge_above(extents, budget);
+    sw__extents_count(&extents->purged, held - extents->held);
     sw__unlock(&extents->lock);
 }
 

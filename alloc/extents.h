@@ -98,7 +98,8 @@ struct sw__extents {
     _Atomic(size_t) held;
     _Atomic(size_t) budget;  /* of held; SIZE_MAX: none */
     _Atomic(size_t) noted;   /* notes of huge pages (pages.h) */
-    _Atomic(size_t) shifted; /* bytes that moved or were given back for the budget's sake, so far */
+    _Atomic(size_t) moved;   /* bytes that moved for the budget's sake, so far, */
+    _Atomic(size_t) purged;  /* or were given back */
 };
 
 void sw__extents_init(struct sw__extents *extents, struct sw__meta *meta,

@@ -72,9 +72,7 @@ static void purge_side_above(struct sw__extents *extents, struct sw__side *side,
         char *start = sw__pages_last_touched(&extent->region->pages, sw__extent_start(extent), end,
                                              extents->held - budget);
         sw__extent_uproot(extent);
-        size_t before = extents->held;
         purge(extents, extent, start, (size_t)(end - start));
-        sw__extents_count(&extents->shifted, before - extents->held);
         sw__extent_plant(extent);
     }
 }
@@ -225,7 +223,7 @@ static bool fill_from_holes(struct sw__extents *extents, struct sw__extent *exte
     share(extent->before, whole.start, start, in_front);
     share(extent->after, end, whole.end, behind);
     extent->touched = sw__pages_touched(pages, start, (size_t)(end - start));
-    sw__extents_count(&extents->shifted, moved);
+    sw__extents_count(&extents->moved, moved);
     return true;
 }
 

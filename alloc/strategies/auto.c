@@ -47,10 +47,14 @@ struct auto_heap {
     bool has_rested;     /* all was given back, */
     size_t live_at_rest; /* beside so much; */
     size_t work_at_rest;
-    size_t ahead;              /* since then so much is worth holding before it is asked for; */
-    size_t ahead_looked_for;   /* and for so much there was room in the control group */
-    unsigned looseness;        /* of the budget */
-    size_t shifted_before;     /* this period */
+    size_t ahead;            /* since then so much is worth holding before it is asked for; */
+    size_t ahead_looked_for; /* and for so much there was room in the control group */
+    unsigned looseness;      /* of the budget */
+    size_t room;             /* in it, for the sake of what was purged */
+    unsigned calm_periods;   /* since it was */
+    size_t moved_before;     /* this period */
+    size_t purged_before;
+    size_t let_go;             /* by so much the budget has fallen in it */
     atomic_bool is_restrained; /* the budget depends on what is live */
     size_t retain, soft_limit; /* as configured; 0: none */
     struct sw__pressure pressure;
@@ -63,7 +67,7 @@ struct auto_heap {
 static size_t slack(const struct auto_heap *heap, size_t needed) {
     size_t share = needed / DEGREE_SHARE;
     size_t degree = share > DEGREE_BYTES ? share : DEGREE_BYTES;
-    return needed / LOOSE_SHARE + heap->looseness * degree;
+    return needed / LOOSE_SHARE + heap->looseness * degree + heap->room;
 }
 
 static size_t deepest_of(const struct auto_heap *heap) {
@@ -110,16 +114,43 @@ static void loosen(struct auto_heap *heap) {
         heap->looseness++;
 }
 
+/* By how much a count has grown since it was looked at. */
+static size_t since(const _Atomic(size_t) *count, size_t *before) {
+    size_t now = atomic_load_explicit(count, memory_order_relaxed), more = now - *before;
+    *before = now;
+    return more;
+}
+
+/* Of this period, but for what went because the budget fell. */
+static size_t purged_to_be_missed(struct auto_heap *heap) {
+    size_t purged = since(&heap->blocks.extents.purged, &heap->purged_before);
+    purged -= sw__smaller(heap->let_go, purged);
+    heap->let_go = 0;
+    return purged;
+}
+
+/* What is purged for the budget's sake comes anew with the next block that needs it, at many times
+ * the cost of a page that moves. So it should be for a spike, and not for blocks too small for their
+ * pages to move that come and go in any order: these get room for as many holes as there will be
+ * among them, and lose it by and by when nothing is purged any more. */
+static void heed_purges(struct auto_heap *heap, size_t purged) {
+    heap->room = sw__smaller(heap->room + purged / 16, needed_of_late(heap) / 8);
+    heap->calm_periods = purged ? 0 : heap->calm_periods + 1;
+    if (heap->calm_periods % KEPT_PERIODS == KEPT_PERIODS - 1)
+        heap->room -= heap->room / 8;
+}
+
 static void end_period(struct auto_heap *heap) {
     remember_period(heap);
     set_deepest(heap, sw__extents_live(&heap->blocks.extents));
     heap->in_period = 0;
     if (work_of(heap) - heap->work_at_rest > PERIOD_TURNS * needed_of_late(heap))
         heap->has_rested = false; /* this work has all it needs */
-    size_t shifted = atomic_load_explicit(&heap->blocks.extents.shifted, memory_order_relaxed);
-    if (shifted - heap->shifted_before > needed_of_late(heap) / 64)
+    size_t moved = since(&heap->blocks.extents.moved, &heap->moved_before);
+    size_t purged = purged_to_be_missed(heap);
+    if (moved + purged > needed_of_late(heap) / 64)
         loosen(heap);
-    heap->shifted_before = shifted;
+    heed_purges(heap, purged);
 }
 
 /* What is enough to hold: what was needed of late, and a little for rounding; but no more than the
@@ -136,6 +167,9 @@ static void set_budget(struct auto_heap *heap, size_t live) {
     heap->is_restrained = heap->retain || heap->soft_limit || heap->pressure.is_tight;
     if (needed == 0 && !heap->is_restrained)
         budget = SIZE_MAX; /* before there was a large block nothing is known */
+    size_t before = atomic_load_explicit(&heap->blocks.extents.budget, memory_order_relaxed);
+    if (before != SIZE_MAX && before > budget)
+        heap->let_go += before - budget;
     sw__extents_set_budget(&heap->blocks.extents, budget);
 }
 
