@@ -88,56 +88,93 @@ void sw__extent_release(struct sw__extents *extents, struct sw__extent *extent) 
 
 /* ---- Growth ---------------------------------------------------------------------------------- */
 
-/* A region descriptor with its tables for a region of that size. */
-static struct sw__region *make_region(struct sw__extents *extents, size_t size) {
-    for (struct sw__region **link = &extents->spare_regions; *link; link = &(*link)->next) {
-        if ((*link)->size == size) {
-            struct sw__region *spare = *link;
-            *link = spare->next;
-            return spare;
-        }
-    }
-    size_t by_page = (size >> SW__PAGE_SHIFT) * sizeof(struct sw__extent *);
-    struct sw__region *region =
-        sw__meta_alloc(extents->meta, sizeof *region + by_page + sw__pages_tables_size(size));
-    if (!region)
-        return NULL;
-    region->by_page = (struct sw__extent **)(region + 1);
-    sw__pages_init(&region->pages, (char *)region->by_page + by_page, size);
-    region->size = size;
-    region->extents = extents;
-    return region;
+/* The spare descriptor with the smallest tables that are large enough, taken out; or NULL. */
+static struct sw__region *take_spare_region(struct sw__extents *extents, size_t size) {
+    struct sw__region **best = NULL;
+    for (struct sw__region **link = &extents->spare_regions; *link; link = &(*link)->next)
+        if ((*link)->capacity >= size && (!best || (*link)->capacity < (*best)->capacity))
+            best = link;
+    struct sw__region *spare = best ? *best : NULL;
+    if (spare)
+        *best = spare->next;
+    return spare;
 }
 
 static void keep_spare_region(struct sw__extents *extents, struct sw__region *region) {
-    region->start = NULL;
     region->next = extents->spare_regions;
     extents->spare_regions = region;
 }
 
-static struct sw__region *reserve_region(struct sw__extents *extents, struct sw__side *side,
-                                         size_t size) {
+/* Of so many sizes there are tables: of 4 in each doubling. So regions of ever other sizes, as where
+ * address space is short, do with a few descriptors. */
+static size_t capacity_for(size_t size) {
+    size_t highest = (size_t)1 << (63 - __builtin_clzl(size));
+    return sw__align_up(size, highest / 4 > SW__HUGE_PAGE ? highest / 4 : SW__HUGE_PAGE);
+}
+
+/* A region descriptor with its tables for a region of that size. */
+static struct sw__region *make_region(struct sw__extents *extents, size_t size) {
+    struct sw__region *region = take_spare_region(extents, size);
+    if (region)
+        return region;
+    size_t capacity = capacity_for(size);
+    size_t by_page = (capacity >> SW__PAGE_SHIFT) * sizeof(struct sw__extent *);
+    region =
+        sw__meta_alloc(extents->meta, sizeof *region + by_page + sw__pages_tables_size(capacity));
+    if (!region)
+        return NULL;
+    region->by_page = (struct sw__extent **)(region + 1);
+    sw__pages_init(&region->pages, (char *)region->by_page + by_page, capacity);
+    region->capacity = capacity;
+    region->extents = extents;
+    return region;
+}
+
+/* More than the kernel would ever let anybody use is found out before there are tables for it. */
+static bool may_be_committed(char *start, size_t size) {
+    return size <= LAST_REGION || sw__os_commit(start, size);
+}
+
+static struct sw__region *open_region(struct sw__extents *extents, char *start, size_t size,
+                                      size_t needed) {
+    if (!may_be_committed(start, needed) || !sw__page_map_prepare(start, size))
+        return NULL;
     struct sw__region *region = make_region(extents, size);
     if (!region)
         return NULL;
-    region->start = sw__os_reserve(size, SW__HUGE_PAGE);
-    if (region->start && !sw__page_map_prepare(region->start, size)) {
-        sw__os_release(region->start, size);
-        region->start = NULL;
-    }
-    if (!region->start) {
-        keep_spare_region(extents, region);
-        return NULL;
-    }
+    if (region->start) /* tables that have never been used are zero */
+        sw__pages_reset(&region->pages, start, size);
+    region->pages.start = region->start = start;
+    region->size = size;
     region->committed = 0;
     region->last = NULL;
-    sw__pages_reset(&region->pages, region->start, size);
+    return region;
+}
+
+static struct sw__region *reserve_region(struct sw__extents *extents, struct sw__side *side,
+                                         size_t size, size_t needed) {
+    char *start = sw__os_reserve(size, SW__HUGE_PAGE);
+    if (!start)
+        return NULL;
+    struct sw__region *region = open_region(extents, start, size, needed);
+    if (!region) {
+        sw__os_release(start, size);
+        return NULL;
+    }
     /* Never by the kernel's own idea, even where it is to give huge pages always. */
-    sw__os_advise_huge(region->start, size, extents->huge_pages == SW__HUGE_ALWAYS);
+    sw__os_advise_huge(start, size, extents->huge_pages == SW__HUGE_ALWAYS);
     region->side = side;
     region->next = side->regions;
     side->regions = region;
     return region;
+}
+
+/* Takes a region out of its side, and gives its address space back. */
+static void close_region(struct sw__extents *extents, struct sw__region **link) {
+    struct sw__region *region = *link;
+    *link = region->next;
+    sw__os_release(region->start, region->size);
+    keep_spare_region(extents, region);
 }
 
 /* A region with room for size: twice as large as the one before, or for what is very large with
@@ -150,8 +187,9 @@ static struct sw__region *add_region(struct sw__extents *extents, struct sw__sid
         wanted = LAST_REGION;
     while (least > LAST_REGION / 2 && wanted < least + least / 2 && wanted <= SIZE_MAX / 2)
         wanted *= 2;
-    struct sw__region *region = reserve_region(extents, side, wanted > least ? wanted : least);
-    return region || wanted <= least ? region : reserve_region(extents, side, least);
+    struct sw__region *region =
+        reserve_region(extents, side, wanted > least ? wanted : least, least);
+    return region || wanted <= least ? region : reserve_region(extents, side, least, least);
 }
 
 bool sw__region_move_frontier(struct sw__extents *extents, struct sw__region *region,
@@ -187,6 +225,12 @@ static size_t missing_at_frontier(const struct sw__region *region, size_t size, 
     return (-start & (alignment - 1)) + size - free_bytes;
 }
 
+/* The newest region, if nothing of it could be committed: address space that holds nothing. */
+static void close_unused(struct sw__extents *extents, struct sw__side *side) {
+    if (side->regions && side->regions->committed == 0)
+        close_region(extents, &side->regions);
+}
+
 struct sw__extent *sw__region_grow(struct sw__extents *extents, struct sw__side *side, size_t size,
                                    size_t alignment) {
     struct sw__region *region = side->regions;
@@ -196,19 +240,18 @@ struct sw__extent *sw__region_grow(struct sw__extents *extents, struct sw__side 
     if (!region)
         region = add_region(extents, side,
                             alignment > SW__HUGE_PAGE ? size + alignment - SW__PAGE : size);
-    if (!region ||
-        !sw__region_move_frontier(extents, region, missing_at_frontier(region, size, alignment)))
-        return NULL;
-    return region->last;
+    if (region &&
+        sw__region_move_frontier(extents, region, missing_at_frontier(region, size, alignment)))
+        return region->last;
+    close_unused(extents, side);
+    return NULL;
 }
 
 void sw__region_give_back(struct sw__extents *extents, struct sw__region **link) {
     struct sw__region *region = *link;
-    *link = region->next;
     sw__extent_uproot(region->last);
     keep_spare(extents, region->last);
     extents->reserved.current -= region->committed;
     sw__page_map_set(region->start, region->committed, NULL);
-    sw__os_release(region->start, region->size);
-    keep_spare_region(extents, region);
+    close_region(extents, link);
 }

@@ -16,6 +16,7 @@
 struct sw__region {
     char *start;
     size_t size;
+    size_t capacity; /* its tables are for so large a one */
     size_t committed;
     struct sw__extents *extents; /* whose it is */
     struct sw__side *side;

@@ -424,6 +424,44 @@ static void a_block_survives_every_refusal(void **state) {
     survive_every_refusal(extents_of(state), sw__os_fail_nth);
 }
 
+/* Wherever it ends, nothing of it stays. */
+static void what_is_refused_keeps_no_address_space(void **state) {
+    enum { REFUSED_MOST = 20 };
+    struct sw__extents *extents = extents_of(state);
+    int refused = 0;
+    for (; refused < REFUSED_MOST; refused++) {
+        sw__os_fail_from(refused + 1);
+        struct sw__extent *extent = sw__extents_alloc(extents, 80 * MIB, PAGE);
+        sw__os_fail_from(0);
+        if (extent)
+            break;
+        assert_null(extents->sides[SW__SIDE_LARGE].regions);
+    }
+    assert_in_range(refused, 2, REFUSED_MOST - 1); /* address space, and that it can be used */
+}
+
+/* A region that is as large as what is asked for, as where there is no room for a larger one. */
+static void take_and_trim(struct sw__extents *extents, size_t size) {
+    assert_true(
+        sw__extents_ensure_spares(extents, 4)); /* then address space is what is asked for */
+    sw__os_fail_nth(1);
+    struct sw__extent *extent = take(extents, size / PAGE);
+    sw__os_fail_nth(0);
+    assert_int_equal(extent->region->size, size);
+    sw__extents_free(extents, extent);
+    sw__extents_trim(extents);
+}
+
+static void regions_of_ever_other_sizes_take_no_more_metadata(void **state) {
+    enum { SIZES = 300 };
+    struct sw__extents *extents = extents_of(state);
+    take_and_trim(extents, 1000 * MIB);
+    size_t metadata = extents->meta->bytes.current;
+    for (size_t i = 1; i <= SIZES; i++)
+        take_and_trim(extents, (1000 + 2 * i) * MIB);
+    assert_true(extents->meta->bytes.current < 8 * metadata);
+}
+
 /* In several moves, as address space is short. */
 static void a_large_block_moves_in_parts(void **state) {
     struct sw__extents *extents = extents_of(state);
@@ -1277,6 +1315,8 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(the_last_extent_moves_the_frontier),
         EXTENTS_TEST(a_block_without_room_moves_its_pages),
         EXTENTS_TEST(a_block_survives_every_refusal),
+        EXTENTS_TEST(what_is_refused_keeps_no_address_space),
+        EXTENTS_TEST(regions_of_ever_other_sizes_take_no_more_metadata),
         EXTENTS_TEST(a_large_block_moves_in_parts),
         EXTENTS_TEST(the_limit_holds_where_no_page_moves),
         EXTENTS_TEST(a_small_block_that_grows_large_leaves_its_side),
