@@ -96,10 +96,10 @@ struct sw__extents {
     struct sw_level reserved;
     _Atomic(size_t) live; /* this and what follows may be read without the lock */
     _Atomic(size_t) held;
-    _Atomic(size_t) budget;  /* of held; SIZE_MAX: none */
-    _Atomic(size_t) noted;   /* notes of huge pages (pages.h) */
-    _Atomic(size_t) moved;   /* bytes that moved for the budget's sake, so far, */
-    _Atomic(size_t) purged;  /* or were given back */
+    _Atomic(size_t) budget; /* of held; SIZE_MAX: none */
+    _Atomic(size_t) noted;  /* notes of huge pages (pages.h) */
+    _Atomic(size_t) moved;  /* bytes that moved for the budget's sake, so far, */
+    _Atomic(size_t) purged; /* or were given back */
 };
 
 void sw__extents_init(struct sw__extents *extents, struct sw__meta *meta,

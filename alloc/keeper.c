@@ -27,7 +27,8 @@
 #define LITTLE_SHARE 64
 /* Where work goes on after forks, what is kept is given back for one in so long at last. */
 #define FORKS_APART_MOST (600000 * MS)
-#define LAST_WAIT        1 /* second, for the thread's end when the process ends */
+#define NEXT_TRY         (1000 * MS) /* for a thread, where the system gave none */
+#define LAST_WAIT        1           /* second, for the thread's end when the process ends */
 
 static struct {
     struct sw__lock life; /* held while the thread is started or ended, and over a fork */
@@ -38,6 +39,7 @@ static struct {
     atomic_bool leave;              /* and end */
     int64_t forked_at, forks_apart; /* when it gave back for a fork, and until it will again */
     bool fork_is_new;               /* whether that was in vain is not known yet */
+    int64_t refused_at;             /* the system gave us no thread then; 0: it never did */
 
     atomic_int waiting;   /* so many threads of the program want the lock */
     struct sw__lock lock; /* guards what follows, and is held while clients give back */
@@ -263,18 +265,30 @@ static void learn_of_forks(void) {
         keeper.forks_apart = FORKS_APART_MOST;
 }
 
+static bool refused_of_late(void) {
+    return keeper.refused_at && now_of(CLOCK_MONOTONIC) - keeper.refused_at < NEXT_TRY;
+}
+
+/* The system gives us no thread, for now. */
+static void try_again_later(void) {
+    keeper.refused_at = now_of(CLOCK_MONOTONIC);
+    atomic_store(&sw__keeper_is_awake, false);
+    atomic_store(&sw__keeper_is_there, false);
+}
+
 void sw__keeper_start(void) {
     int kept = errno;
     /* Somebody else is at it, or a fork is under way: there will be another block. */
     if (!sw__try_lock(&keeper.life))
         return;
-    if (!atomic_load(&sw__keeper_is_there) && getpid() == keeper.process) {
-        /* Even if the system gives us none: no second try. */
+    if (!atomic_load(&sw__keeper_is_there) && getpid() == keeper.process && !refused_of_late()) {
         atomic_store(&sw__keeper_is_there, true);
         atomic_store(&sw__keeper_is_awake, true);
         atomic_store(&sw__keeper_is_gone, false);
         learn_of_forks();
         keeper.exists = create_thread();
+        if (!keeper.exists)
+            try_again_later();
     }
     sw__unlock(&keeper.life);
     errno = kept;

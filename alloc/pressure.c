@@ -15,6 +15,8 @@
 
 #define FIRST_LOOK ((size_t)64 << 20) /* smaller processes are nobody's concern */
 #define LEAST_LOOK ((size_t)4 << 20)
+/* A limit may be set while a process runs, or the process be moved to where one is. */
+#define LOOKS_APART 128
 
 const char *sw__pressure_root = "";
 
@@ -186,6 +188,8 @@ bool sw__pressure_is_tight(struct sw__pressure *pressure, size_t bytes) {
 }
 
 bool sw__pressure_look(struct sw__pressure *pressure) {
+    if (++pressure->looks % LOOKS_APART == 0)
+        pressure->is_known = pressure->is_limited = false;
     if (!pressure->is_known || pressure->is_limited)
         look(pressure, 0);
     return pressure->is_tight;

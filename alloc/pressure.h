@@ -15,6 +15,7 @@
 #include <stddef.h>
 
 struct sw__pressure {
+    unsigned looks;  /* for nothing that is allocated, so far: sometimes all is found out anew */
     bool is_known;   /* the rest has been found out */
     bool is_limited; /* one of the groups has a limit */
     bool is_tight;   /* at the last look */

@@ -21,6 +21,8 @@
 #define KEPT_PERIODS 16
 #define EARLIER      (KEPT_PERIODS - 1)
 #define PERIOD_TURNS 4
+/* Where a step is marked that turns over so much, no other will be. */
+#define LONGEST_STEP_TURNS 256
 /* A budget is looser than needed by a share of it, and for each degree of looseness by so many
  * bytes more, or by a smaller share of a large heap. */
 #define LOOSE_SHARE    170
@@ -207,6 +209,8 @@ static __attribute__((noinline)) void reconsider(struct auto_heap *heap, size_t 
     heap->in_period += turned_over;
     if (live > deepest_of(heap))
         set_deepest(heap, live);
+    if (heap->in_period / LONGEST_STEP_TURNS > deepest_of(heap))
+        heap->steps_are_marked = false; /* any more, as when training is over */
     if (!heap->steps_are_marked && heap->in_period / PERIOD_TURNS > deepest_of(heap))
         end_period(heap);
     bool was_tight = heap->pressure.is_tight;

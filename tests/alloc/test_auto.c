@@ -204,6 +204,22 @@ static void a_spike_is_forgotten(void **state) {
 }
 
 /* Tensors, and then as much again and more in small blocks, while there are none. */
+/* As where an evaluation follows: the last step had an end, but nobody says so of what comes. */
+static void marks_that_end_do_not_keep_what_steps_needed(void **state) {
+    (void)state;
+    sw_heap *heap = make_auto("tracking:0,background_thread:0");
+    for (int i = 0; i < 3; i++) {
+        sw_step_begin(heap);
+        step(heap, BLOCKS, BLOCK);
+        sw_step_end(heap);
+    }
+    assert_true(resident_of(heap) >= BLOCKS * BLOCK);
+    for (int i = 0; i < 600; i++)
+        step(heap, 1, BLOCK);
+    assert_true(resident_of(heap) <= 2 * BLOCK);
+    sw_heap_destroy(heap);
+}
+
 static void what_small_blocks_need_is_kept_as_well(void **state) {
     (void)state;
     enum { COUNT = 40 << 10, SIZE = 1 << 10, TURNS = 20 };
@@ -588,6 +604,37 @@ static void what_a_parent_frees_after_a_fork_is_not_kept(void **state) {
     sw_heap_destroy(heap);
 }
 
+/* Where it gives one again, it comes: nothing is left for the parent's or the child's life. */
+static int live_without_threads(void) {
+    sw_heap *heap = make_auto("tracking:0");
+    step(heap, 1, BLOCK); /* address space is there */
+    struct rlimit limit = {process_mappings().bytes, RLIM_INFINITY};
+    CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+    step(heap, BLOCKS, BLOCK);
+    CHECK(threads_of_process() == 1);
+    limit.rlim_cur = RLIM_INFINITY;
+    CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+    step(heap, BLOCKS, BLOCK);
+    CHECK(threads_of_process() == 1); /* it is not asked for with each block */
+    CHECK(resident_of(heap) >= BLOCKS * BLOCK);
+    sleep_ms(1100);
+    step(heap, BLOCKS, BLOCK);
+    for (int i = 0; i < 30 && resident_of(heap) > 2 * BLOCK; i++)
+        sleep_ms(100);
+    CHECK(resident_of(heap) <= 2 * BLOCK);
+    return 0;
+}
+
+static void a_thread_that_was_refused_comes_later(void **state) {
+    (void)state;
+    if (SANITIZED)
+        skip(); /* a sanitizer takes terabytes of address space */
+    pid_t child = fork();
+    if (child == 0)
+        _exit(live_without_threads());
+    assert_int_equal(exit_code_of(child), 0);
+}
+
 static size_t budget_of(sw_heap *heap) {
     struct sw__blocks *blocks = sw__heap_state(heap);
     return blocks->extents.budget;
@@ -627,11 +674,14 @@ static void a_child_has_its_own_needs(void **state) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
+        /* First: libc has no stack at hand yet of a thread that has ended. */
+        cmocka_unit_test(a_thread_that_was_refused_comes_later),
         cmocka_unit_test(steady_steps_neither_give_back_nor_fault),
         cmocka_unit_test(work_that_repeats_itself_stops_shifting_pages),
         cmocka_unit_test(what_comes_and_goes_in_any_order_is_not_purged_for_ever),
         cmocka_unit_test(a_block_that_moves_is_needed_once),
         cmocka_unit_test(a_spike_is_forgotten),
+        cmocka_unit_test(marks_that_end_do_not_keep_what_steps_needed),
         cmocka_unit_test(what_small_blocks_need_is_kept_as_well),
         cmocka_unit_test(what_was_refused_is_not_kept_for),
         cmocka_unit_test(ragged_steps_hold_no_more_than_the_deepest),

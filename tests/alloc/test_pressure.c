@@ -89,6 +89,22 @@ static void version_2_is_understood(void **state) {
     check_group("sys/fs/cgroup/jobs", "memory.current");
 }
 
+/* By an administrator, while the process runs. */
+static void a_limit_that_comes_later_is_found(void **state) {
+    (void)state;
+    struct sw__pressure pressure = {0};
+    write_file("proc/self/cgroup", "0::/jobs/one\n");
+    write_file("sys/fs/cgroup/jobs/one/memory.max", "max\n");
+    assert_false(sw__pressure_look(&pressure));
+    fill_group("sys/fs/cgroup/jobs", "memory.max", "memory.current");
+    write_number("sys/fs/cgroup/jobs/memory.current", 1000 * MIB);
+    int looks = 1;
+    while (!sw__pressure_look(&pressure) && looks < 1000)
+        looks++;
+    assert_in_range(looks, 10,
+                    300); /* half a minute, at ten a second; nor are files read each time */
+}
+
 static void version_1_is_understood(void **state) {
     (void)state;
     write_file("proc/self/cgroup", "5:cpu:/\n4:memory:/docker/abc\n0::/\n");
@@ -170,6 +186,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         PRESSURE_TEST(without_a_group_nothing_is_tight),
         PRESSURE_TEST(version_2_is_understood),
+        PRESSURE_TEST(a_limit_that_comes_later_is_found),
         PRESSURE_TEST(version_1_is_understood),
         PRESSURE_TEST(the_tightest_group_counts),
         PRESSURE_TEST(the_cache_of_groups_below_counts_for_nothing),
