@@ -145,16 +145,8 @@ void sw__blocks_visit_sizes(void *state, sw__size_visitor *visitor, void *contex
     sw__extents_visit_sizes(&blocks->extents, visitor, context);
 }
 
-void sw__blocks_lock_all(void *state) {
+void sw__blocks_visit_locks(void *state, sw__lock_visitor *visitor, void *context) {
     struct sw__blocks *blocks = state;
-    sw__slabs_lock_caches(&blocks->slabs);
-    sw__lock(&blocks->slabs.lock);
-    sw__lock(&blocks->extents.lock);
-}
-
-void sw__blocks_unlock_all(void *state) {
-    struct sw__blocks *blocks = state;
-    sw__unlock(&blocks->extents.lock);
-    sw__unlock(&blocks->slabs.lock);
-    sw__slabs_unlock_caches(&blocks->slabs);
+    sw__slabs_visit_locks(&blocks->slabs, visitor, context);
+    visitor(context, &blocks->extents.lock);
 }

@@ -35,7 +35,6 @@ void sw__blocks_stats(void *state, struct sw__strategy_stats *stats);
 size_t sw__blocks_largest_free(void *state);
 void sw__blocks_visit_ranges(void *state, sw__range_visitor *visitor, void *context);
 void sw__blocks_visit_sizes(void *state, sw__size_visitor *visitor, void *context);
-void sw__blocks_lock_all(void *state);
-void sw__blocks_unlock_all(void *state);
+void sw__blocks_visit_locks(void *state, sw__lock_visitor *visitor, void *context);
 
 #endif

@@ -203,22 +203,14 @@ void sw__slabs_collect(struct sw__slabs *slabs) {
 
 /* ---- Fork ------------------------------------------------------------------------------------ */
 
-void sw__slabs_lock_threads(void) {
-    sw__lock(&threads.lock);
+void sw__slabs_visit_lock_of_threads(sw__lock_visitor *visitor, void *context) {
+    visitor(context, &threads.lock);
 }
 
-void sw__slabs_unlock_threads(void) {
-    sw__unlock(&threads.lock);
-}
-
-void sw__slabs_lock_caches(struct sw__slabs *slabs) {
+void sw__slabs_visit_locks(struct sw__slabs *slabs, sw__lock_visitor *visitor, void *context) {
     for (struct sw__cache *cache = slabs->caches; cache; cache = cache->older)
-        sw__lock(&cache->lock);
-}
-
-void sw__slabs_unlock_caches(struct sw__slabs *slabs) {
-    for (struct sw__cache *cache = slabs->caches; cache; cache = cache->older)
-        sw__unlock(&cache->lock);
+        visitor(context, &cache->lock);
+    visitor(context, &slabs->lock);
 }
 
 /* With orphans in their hands, or blocks on the way to an inbox, threads are gone. */

@@ -526,22 +526,13 @@ static void visit_sizes(void *state, sw__size_visitor *visitor, void *context) {
     }
 }
 
-static void lock_all(void *state) {
+static void visit_locks(void *state, sw__lock_visitor *visitor, void *context) {
     struct sw__checked *checked = state;
-    sw__lock(&checked->quarantine.lock);
+    visitor(context, &checked->quarantine.lock);
     for (int i = 0; i < SHARDS; i++)
-        sw__lock(&checked->shards[i].lock);
-    if (checked->below->lock_all)
-        checked->below->lock_all(checked->state);
-}
-
-static void unlock_all(void *state) {
-    struct sw__checked *checked = state;
-    if (checked->below->unlock_all)
-        checked->below->unlock_all(checked->state);
-    for (int i = 0; i < SHARDS; i++)
-        sw__unlock(&checked->shards[i].lock);
-    sw__unlock(&checked->quarantine.lock);
+        visitor(context, &checked->shards[i].lock);
+    if (checked->below->visit_locks)
+        checked->below->visit_locks(checked->state, visitor, context);
 }
 
 /* ---- Life ------------------------------------------------------------------------------------ */
@@ -597,8 +588,7 @@ struct sw__checked *sw__checked_create(const struct sw__strategy *below, void *s
         .largest_free = largest_free,
         .visit_ranges = below->visit_ranges ? visit_ranges : NULL,
         .visit_sizes = visit_sizes,
-        .lock_all = lock_all,
-        .unlock_all = unlock_all,
+        .visit_locks = visit_locks,
         .in_page_map = below->in_page_map,
     };
     return checked;

@@ -163,30 +163,64 @@ static void look(struct sw_heap *heap, struct sw_stats *stats) {
     sw__unlock(&heap->look_lock);
 }
 
+/* ---- Locks ----------------------------------------------------------------------------------- */
+
+/* Every lock of every heap but the one of the list of heaps, which is held. An exiting thread holds
+ * that of all threads while it takes a heap's. */
+static void visit_locks(sw__lock_visitor *visitor, void *context) {
+    sw__slabs_visit_lock_of_threads(visitor, context);
+    for (struct sw_heap *heap = all_heaps.first; heap; heap = heap->next) {
+        if (heap->ledger)
+            sw__ledger_visit_lock(heap->ledger, visitor, context);
+        visitor(context, &heap->look_lock);
+        if (heap->strategy->visit_locks)
+            heap->strategy->visit_locks(heap->state, visitor, context);
+    }
+}
+
+static void take(void *unused, struct sw__lock *lock) {
+    (void)unused;
+    sw__lock(lock);
+}
+
+static void give_up(void *unused, struct sw__lock *lock) {
+    (void)unused;
+    sw__unlock(lock);
+}
+
+/* For so many milliseconds of waiting in all; below 0 one did not come. */
+static bool take_in_time(struct sw__lock *lock, int *patience) {
+    while (*patience >= 0 && !sw__try_lock(lock)) {
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        --*patience;
+    }
+    return *patience >= 0;
+}
+
+static void try(void *patience, struct sw__lock *lock) {
+    if (take_in_time(lock, patience))
+        sw__unlock(lock);
+}
+
+bool sw__heap_locks_come(void) {
+    int patience = 200;
+    if (!take_in_time(&all_heaps.lock, &patience))
+        return false;
+    visit_locks(try, &patience);
+    sw__unlock(&all_heaps.lock);
+    return patience >= 0;
+}
+
 /* ---- Fork: a child must find every lock free ------------------------------------------------- */
 
 static void before_fork(void) {
     sw__keeper_before_fork(); /* whose thread may be waiting for any of the locks below */
     sw__lock(&all_heaps.lock);
-    sw__slabs_lock_threads(); /* an exiting thread holds it while it takes a heap's */
-    for (struct sw_heap *heap = all_heaps.first; heap; heap = heap->next) {
-        if (heap->ledger)
-            sw__ledger_lock(heap->ledger);
-        sw__lock(&heap->look_lock);
-        if (heap->strategy->lock_all)
-            heap->strategy->lock_all(heap->state);
-    }
+    visit_locks(take, NULL);
 }
 
 static void after_fork(void) {
-    for (struct sw_heap *heap = all_heaps.first; heap; heap = heap->next) {
-        if (heap->strategy->unlock_all)
-            heap->strategy->unlock_all(heap->state);
-        sw__unlock(&heap->look_lock);
-        if (heap->ledger)
-            sw__ledger_unlock(heap->ledger);
-    }
-    sw__slabs_unlock_threads();
+    visit_locks(give_up, NULL);
     sw__unlock(&all_heaps.lock);
 }
 
@@ -253,8 +287,13 @@ static void watch_for_faults(void) {
     sigaction(SIGSEGV, &action, NULL);
 }
 
-/* A heap that lives as long as the process is looked at when that ends. */
+static atomic_bool any_was_checked;
+
+/* A heap that lives as long as the process is looked at when that ends; not by whom a signal has
+ * interrupted with a lock in hand. */
 __attribute__((destructor)) static void verify_at_exit(void) {
+    if (!any_was_checked || !sw__heap_locks_come())
+        return;
     sw__lock(&all_heaps.lock);
     for (const struct sw_heap *heap = all_heaps.first; heap; heap = heap->next)
         if (heap->checked)
@@ -298,6 +337,7 @@ static bool create_state(struct sw_heap *heap, const struct sw__config *config) 
         return false;
     }
     heap->strategy = sw__checked_strategy(heap->checked);
+    any_was_checked = true;
     heap->state = heap->checked;
     watch_for_faults();
     return true;

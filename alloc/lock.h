@@ -51,6 +51,9 @@ static inline bool sw__try_lock(struct sw__lock *lock) {
                                                    memory_order_relaxed);
 }
 
+/* Shown the locks of something, in the order in which they are taken. */
+typedef void sw__lock_visitor(void *context, struct sw__lock *lock);
+
 static inline void sw__unlock(struct sw__lock *lock) {
     if (atomic_exchange_explicit(&lock->state, 0, memory_order_release) == 2)
         syscall(SYS_futex, &lock->state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);

@@ -177,11 +177,9 @@ void sw__slabs_collect(struct sw__slabs *slabs);
 /* Of the orphans alone. */
 void sw__slabs_collect_orphans(struct sw__slabs *slabs);
 
-/* Round a fork: the lock over all threads' tables, then every cache of a heap. */
-void sw__slabs_lock_threads(void);
-void sw__slabs_unlock_threads(void);
-void sw__slabs_lock_caches(struct sw__slabs *slabs);
-void sw__slabs_unlock_caches(struct sw__slabs *slabs);
+/* The lock over all threads' tables, and those of a heap: see strategy.h. */
+void sw__slabs_visit_lock_of_threads(sw__lock_visitor *visitor, void *context);
+void sw__slabs_visit_locks(struct sw__slabs *slabs, sw__lock_visitor *visitor, void *context);
 /* In the child, with every lock held: makes orphans of all caches but this thread's, */
 void sw__slabs_adopt_after_fork(void);
 /* and puts a heap's slabs in order, whose inboxes are empty; */

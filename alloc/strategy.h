@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "lock.h"
 #include "misuse.h"
 #include "option_list.h"
 #include "stepwell.h"
@@ -78,10 +79,9 @@ struct sw__strategy {
     /* All that is live, by size; where sizes are not known one by one, by their upper bound.
      * Allocates nothing. Optional: NULL means it is not known. */
     void (*visit_sizes)(void *state, sw__size_visitor *visitor, void *context);
-    /* Round a fork: takes every lock of the state, and gives them all up again in parent and child.
+    /* Shows every lock of the state, in the order in which they are taken: all are held over a fork.
      * Optional: NULL means it has none, or sees to it by itself. */
-    void (*lock_all)(void *state);
-    void (*unlock_all)(void *state);
+    void (*visit_locks)(void *state, sw__lock_visitor *visitor, void *context);
     /* Its blocks are found in page_map.h: a pointer that is not there is none of its. */
     bool in_page_map;
     /* Its state begins with a struct sw__blocks, and up to SW__SMALL_MAX its blocks are those of
@@ -108,6 +108,10 @@ bool sw__heap_is_tracked(const sw_heap *heap);
 bool sw__heap_has(const sw_heap *heap, const void *block);
 /* The layer of a checked heap, else NULL. */
 struct sw__checked *sw__heap_checked(const sw_heap *heap);
+
+/* False when a lock of a heap is held and not given up for a while, as by whom a signal has
+ * interrupted whose handler calls exit(). Where it is true no lock is held by the caller's thread. */
+bool sw__heap_locks_come(void);
 
 /* True when any heap that keeps account of its blocks has a live one there. */
 bool sw__is_live_somewhere(const void *block);

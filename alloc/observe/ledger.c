@@ -350,12 +350,8 @@ int sw__ledger_visit(struct sw__ledger *ledger, int (*visitor)(const struct sw_b
 
 /* ---- Fork ------------------------------------------------------------------------------------ */
 
-void sw__ledger_lock(struct sw__ledger *ledger) {
-    sw__lock(&ledger->lock);
-}
-
-void sw__ledger_unlock(struct sw__ledger *ledger) {
-    sw__unlock(&ledger->lock);
+void sw__ledger_visit_lock(struct sw__ledger *ledger, sw__lock_visitor *visitor, void *context) {
+    visitor(context, &ledger->lock);
 }
 
 /* ---- Its life -------------------------------------------------------------------------------- */

@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "lock.h"
 #include "stepwell.h"
 
 struct sw__ledger;
@@ -52,8 +53,6 @@ void sw__ledger_stats(struct sw__ledger *ledger, struct sw_stats *stats);
 int sw__ledger_visit(struct sw__ledger *ledger, int (*visitor)(const struct sw_block *, void *),
                      void *context);
 
-/* Round a fork. */
-void sw__ledger_lock(struct sw__ledger *ledger);
-void sw__ledger_unlock(struct sw__ledger *ledger);
+void sw__ledger_visit_lock(struct sw__ledger *ledger, sw__lock_visitor *visitor, void *context);
 
 #endif

@@ -71,9 +71,13 @@ static void forget(double *const measures[], size_t count) {
 
 /* What takes requested or active, or allocated at its peak. */
 static void forget_untracked(struct sw_measures *measures) {
-    double *const unknown[] = {
-        &measures->internal_fragmentation, &measures->utilisation, &measures->utilisation_of_peaks,
-        &measures->overhead, &measures->releasable, &measures->pinned, &measures->retention};
+    double *const unknown[] = {&measures->internal_fragmentation,
+                               &measures->utilisation,
+                               &measures->utilisation_of_peaks,
+                               &measures->overhead,
+                               &measures->releasable,
+                               &measures->pinned,
+                               &measures->retention};
     forget(unknown, sizeof unknown / sizeof *unknown);
 }
 

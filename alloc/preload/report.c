@@ -257,7 +257,20 @@ __attribute__((constructor)) static void note_what_is_asked(void) {
         listen_to_signal();
 }
 
+/* By a signal's handler, perhaps, whose thread was interrupted with a lock in hand that the table
+ * takes. */
+static void say_why_not(void) {
+    struct sw__text text = {.length = 0};
+    sw__text_add(&text, "stepwell: %s (pid %d) ended within a call of malloc: no table\n",
+                 program_invocation_short_name, (int)getpid());
+    sw__text_write(&text, stderr_now());
+}
+
 __attribute__((destructor)) static void report_at_exit(void) {
-    if (output.wish.at_exit)
+    if (!output.wish.at_exit)
+        return;
+    if (sw__heap_locks_come())
         report_where_asked();
+    else
+        say_why_not();
 }

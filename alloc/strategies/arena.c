@@ -350,16 +350,10 @@ static void visit_sizes(void *state, sw__size_visitor *visitor, void *context) {
     sw__extents_visit_sizes(&arena->extents, visitor, context);
 }
 
-static void lock_all(void *state) {
+static void visit_locks(void *state, sw__lock_visitor *visitor, void *context) {
     struct arena *arena = state;
-    sw__lock(&arena->lock);
-    sw__lock(&arena->extents.lock);
-}
-
-static void unlock_all(void *state) {
-    struct arena *arena = state;
-    sw__unlock(&arena->extents.lock);
-    sw__unlock(&arena->lock);
+    visitor(context, &arena->lock);
+    visitor(context, &arena->extents.lock);
 }
 
 const struct sw__strategy sw__strategy_arena = {
@@ -378,7 +372,6 @@ const struct sw__strategy sw__strategy_arena = {
     .largest_free = largest_free,
     .visit_ranges = visit_ranges,
     .visit_sizes = visit_sizes,
-    .lock_all = lock_all,
-    .unlock_all = unlock_all,
+    .visit_locks = visit_locks,
     .in_page_map = true,
 };

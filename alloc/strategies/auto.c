@@ -457,16 +457,10 @@ static void step_end(void *state) {
     sw__extents_keep_budget(&heap->blocks.extents);
 }
 
-static void lock_all(void *state) {
+static void visit_locks(void *state, sw__lock_visitor *visitor, void *context) {
     struct auto_heap *heap = state;
-    sw__lock(&heap->lock);
-    sw__blocks_lock_all(state);
-}
-
-static void unlock_all(void *state) {
-    struct auto_heap *heap = state;
-    sw__blocks_unlock_all(state);
-    sw__unlock(&heap->lock);
+    visitor(context, &heap->lock);
+    sw__blocks_visit_locks(state, visitor, context);
 }
 
 const struct sw__strategy sw__strategy_auto = {
@@ -486,8 +480,7 @@ const struct sw__strategy sw__strategy_auto = {
     .largest_free = sw__blocks_largest_free,
     .visit_ranges = sw__blocks_visit_ranges,
     .visit_sizes = sw__blocks_visit_sizes,
-    .lock_all = lock_all,
-    .unlock_all = unlock_all,
+    .visit_locks = visit_locks,
     .in_page_map = true,
     .small_in_slabs = true,
 };

@@ -387,16 +387,10 @@ static void visit_sizes(void *state, sw__size_visitor *visitor, void *context) {
     sw__extents_visit_sizes(&pool->extents, visitor, context);
 }
 
-static void lock_all(void *state) {
+static void visit_locks(void *state, sw__lock_visitor *visitor, void *context) {
     struct pool *pool = state;
-    sw__lock(&pool->lock);
-    sw__lock(&pool->extents.lock);
-}
-
-static void unlock_all(void *state) {
-    struct pool *pool = state;
-    sw__unlock(&pool->extents.lock);
-    sw__unlock(&pool->lock);
+    visitor(context, &pool->lock);
+    visitor(context, &pool->extents.lock);
 }
 
 const struct sw__strategy sw__strategy_pool = {
@@ -414,7 +408,6 @@ const struct sw__strategy sw__strategy_pool = {
     .largest_free = largest_free,
     .visit_ranges = visit_ranges,
     .visit_sizes = visit_sizes,
-    .lock_all = lock_all,
-    .unlock_all = unlock_all,
+    .visit_locks = visit_locks,
     .in_page_map = true,
 };

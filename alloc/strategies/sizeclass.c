@@ -28,8 +28,7 @@ const struct sw__strategy sw__strategy_sizeclass = {
     .largest_free = sw__blocks_largest_free,
     .visit_ranges = sw__blocks_visit_ranges,
     .visit_sizes = sw__blocks_visit_sizes,
-    .lock_all = sw__blocks_lock_all,
-    .unlock_all = sw__blocks_unlock_all,
+    .visit_locks = sw__blocks_visit_locks,
     .in_page_map = true,
     .small_in_slabs = true,
 };

@@ -32,7 +32,8 @@ static void run_step(void) {
 /* Slowly, as a file that is read bit by bit into memory, and with a little work meanwhile. */
 static void grow_beside(size_t size) {
     for (size_t grown = 0; grown < size; grown += 4 * MIB) {
-        void *beside = mmap(NULL, 4 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        void *beside =
+            mmap(NULL, 4 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (beside == MAP_FAILED)
             exit(4);
         memset(beside, 1, 4 * MIB);
