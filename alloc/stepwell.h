@@ -33,7 +33,11 @@
  * bad argument that is no misuse (an unknown strategy, a step ended twice) is an error value with
  * errno EINVAL, and sw_error() says what was wrong in one sentence.
  *
- * Threads: unless a function says otherwise, any thread may call it at any time on any heap.
+ * Threads: unless a function says otherwise, any thread may call it at any time on any heap; a
+ * signal's handler may call nothing, as with malloc. A fork takes every lock first: parent and child
+ * both go on with every heap, and the child may use and free its copies of the parent's blocks. The
+ * library may be loaded late, by dlopen(): of the static thread-local storage that libc keeps for
+ * that it takes less than 512 bytes.
  */
 #ifndef STEPWELL_H
 #define STEPWELL_H

@@ -16,16 +16,22 @@
 
 enum { WIDTH = 77, INDENT = 6 };
 
-static bool defaults_agree(const struct sw__option *option) {
-    return strcmp(option->initially, option->preloaded) == 0;
+const char *describe_default(const struct sw__option *option, char *text, size_t size) {
+    if (strcmp(option->initially, option->preloaded) == 0) {
+        snprintf(text, size, "%s", option->initially);
+    } else {
+        snprintf(text, size, "%s; %s behind malloc", option->initially, option->preloaded);
+    }
+    return text;
 }
 
-/* The default is that of the heap behind malloc: it is what these options are typed for. */
 void describe_options(FILE *file) {
     fputs("Options of the heap (--conf KEY:VALUE,...; STEPWELL_CONF):\n", file);
     for (const struct sw__option *option = sw__options; option->name; option++) {
+        char value[64];
         fprintf(file, "  %s:%s%s%s (default %s)\n", option->name, option->range,
-                *option->unit ? " " : "", option->unit, option->preloaded);
+                *option->unit ? " " : "", option->unit,
+                describe_default(option, value, sizeof value));
         print_filled(file, option->sentence, INDENT, WIDTH);
     }
     fputs("\nEnvironment:\n", file);
@@ -63,10 +69,8 @@ void describe_options_in_markdown(FILE *file) {
     for (const struct sw__option *option = sw__options; option->name; option++) {
         fprintf(file, "| `%s` | ", option->name);
         print_code_cell(file, option->range);
-        fprintf(file, "%s", option->initially);
-        if (!defaults_agree(option)) {
-            fprintf(file, "; %s behind malloc", option->preloaded);
-        }
+        char value[64];
+        fprintf(file, "%s", describe_default(option, value, sizeof value));
         fprintf(file, " | %s%s%s |\n", *option->unit ? option->unit : "", *option->unit ? "; " : "",
                 option->sentence);
     }

@@ -5,7 +5,13 @@
 #ifndef STEPWELL_DESCRIBE_H
 #define STEPWELL_DESCRIBE_H
 
+#include <stddef.h>
 #include <stdio.h>
+
+struct sw__option;
+
+/* "1; 0 behind malloc", or one value where both are the same. Returns text. */
+const char *describe_default(const struct sw__option *option, char *text, size_t size);
 
 /* For --help: plain text, less than 79 columns wide, which argp leaves as it is. */
 void describe_options(FILE *file);

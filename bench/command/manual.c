@@ -13,6 +13,7 @@
 
 #include "arguments.h"
 #include "command.h"
+#include "describe.h"
 #include "options.h" /* the library's */
 #include "stepwell.h"
 
@@ -235,13 +236,14 @@ void write_manual_of_environment(FILE *file) {
         put_sentence(file, sw__variables[i].sentence, sw__variables[i].initially);
     }
     fputs(".SH OPTIONS\nOf STEPWELL_CONF, of the second argument of sw_heap_create(), and of the\n"
-          "command's \\-\\-conf. The defaults are those of the heap behind malloc.\n",
+          "command's \\-\\-conf.\n",
           file);
     for (const struct sw__option *option = sw__options; option->name; option++) {
+        char value[64];
         put_item(file, option->name, ":\\fI");
         put(file, option->range);
         fprintf(file, "\\fR%s%s\n", *option->unit ? " " : "", option->unit);
-        put_sentence(file, option->sentence, option->preloaded);
+        put_sentence(file, option->sentence, describe_default(option, value, sizeof value));
     }
     fputs(".SH SEE ALSO\n.BR stepwell (1),\n.BR stepwell\\-run (1)\n", file);
 }
