@@ -30,6 +30,14 @@ void sw__extents_destroy(struct sw__extents *extents) {
         }
 }
 
+static struct sw__extent *obtain(struct sw__extents *extents, size_t size, size_t alignment,
+                                 enum sw__filling filling) {
+    struct sw__extent *fresh = filling == SW__ZEROED && sw__supply_wants_fresh(extents, size)
+                                   ? sw__placement_obtain_fresh(extents, size)
+                                   : NULL;
+    return fresh ? fresh : sw__placement_obtain(extents, size, alignment);
+}
+
 static struct sw__extent *alloc(struct sw__extents *extents, size_t size, size_t alignment,
                                 enum sw__filling filling) {
     size = sw__align_up(size, SW__PAGE);
@@ -38,9 +46,8 @@ static struct sw__extent *alloc(struct sw__extents *extents, size_t size, size_t
     if (size > PTRDIFF_MAX || alignment > PTRDIFF_MAX - size)
         return NULL;
     sw__lock(&extents->lock);
-    struct sw__extent *extent = sw__placement_allowed(extents, size)
-                                    ? sw__placement_obtain(extents, size, alignment)
-                                    : NULL;
+    struct sw__extent *extent =
+        sw__placement_allowed(extents, size) ? obtain(extents, size, alignment, filling) : NULL;
     if (extent && !sw__supply_furnish(extents, extent, filling)) {
         sw__extent_release(extents, extent);
         extent = NULL;
@@ -64,9 +71,9 @@ void *sw__extents_alloc_zeroed(struct sw__extents *extents, size_t size) {
     struct sw__extent *extent = alloc(extents, size, SW__PAGE, SW__ZEROED);
     if (!extent)
         return NULL;
-    if (extent->zero || sw__supply_renew(extents, extent))
-        return sw__extent_start(extent);
-    return memset(sw__extent_start(extent), 0, size);
+    if (!extent->zero && !sw__supply_renew(extents, extent))
+        sw__supply_zero(extents, extent);
+    return sw__extent_start(extent);
 }
 
 void sw__extents_free(struct sw__extents *extents, struct sw__extent *extent) {

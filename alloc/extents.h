@@ -93,6 +93,7 @@ struct sw__extents {
     struct sw__extent *spare_extents;
     struct sw__usage usage, zeroed_usage; /* of those that were asked for zeroed */
     unsigned single_huge_pages;           /* that came new so far, round and round */
+    unsigned unasked, unasked_next;       /* to be zeroed without asking what is there */
     struct sw_level reserved;
     _Atomic(size_t) live; /* this and what follows may be read without the lock */
     _Atomic(size_t) held;

@@ -4,6 +4,8 @@
 #define _GNU_SOURCE /* mremap */
 #include "os.h"
 
+#include "align.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -241,9 +243,41 @@ bool sw__os_has_page(int file, const void *page) {
            (entry & (ENTRY_PRESENT | ENTRY_SWAPPED));
 }
 
+enum { ENTRIES_AT_ONCE = 128 };
+
+/* Of up to ENTRIES_AT_ONCE pages those that exist. Where nobody tells, that is all. */
+static size_t zero_existing(int file, char *start, size_t pages) {
+    uint64_t entries[ENTRIES_AT_ONCE];
+    size_t zeroed = 0;
+    if (!read_entries(file, start, entries, pages))
+        memset(entries, 0xff, sizeof entries);
+    for (size_t i = 0, run; i < pages; i += run + 1) {
+        for (run = 0; i + run < pages && (entries[i + run] & (ENTRY_PRESENT | ENTRY_SWAPPED));)
+            run++;
+        memset(start + (i << SW__PAGE_SHIFT), 0, run << SW__PAGE_SHIFT);
+        zeroed += run << SW__PAGE_SHIFT;
+    }
+    return zeroed;
+}
+
+/* mincore is not asked: it does not know what has been swapped out. */
+size_t sw__os_zero(char *start, size_t size) {
+    const size_t at_once = ENTRIES_AT_ONCE * SW__PAGE;
+    int file = size >= at_once ? open_page_map() : -1;
+    size_t zeroed = 0;
+    if (file < 0) {
+        memset(start, 0, size);
+        return size;
+    }
+    for (size_t at = 0; at < size; at += at_once)
+        zeroed +=
+            zero_existing(file, start + at, sw__smaller(size - at, at_once) >> SW__PAGE_SHIFT);
+    sw__os_close_pages(file);
+    return zeroed;
+}
+
 /* As mincore, a byte a page. */
 static bool read_page_map(const char *start, size_t size, unsigned char *present) {
-    enum { ENTRIES_AT_ONCE = 128 };
     uint64_t entries[ENTRIES_AT_ONCE];
     size_t pages = size >> SW__PAGE_SHIFT, done = 0;
     int file = open_page_map();

@@ -63,6 +63,9 @@ bool sw__os_has_page(int file, const void *page);
 /* Bytes of this process that are physically present: all of them (VmRSS), and those of anonymous
  * memory (RssAnon). */
 size_t sw__os_process_resident(void);
+/* Makes whole pages zero. Of many, those that do not exist are left so, for they read as zero.
+ * Returns the bytes that were written. */
+size_t sw__os_zero(char *start, size_t size);
 size_t sw__os_process_anonymous(void);
 
 /* The most that a process could ever have: the machine's memory, or RLIMIT_AS. */

@@ -69,15 +69,20 @@ static struct sw__extent *find_fit(struct sw__extents *extents, struct sw__side 
         extent = warmest_fit(extent, size, alignment);
     if (!extent)
         extent = best_fit(side->clean, size, alignment);
-    return extent ? extent : sw__region_grow(extents, side, size, alignment);
+    return extent ? extent : sw__region_grow(extents, side, size, alignment, false);
+}
+
+/* What is a multiple of it begins on a huge page. */
+static size_t preferred_alignment(size_t size, size_t asked) {
+    bool is_whole = size >= SW__HUGE_PAGE && (size & (SW__HUGE_PAGE - 1)) == 0;
+    return is_whole && asked < SW__HUGE_PAGE ? SW__HUGE_PAGE : asked;
 }
 
 /* As the rules of placement have it; where that cannot be, anywhere. */
 static struct sw__extent *find_place(struct sw__extents *extents, size_t size, size_t *alignment) {
     int side = size > SW__SMALL_EXTENT ? SW__SIDE_LARGE : SW__SIDE_SMALL;
     size_t asked = *alignment;
-    if (size >= SW__HUGE_PAGE && (size & (SW__HUGE_PAGE - 1)) == 0 && asked < SW__HUGE_PAGE)
-        *alignment = SW__HUGE_PAGE;
+    *alignment = preferred_alignment(size, asked);
     struct sw__extent *extent = find_fit(extents, &extents->sides[side], size, *alignment);
     if (extent)
         return extent;
@@ -86,9 +91,8 @@ static struct sw__extent *find_place(struct sw__extents *extents, size_t size, s
     return extent ? extent : find_fit(extents, &extents->sides[!side], size, asked);
 }
 
-struct sw__extent *sw__placement_carve(struct sw__extents *extents, struct sw__extent *extent,
-                                       size_t size, size_t alignment) {
-    size_t gap = sw__extent_gap(extent, alignment);
+static struct sw__extent *carve_at(struct sw__extents *extents, struct sw__extent *extent,
+                                   size_t gap, size_t size) {
     sw__extent_uproot(extent);
     if (gap) {
         struct sw__extent *rest = sw__extent_cut(extents, extent, gap);
@@ -99,6 +103,11 @@ struct sw__extent *sw__placement_carve(struct sw__extents *extents, struct sw__e
         sw__extent_plant(sw__extent_cut(extents, extent, size));
     sw__extents_forget(extents, extent);
     return extent;
+}
+
+struct sw__extent *sw__placement_carve(struct sw__extents *extents, struct sw__extent *extent,
+                                       size_t size, size_t alignment) {
+    return carve_at(extents, extent, sw__extent_gap(extent, alignment), size);
 }
 
 void sw__placement_release_parked(struct sw__extents *extents) {
@@ -117,6 +126,26 @@ struct sw__extent *sw__placement_obtain_free(struct sw__extents *extents, size_t
     return extent && sw__extents_ensure_spares(extents, 2)
                ? sw__placement_carve(extents, extent, size, alignment)
                : NULL;
+}
+
+/* From the end of the newest free extent at a frontier: what lies in front may be there. */
+static struct sw__extent *carve_beyond(struct sw__extents *extents, size_t size, size_t alignment) {
+    struct sw__side *side = &extents->sides[SW__SIDE_LARGE];
+    struct sw__extent *extent = sw__region_grow(extents, side, size, alignment, true);
+    if (!extent || !sw__extents_ensure_spares(extents, 2))
+        return NULL;
+    uintptr_t start = sw__align_down(extent->node.address + extent->node.size - size, alignment);
+    return carve_at(extents, extent, start - extent->node.address, size);
+}
+
+struct sw__extent *sw__placement_obtain_fresh(struct sw__extents *extents, size_t size) {
+    sw__placement_release_parked(extents);
+    size_t alignment = preferred_alignment(size, SW__PAGE);
+    if (!sw__extents_ensure_spares(extents, 2))
+        return NULL;
+    struct sw__extent *clean = best_fit(extents->sides[SW__SIDE_LARGE].clean, size, alignment);
+    return clean ? sw__placement_carve(extents, clean, size, alignment)
+                 : carve_beyond(extents, size, alignment);
 }
 
 /* ---- After it was live ----------------------------------------------------------------------- */

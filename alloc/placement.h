@@ -15,6 +15,8 @@ struct sw__extent *sw__placement_carve(struct sw__extents *extents, struct sw__e
 /* An extent of that size in no tree, cut out of a free one. NULL when out of memory. */
 struct sw__extent *sw__placement_obtain_free(struct sw__extents *extents, size_t size,
                                              size_t alignment);
+/* The same, of which nothing is there. NULL where there is no more address space for it, either. */
+struct sw__extent *sw__placement_obtain_fresh(struct sw__extents *extents, size_t size);
 /* What is live no longer, and has been counted out, becomes free. */
 void sw__placement_retire(struct sw__extents *extents, struct sw__extent *extent);
 /* Sets the parked extent free, if there is one. */

@@ -218,9 +218,12 @@ bool sw__region_move_frontier(struct sw__extents *extents, struct sw__region *re
     return true;
 }
 
-/* How far the frontier has to move for a free extent of that size and alignment to end there. */
-static size_t missing_at_frontier(const struct sw__region *region, size_t size, size_t alignment) {
-    size_t free_bytes = sw__extent_is_free(region->last) ? sw__extent_size(region->last) : 0;
+/* How far the frontier has to move for a free extent of that size and alignment to end there; or to
+ * lie beyond where it is. */
+static size_t missing_at_frontier(const struct sw__region *region, size_t size, size_t alignment,
+                                  bool beyond) {
+    bool is_free = sw__extent_is_free(region->last) && !beyond;
+    size_t free_bytes = is_free ? sw__extent_size(region->last) : 0;
     uintptr_t start = (uintptr_t)region->start + region->committed - free_bytes;
     return (-start & (alignment - 1)) + size - free_bytes;
 }
@@ -232,16 +235,16 @@ static void close_unused(struct sw__extents *extents, struct sw__side *side) {
 }
 
 struct sw__extent *sw__region_grow(struct sw__extents *extents, struct sw__side *side, size_t size,
-                                   size_t alignment) {
+                                   size_t alignment, bool beyond) {
     struct sw__region *region = side->regions;
-    while (region && sw__align_up(missing_at_frontier(region, size, alignment), SW__SLICE) >
+    while (region && sw__align_up(missing_at_frontier(region, size, alignment, beyond), SW__SLICE) >
                          region->size - region->committed)
         region = region->next;
     if (!region)
         region = add_region(extents, side,
                             alignment > SW__HUGE_PAGE ? size + alignment - SW__PAGE : size);
-    if (region &&
-        sw__region_move_frontier(extents, region, missing_at_frontier(region, size, alignment)))
+    if (region && sw__region_move_frontier(extents, region,
+                                           missing_at_frontier(region, size, alignment, beyond)))
         return region->last;
     close_unused(extents, side);
     return NULL;

@@ -110,9 +110,10 @@ void sw__extent_release(struct sw__extents *extents, struct sw__extent *extent);
 /* Moves a region's frontier up by so many bytes at least, free ones from then on. False, with
  * nothing changed, when out of memory. */
 bool sw__region_move_frontier(struct sw__extents *extents, struct sw__region *region, size_t bytes);
-/* A free extent with room for that size and alignment at a frontier; NULL when out of memory. */
+/* A free extent with room for that size and alignment at a frontier, or beyond where it was; NULL
+ * when out of memory. */
 struct sw__extent *sw__region_grow(struct sw__extents *extents, struct sw__side *side, size_t size,
-                                   size_t alignment);
+                                   size_t alignment, bool beyond);
 /* Takes a region that is one free extent out of its side, and gives it back to the system. */
 void sw__region_give_back(struct sw__extents *extents, struct sw__region **link);
 

@@ -14,6 +14,8 @@
 #define MOST_AT_ONCE ((size_t)64 << 20)
 /* Of so many extents of one huge page each, one is not asked to be. */
 #define ONE_PROBE_IN 8
+/* So many extents are zeroed without asking what is there, at most. */
+#define MOST_UNASKED 15
 /* So much is zeroed by the kernel as it is used, unless extents are used whole. */
 #define WORTH_RENEWING ((size_t)32 << 20)
 /* What a huge page too many adds to an extent of that size is nothing. */
@@ -354,12 +356,19 @@ static void admit(struct sw__extents *extents, struct sw__extent *extent, bool d
  * asks for it, and may be written from now on. */
 static __attribute__((noinline)) bool bring(struct sw__extents *extents, struct sw__extent *extent,
                                             enum sw__filling filling) {
-    if (filling != SW__SPARSE)
+    bool is_used =
+        filling == SW__DENSE || (filling == SW__ZEROED && extents->zeroed_usage.last != SW__UNUSED);
+    if (is_used)
         extent->zero &= !fill_from_holes(extents, extent);
     if (!make_room(extents, sw__extent_size(extent) - extent->touched))
         return false;
     admit(extents, extent, filling != SW__ZEROED);
     return true;
+}
+
+/* Of smaller ones it is not known how they are used. */
+bool sw__supply_wants_fresh(struct sw__extents *extents, size_t size) {
+    return size >= SW__HUGE_PAGE && sw__usage_look(&extents->zeroed_usage) != SW__USED;
 }
 
 /* Where work repeats itself all pages are there already. */
@@ -476,4 +485,34 @@ bool sw__supply_renew(struct sw__extents *extents, struct sw__extent *extent) {
     sw__usage_watch_renewed(&extents->zeroed_usage, extent);
     sw__unlock(&extents->lock);
     return true;
+}
+
+/* Where all was there the last times, the next few are written without a question. */
+static bool is_asked_for(struct sw__extents *extents) {
+    bool is_asked_for = extents->unasked == 0;
+    extents->unasked -= !is_asked_for;
+    return is_asked_for;
+}
+
+static void heed_answer(struct sw__extents *extents, size_t there, size_t size) {
+    unsigned longer = 2 * extents->unasked_next + 1;
+    extents->unasked_next = there < size ? 0 : longer < MOST_UNASKED ? longer : MOST_UNASKED;
+    extents->unasked = extents->unasked_next;
+    if (there < size / 2) /* that much is there tells nothing: somebody else may have used it */
+        sw__usage_deny(&extents->zeroed_usage);
+}
+
+void sw__supply_zero(struct sw__extents *extents, struct sw__extent *extent) {
+    size_t size = sw__extent_size(extent);
+    sw__lock(&extents->lock);
+    bool asks = is_asked_for(extents);
+    sw__unlock(&extents->lock);
+    if (!asks) {
+        memset(sw__extent_start(extent), 0, size);
+        return;
+    }
+    size_t there = sw__os_zero(sw__extent_start(extent), size);
+    sw__lock(&extents->lock);
+    heed_answer(extents, there, size);
+    sw__unlock(&extents->lock);
 }

@@ -19,6 +19,10 @@ enum sw__filling {
 /* How much more than the budget, or the limit, would be held with so many bytes more. */
 size_t sw__supply_over_budget(const struct sw__extents *extents, size_t more);
 
+/* Is a zeroed extent of that size to be one of which nothing is there, since much of it may stay
+ * zero? */
+bool sw__supply_wants_fresh(struct sw__extents *extents, size_t size);
+
 /* All pages of an extent that is in no tree become touched: they move there from free extents where
  * the budget asks for it, and may come new otherwise. False, with nothing that matters changed,
  * where the limit has no room for them and the kernel would not take free ones back. */
@@ -29,6 +33,9 @@ bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent,
  * does not. False where zeros are to be written: that is cheaper, or the kernel would not. Takes
  * the lock by itself. */
 bool sw__supply_renew(struct sw__extents *extents, struct sw__extent *extent);
+
+/* Makes one zero by writing, and of one that is large only what is there. Takes the lock by itself. */
+void sw__supply_zero(struct sw__extents *extents, struct sw__extent *extent);
 
 /* Moves what pages it can of a live extent to a larger place, in no tree, that is alike in its
  * offset, and brings those that are missing there. False, with nothing that matters changed, where

@@ -6,6 +6,8 @@
 #include "align.h"
 #include "region.h"
 
+#include <string.h>
+
 /* So many of the newest may not have been written yet, as where several threads are at it. */
 #define NEWEST 8
 
@@ -60,6 +62,11 @@ enum sw__use sw__usage_look(struct sw__usage *usage) {
     if (used + unused > 0)
         usage->last = used >= unused ? SW__USED : SW__UNUSED;
     return usage->last;
+}
+
+void sw__usage_deny(struct sw__usage *usage) {
+    memset(usage->witnesses, 0, sizeof usage->witnesses);
+    usage->last = SW__UNUSED;
 }
 
 bool sw__usage_is_in_doubt(const struct sw__usage *usage) {

@@ -38,6 +38,8 @@ void sw__usage_watch(struct sw__usage *usage, const struct sw__extent *extent);
 void sw__usage_watch_renewed(struct sw__usage *usage, const struct sw__extent *extent);
 /* What is known now. */
 enum sw__use sw__usage_look(struct sw__usage *usage);
+/* It is known otherwise that they are not. */
+void sw__usage_deny(struct sw__usage *usage);
 /* Does the newest witness not say yes? */
 bool sw__usage_is_in_doubt(const struct sw__usage *usage);
 /* The pages of a range are about to go. */

@@ -1179,6 +1179,46 @@ static void large_zeroed_extents_come_as_they_are_used(void **state) {
     assert_true(is_all_zero(zeroed, SIZE));
 }
 
+/* As of an array of zeros beside temporaries: their pages are worth more to the next of them. */
+static void zeroed_extents_take_no_pages_of_others(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    enum { TEMPORARY = 900, SIZE = 9 * MIB, ROUNDS = 6 };
+    for (int round = 0; round < ROUNDS; round++) {
+        struct sw__extent *temporary = take(extents, TEMPORARY);
+        if (round > 0)
+            assert_int_equal(resident_of(temporary), TEMPORARY * PAGE);
+        fill(sw__extent_start(temporary), TEMPORARY * PAGE, 1);
+        sw__extents_free(extents, temporary);
+        char *zeroed = sw__extents_alloc_zeroed(extents, SIZE);
+        assert_int_equal(sw__os_resident(zeroed, SIZE), 0);
+        assert_true(is_all_zero(zeroed, PAGE));
+        check_map(extents, sw__extents_find(extents, zeroed));
+    }
+}
+
+/* Of one that is hardly used, freed and zeroed again, only what was used is written. */
+static void zeros_are_written_only_over_what_is_there(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    enum { SIZE = 1536 << 10, ROUNDS = 40 }; /* smaller ones take what comes */
+    if (access("/proc/thread-self/pagemap", R_OK) != 0)
+        skip();
+    for (int round = 0; round < ROUNDS; round++) {
+        char *zeroed = sw__extents_alloc_zeroed(extents, SIZE);
+        assert_true(is_all_zero(zeroed + SIZE / 2, PAGE));
+        assert_true(sw__os_resident(zeroed, SIZE) <= 2 * PAGE);
+        fill(zeroed + SIZE / 2, PAGE, round);
+        sw__extents_free(extents, sw__extents_find(extents, zeroed));
+    }
+    /* All of it is there, again and again: then it is not asked for each time. */
+    for (int round = 0; round < ROUNDS; round++) {
+        char *zeroed = sw__extents_alloc_zeroed(extents, SIZE);
+        assert_true(is_all_zero(zeroed, SIZE));
+        fill(zeroed, SIZE, round);
+        sw__extents_free(extents, sw__extents_find(extents, zeroed));
+    }
+    assert_true(extents->unasked_next > 0);
+}
+
 /* Who wants zeros may want them for later. */
 static void zeroed_extents_tell_nothing(void **state) {
     struct sw__extents *extents = extents_of(state);
@@ -1347,6 +1387,8 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(nobody_asks_a_region_that_has_gone),
         EXTENTS_TEST(so_large_an_extent_is_wanted_huge_at_once),
         EXTENTS_TEST(large_zeroed_extents_come_as_they_are_used),
+        EXTENTS_TEST(zeroed_extents_take_no_pages_of_others),
+        EXTENTS_TEST(zeros_are_written_only_over_what_is_there),
         EXTENTS_TEST(zeroed_extents_tell_nothing),
         EXTENTS_TEST(a_wish_is_taken_back),
         EXTENTS_TEST(the_map_stays_sound),

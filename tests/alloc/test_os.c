@@ -145,6 +145,26 @@ static void a_map_that_is_refused_leaves_nothing(void **state) {
 }
 
 /* A move would unlock what shares a mapping with them. */
+static void what_is_not_there_is_zero_already(void **state) {
+    (void)state;
+    enum { PAGES = 700, EVERY = 127 }; /* several times as many as are asked for at once */
+    if (access("/proc/thread-self/pagemap", R_OK) != 0)
+        skip();
+    char *start = sw__os_map(PAGES * PAGE);
+    size_t there = 0;
+    for (size_t page = 0; page < PAGES; page += EVERY) {
+        fill(start + page * PAGE, 2 * PAGE, page);
+        there += 2 * PAGE;
+    }
+    assert_int_equal(sw__os_zero(start, PAGES * PAGE), there);
+    assert_int_equal(sw__os_resident(start, PAGES * PAGE), there);
+    assert_true(is_all_zero(start, PAGES * PAGE));
+    fill(start, 20 * PAGE, 1);
+    assert_int_equal(sw__os_zero(start, 20 * PAGE), 20 * PAGE); /* few are not asked for */
+    assert_true(is_all_zero(start, 20 * PAGE));
+    sw__os_release(start, PAGES * PAGE);
+}
+
 static void locked_pages_stay(void **state) {
     (void)state;
     char *start = sw__os_reserve(16 * PAGE, PAGE);
@@ -408,6 +428,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(moved_pages_take_their_contents_with_them),
         cmocka_unit_test(a_range_of_two_mappings_moves_or_stays),
         cmocka_unit_test(a_map_that_is_refused_leaves_nothing),
+        cmocka_unit_test(what_is_not_there_is_zero_already),
         cmocka_unit_test(locked_pages_stay),
         cmocka_unit_test(nothing_is_told_to_the_programs_own_file),
         cmocka_unit_test(resident_is_told_of_any_range),
