@@ -23,6 +23,9 @@ static struct sw__thread_caches none_any_more;
 
 atomic_int sw__strangers_within;
 
+/* So many tables are kept for threads to come. */
+#define MOST_SPARE 16
+
 bool sw__slabs_know_thread(void) {
     return sw__my_caches && sw__my_caches != &none_any_more;
 }
@@ -32,6 +35,8 @@ static struct {
     struct sw__lock lock;
     struct sw__thread_caches *first;
     struct sw__slabs *slots[SW__SLOTS];
+    struct sw__thread_caches *spare; /* tables, for the next threads: a page each that is there */
+    int spare_count;
 } threads;
 
 static pthread_key_t exit_key;
@@ -54,6 +59,16 @@ static void leave_collected(struct sw__cache *cache) {
     leave_cache(cache);
 }
 
+/* For the next thread, if few are kept already. The lock is held. */
+static bool keep_spare(struct sw__thread_caches *table) {
+    if (threads.spare_count == MOST_SPARE)
+        return false;
+    table->next = threads.spare;
+    threads.spare = table;
+    threads.spare_count++;
+    return true;
+}
+
 /* Hands a thread's caches over to who comes next, without what has nothing live. All under the
  * lock: a heap that another thread destroys meanwhile either has its cache back before, or takes it
  * away. */
@@ -68,11 +83,12 @@ static void leave_caches(void *argument) {
     *mine->link = mine->next;
     if (mine->next)
         mine->next->link = mine->link;
-    bool was_last = !threads.first;
+    bool was_last = !threads.first, is_kept = keep_spare(mine);
     sw__front_cache = &sw__no_cache; /* while the caches are nobody else's */
     sw__my_caches = &none_any_more;  /* not NULL: destructors may still come, and be the last */
     sw__unlock(&threads.lock);
-    sw__os_release(mine, sizeof *mine);
+    if (!is_kept)
+        sw__os_release(mine, sizeof *mine);
     if (was_last)
         sw__keeper_let_go();
 }
@@ -84,9 +100,22 @@ static void make_exit_key(void) {
         abort(); /* only when a program has used up all 1,024 keys before its first allocation */
 }
 
+static struct sw__thread_caches *take_spare(void) {
+    sw__lock(&threads.lock);
+    struct sw__thread_caches *table = threads.spare;
+    if (table) {
+        threads.spare = table->next;
+        threads.spare_count--;
+    }
+    sw__unlock(&threads.lock);
+    return table ? memset(table, 0, sizeof *table) : NULL;
+}
+
 static struct sw__thread_caches *make_table(void) {
     _Static_assert(sizeof(struct sw__thread_caches) <= SW__PAGE, "a table is one page");
-    struct sw__thread_caches *mine = sw__os_map(SW__PAGE);
+    struct sw__thread_caches *mine = take_spare();
+    if (!mine)
+        mine = sw__os_map(SW__PAGE);
     if (!mine)
         return NULL;
     sw__lock(&threads.lock);
@@ -203,8 +232,8 @@ void sw__slabs_collect(struct sw__slabs *slabs) {
 
 /* ---- Fork ------------------------------------------------------------------------------------ */
 
-void sw__slabs_visit_lock_of_threads(sw__lock_visitor *visitor, void *context) {
-    visitor(context, &threads.lock);
+struct sw__lock *sw__slabs_lock_of_threads(void) {
+    return &threads.lock;
 }
 
 void sw__slabs_visit_locks(struct sw__slabs *slabs, sw__lock_visitor *visitor, void *context) {

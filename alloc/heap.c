@@ -165,10 +165,9 @@ static void look(struct sw_heap *heap, struct sw_stats *stats) {
 
 /* ---- Locks ----------------------------------------------------------------------------------- */
 
-/* Every lock of every heap but the one of the list of heaps, which is held. An exiting thread holds
- * that of all threads while it takes a heap's. */
+/* Every lock of every heap, while those are held that keep heaps and threads from coming and going.
+ */
 static void visit_locks(sw__lock_visitor *visitor, void *context) {
-    sw__slabs_visit_lock_of_threads(visitor, context);
     for (struct sw_heap *heap = all_heaps.first; heap; heap = heap->next) {
         if (heap->ledger)
             sw__ledger_visit_lock(heap->ledger, visitor, context);
@@ -204,10 +203,13 @@ static void try(void *patience, struct sw__lock *lock) {
 
 bool sw__heap_locks_come(void) {
     int patience = 200;
-    if (!take_in_time(&all_heaps.lock, &patience))
-        return false;
-    visit_locks(try, &patience);
-    sw__unlock(&all_heaps.lock);
+    if (take_in_time(&all_heaps.lock, &patience)) {
+        if (take_in_time(sw__slabs_lock_of_threads(), &patience)) {
+            visit_locks(try, &patience);
+            sw__unlock(sw__slabs_lock_of_threads());
+        }
+        sw__unlock(&all_heaps.lock);
+    }
     return patience >= 0;
 }
 
@@ -216,11 +218,13 @@ bool sw__heap_locks_come(void) {
 static void before_fork(void) {
     sw__keeper_before_fork(); /* whose thread may be waiting for any of the locks below */
     sw__lock(&all_heaps.lock);
+    sw__lock(sw__slabs_lock_of_threads()); /* an exiting thread holds it while it takes a heap's */
     visit_locks(take, NULL);
 }
 
 static void after_fork(void) {
     visit_locks(give_up, NULL);
+    sw__unlock(sw__slabs_lock_of_threads());
     sw__unlock(&all_heaps.lock);
 }
 

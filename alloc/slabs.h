@@ -177,8 +177,8 @@ void sw__slabs_collect(struct sw__slabs *slabs);
 /* Of the orphans alone. */
 void sw__slabs_collect_orphans(struct sw__slabs *slabs);
 
-/* The lock over all threads' tables, and those of a heap: see strategy.h. */
-void sw__slabs_visit_lock_of_threads(sw__lock_visitor *visitor, void *context);
+/* The lock over all threads' tables, and while it is held those of a heap: see strategy.h. */
+struct sw__lock *sw__slabs_lock_of_threads(void);
 void sw__slabs_visit_locks(struct sw__slabs *slabs, sw__lock_visitor *visitor, void *context);
 /* In the child, with every lock held: makes orphans of all caches but this thread's, */
 void sw__slabs_adopt_after_fork(void);

@@ -151,6 +151,29 @@ static void pages_go_back_without_their_owner(void **state) {
     sw_heap_destroy(table.heap);
 }
 
+static void *allocate_a_little(void *heap) {
+    sw_free(heap, sw_alloc(heap, 100, SW_TAG_OTHER));
+    return NULL;
+}
+
+/* As of a server with a thread for each request. */
+static void a_thread_after_others_asks_the_system_for_nothing(void **state) {
+    (void)state;
+    enum { THREADS = 50 };
+    sw_heap *heap = sw_heap_create("sizeclass", "tracking:0");
+    assert_non_null(heap);
+    long before = 0;
+    for (int i = 0; i < THREADS; i++) {
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, allocate_a_little, heap), 0);
+        pthread_join(thread, NULL);
+        if (i == 0)
+            before = sw__os_requests();
+    }
+    assert_int_equal(sw__os_requests(), before);
+    sw_heap_destroy(heap);
+}
+
 enum { ROUNDS_OF_RACE = 2000, BLOCKS_OF_RACE = 128, RACER = 1000 };
 
 struct race {
@@ -391,6 +414,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(what_is_empty_is_collected),
         cmocka_unit_test(what_another_thread_frees_comes_back),
         cmocka_unit_test(pages_go_back_without_their_owner),
+        cmocka_unit_test(a_thread_after_others_asks_the_system_for_nothing),
         cmocka_unit_test(two_may_empty_a_slab_at_once),
         cmocka_unit_test(the_last_destructor_of_a_thread_may_allocate),
         cmocka_unit_test(children_take_over_what_other_threads_had_cached),
