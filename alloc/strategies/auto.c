@@ -136,7 +136,7 @@ static size_t purged_to_be_missed(struct auto_heap *heap) {
  * pages to move that come and go in any order: these get room for as many holes as there will be
  * among them, and lose it by and by when nothing is purged any more. */
 static void heed_purges(struct auto_heap *heap, size_t purged) {
-    heap->room = sw__smaller(heap->room + purged / 16, needed_of_late(heap) / 8);
+    heap->room = sw__smaller(heap->room + purged / 16, needed_of_late(heap) / 4);
     heap->calm_periods = purged ? 0 : heap->calm_periods + 1;
     if (heap->calm_periods % KEPT_PERIODS == KEPT_PERIODS - 1)
         heap->room -= heap->room / 8;
