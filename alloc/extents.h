@@ -33,6 +33,10 @@
  * to the beginning of that, for what has grown once will grow again; and from the small side to the
  * large one when it is large.
  *
+ * Zeros: what is asked for zeroed may never be used. One of 2 MiB or more comes where nothing is there
+ * yet, unless such extents turn out to be used whole (usage.h); where something is, zeros are written
+ * over what exists alone.
+ *
  * Limit: no more is ever held. Pages move as for a budget, and what is free is given back for what
  * is to live, so that a request is refused for the limit's sake only if it would live beyond it.
  *
