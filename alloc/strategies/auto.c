@@ -331,9 +331,11 @@ static size_t look(void *state) {
 /* Memory was freed. */
 static void wake_keeper(struct auto_heap *heap) {
     size_t kept = sw__extents_kept(&heap->blocks.extents);
+    if (kept < SW__WORTH_A_CALL)
+        return;
     if (sw__keeper_is_missed(&heap->keeper, kept))
         sw__extents_rest(&heap->blocks.extents);
-    else if (kept >= SW__WORTH_A_CALL)
+    else
         sw__keeper_wake(&heap->keeper);
 }
 
