@@ -33,9 +33,10 @@
  * to the beginning of that, for what has grown once will grow again; and from the small side to the
  * large one when it is large.
  *
- * Zeros: what is asked for zeroed may never be used. One of 2 MiB or more comes where nothing is there
- * yet, unless such extents turn out to be used whole (usage.h); where something is, zeros are written
- * over what exists alone.
+ * Zeros: what is asked for zeroed may never be used. Where there is a budget, one of 2 MiB or more
+ * comes where nothing is there yet, unless such extents turn out to be used whole (usage.h), or
+ * address space becomes much more than what is held. Where something is, zeros are written over what
+ * exists alone, if it is large; where all of it existed the last times the next few are not asked.
  *
  * Limit: no more is ever held. Pages move as for a budget, and what is free is given back for what
  * is to live, so that a request is refused for the limit's sake only if it would live beyond it.

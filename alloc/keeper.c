@@ -284,10 +284,11 @@ void sw__keeper_start(void) {
     if (!atomic_load(&sw__keeper_is_there) && getpid() == keeper.process && !refused_of_late()) {
         atomic_store(&sw__keeper_is_there, true);
         atomic_store(&sw__keeper_is_awake, true);
-        atomic_store(&sw__keeper_is_gone, false);
         learn_of_forks();
         keeper.exists = create_thread();
-        if (!keeper.exists)
+        if (keeper.exists)
+            sw__keeper_do_without();
+        else
             try_again_later();
     }
     sw__unlock(&keeper.life);

@@ -74,6 +74,11 @@ static inline bool sw__keeper_is_missed(const struct sw__keeper_client *client, 
                             0);
 }
 
+/* It is not missed any more. */
+static inline void sw__keeper_do_without(void) {
+    atomic_store_explicit(&sw__keeper_is_gone, false, memory_order_relaxed);
+}
+
 /* There is something to give back. To be called from anywhere. */
 static inline void sw__keeper_wake(const struct sw__keeper_client *client) {
     if (__builtin_expect(!client->only_in_children &&

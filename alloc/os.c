@@ -243,7 +243,7 @@ bool sw__os_has_page(int file, const void *page) {
            (entry & (ENTRY_PRESENT | ENTRY_SWAPPED));
 }
 
-enum { ENTRIES_AT_ONCE = 128 };
+enum { ENTRIES_AT_ONCE = SW__WORTH_ASKING / SW__PAGE };
 
 /* Of up to ENTRIES_AT_ONCE pages those that exist. Where nobody tells, that is all. */
 static size_t zero_existing(int file, char *start, size_t pages) {
@@ -262,7 +262,7 @@ static size_t zero_existing(int file, char *start, size_t pages) {
 
 /* mincore is not asked: it does not know what has been swapped out. */
 size_t sw__os_zero(char *start, size_t size) {
-    const size_t at_once = ENTRIES_AT_ONCE * SW__PAGE;
+    const size_t at_once = SW__WORTH_ASKING;
     int file = size >= at_once ? open_page_map() : -1;
     size_t zeroed = 0;
     if (file < 0) {

@@ -60,12 +60,14 @@ int sw__os_open_pages(void);
 void sw__os_close_pages(int file);
 /* Does the page exist, if only on disk? True where nobody tells. */
 bool sw__os_has_page(int file, const void *page);
+/* Of so many bytes, and more, the kernel is asked which pages exist before they are made zero: those
+ * that do not read as zero. */
+#define SW__WORTH_ASKING (128 * SW__PAGE)
+/* Makes whole pages zero, those that exist. Returns the bytes of these; all where nobody tells. */
+size_t sw__os_zero(char *start, size_t size);
 /* Bytes of this process that are physically present: all of them (VmRSS), and those of anonymous
  * memory (RssAnon). */
 size_t sw__os_process_resident(void);
-/* Makes whole pages zero. Of many, those that do not exist are left so, for they read as zero.
- * Returns the bytes that were written. */
-size_t sw__os_zero(char *start, size_t size);
 size_t sw__os_process_anonymous(void);
 
 /* The most that a process could ever have: the machine's memory, or RLIMIT_AS. */

@@ -188,9 +188,12 @@ bool sw__pressure_is_tight(struct sw__pressure *pressure, size_t bytes) {
 }
 
 bool sw__pressure_look(struct sw__pressure *pressure) {
-    if (++pressure->looks % LOOKS_APART == 0)
+    bool was_limited = pressure->is_limited, anew = ++pressure->looks % LOOKS_APART == 0;
+    if (anew)
         pressure->is_known = pressure->is_limited = false;
     if (!pressure->is_known || pressure->is_limited)
         look(pressure, 0);
+    if (anew && was_limited && !pressure->is_limited)
+        pressure->looks--; /* perhaps a file could not be read: the next look is anew as well */
     return pressure->is_tight;
 }

@@ -110,7 +110,8 @@ bool sw__heap_has(const sw_heap *heap, const void *block);
 struct sw__checked *sw__heap_checked(const sw_heap *heap);
 
 /* False when a lock of a heap is held and not given up for a while, as by whom a signal has
- * interrupted whose handler calls exit(). Where it is true no lock is held by the caller's thread. */
+ * interrupted whose handler calls exit(). Where it is true the caller's thread holds none of those
+ * that strategies show. */
 bool sw__heap_locks_come(void);
 
 /* True when any heap that keeps account of its blocks has a live one there. */

@@ -14,6 +14,9 @@
 #define MOST_AT_ONCE ((size_t)64 << 20)
 /* Of so many extents of one huge page each, one is not asked to be. */
 #define ONE_PROBE_IN 8
+/* Address space that may be taken for zeroed extents while free one is there, beside as much again as
+ * is held. */
+#define MOST_IN_ADVANCE ((size_t)64 << 20)
 /* So many extents are zeroed without asking what is there, at most. */
 #define MOST_UNASKED 15
 /* So much is zeroed by the kernel as it is used, unless extents are used whole. */
@@ -352,13 +355,20 @@ static void admit(struct sw__extents *extents, struct sw__extent *extent, bool d
     extent->touched = size;
 }
 
+/* Is it worth the while to move pages there? */
+static bool may_be_filled(const struct sw__extents *extents, const struct sw__extent *extent,
+                          enum sw__filling filling) {
+    enum sw__use use = extents->zeroed_usage.last;
+    bool zeroed_is_used =
+        sw__extent_size(extent) >= SW__HUGE_PAGE ? use == SW__USED : use != SW__UNUSED;
+    return filling == SW__DENSE || (filling == SW__ZEROED && zeroed_is_used);
+}
+
 /* The pages of a new or larger extent that are not there: they come from holes where the budget
  * asks for it, and may be written from now on. */
 static __attribute__((noinline)) bool bring(struct sw__extents *extents, struct sw__extent *extent,
                                             enum sw__filling filling) {
-    bool is_used =
-        filling == SW__DENSE || (filling == SW__ZEROED && extents->zeroed_usage.last != SW__UNUSED);
-    if (is_used)
+    if (may_be_filled(extents, extent, filling))
         extent->zero &= !fill_from_holes(extents, extent);
     if (!make_room(extents, sw__extent_size(extent) - extent->touched))
         return false;
@@ -366,9 +376,15 @@ static __attribute__((noinline)) bool bring(struct sw__extents *extents, struct 
     return true;
 }
 
-/* Of smaller ones it is not known how they are used. */
+/* Of smaller ones it is not known how they are used. And address space is not to grow out of all
+ * proportion to what is held, nor at all where nothing is ever given back. */
 bool sw__supply_wants_fresh(struct sw__extents *extents, size_t size) {
-    return size >= SW__HUGE_PAGE && sw__usage_look(&extents->zeroed_usage) != SW__USED;
+    size_t budget = atomic_load_explicit(&extents->budget, memory_order_relaxed);
+    if (size < SW__HUGE_PAGE || budget == SIZE_MAX)
+        return false;
+    size_t proportionate = 2 * sw__smaller(extents->held, budget) + MOST_IN_ADVANCE;
+    return extents->reserved.current + size <= proportionate &&
+           sw__usage_look(&extents->zeroed_usage) != SW__USED;
 }
 
 /* Where work repeats itself all pages are there already. */
@@ -498,15 +514,20 @@ static void heed_answer(struct sw__extents *extents, size_t there, size_t size) 
     unsigned longer = 2 * extents->unasked_next + 1;
     extents->unasked_next = there < size ? 0 : longer < MOST_UNASKED ? longer : MOST_UNASKED;
     extents->unasked = extents->unasked_next;
-    if (there < size / 2) /* that much is there tells nothing: somebody else may have used it */
+    if (there < size / 2 &&
+        size >=
+            SW__HUGE_PAGE) /* that much is there tells nothing: somebody else may have used it */
         sw__usage_deny(&extents->zeroed_usage);
 }
 
 void sw__supply_zero(struct sw__extents *extents, struct sw__extent *extent) {
     size_t size = sw__extent_size(extent);
-    sw__lock(&extents->lock);
-    bool asks = is_asked_for(extents);
-    sw__unlock(&extents->lock);
+    bool asks = size >= SW__WORTH_ASKING;
+    if (asks) {
+        sw__lock(&extents->lock);
+        asks = is_asked_for(extents);
+        sw__unlock(&extents->lock);
+    }
     if (!asks) {
         memset(sw__extent_start(extent), 0, size);
         return;

@@ -5,8 +5,8 @@
  * Time is counted in work, not by a clock. A period is a step where steps are marked, and otherwise
  * as many bytes of large blocks as PERIOD_TURNS times the most that has lived at once in it: long
  * enough to hold a step. The heap keeps as many physical pages as the deepest of the
- * last KEPT_PERIODS periods needed, and gives back what is above it, the largest free extents
- * first. So a spike is forgotten after some steps, and steady work neither faults nor calls the
+ * last KEPT_PERIODS periods needed, a little for rounding, and room for the holes among blocks whose
+ * pages cannot move; and gives back what is above it, the largest free extents first. So a spike is forgotten after some steps, and steady work neither faults nor calls the
  * system. A clock only tells that work has stopped (keeper.h): then nothing is kept, and when work
  * is back its pages are brought ahead of it. Nor is anything kept near the limit of a container
  * (pressure.h).
@@ -65,7 +65,8 @@ struct auto_heap {
 
 /* ---- The budget ------------------------------------------------------------------------------ */
 
-/* What may stay free beside what is live: little at first, and more where pages keep shifting. */
+/* What may stay free beside what is live: little at first, more where pages keep shifting, and room
+ * where what is given back is missed. */
 static size_t slack(const struct auto_heap *heap, size_t needed) {
     size_t share = needed / DEGREE_SHARE;
     size_t degree = share > DEGREE_BYTES ? share : DEGREE_BYTES;
@@ -311,7 +312,11 @@ static void begin_in_child(void *state) {
     memset(heap->earlier, 0, sizeof heap->earlier);
     heap->deepest_earlier = heap->in_period = 0;
     heap->looseness = LOOSE_AT_FIRST;
+    heap->room = heap->calm_periods = 0;
+    since(&extents->moved, &heap->moved_before);
+    purged_to_be_missed(heap);
     set_budget(heap, live);
+    heap->let_go = 0;
     sw__unlock(&heap->lock);
 }
 
@@ -333,10 +338,13 @@ static void wake_keeper(struct auto_heap *heap) {
     size_t kept = sw__extents_kept(&heap->blocks.extents);
     if (kept < SW__WORTH_A_CALL)
         return;
-    if (sw__keeper_is_missed(&heap->keeper, kept))
-        sw__extents_rest(&heap->blocks.extents);
-    else
+    if (!sw__keeper_is_missed(&heap->keeper, kept)) {
         sw__keeper_wake(&heap->keeper);
+        return;
+    }
+    sw__extents_rest(&heap->blocks.extents);
+    if (sw__keeper_is_missed(&heap->keeper, sw__extents_kept(&heap->blocks.extents)))
+        sw__keeper_do_without(); /* it will not go: all memory is locked */
 }
 
 static struct auto_heap *heap_of(struct sw__slabs *slabs) {

@@ -203,7 +203,6 @@ static void a_spike_is_forgotten(void **state) {
     sw_heap_destroy(heap);
 }
 
-/* Tensors, and then as much again and more in small blocks, while there are none. */
 /* As where an evaluation follows: the last step had an end, but nobody says so of what comes. */
 static void marks_that_end_do_not_keep_what_steps_needed(void **state) {
     (void)state;
@@ -220,6 +219,7 @@ static void marks_that_end_do_not_keep_what_steps_needed(void **state) {
     sw_heap_destroy(heap);
 }
 
+/* Tensors, and then as much again and more in small blocks, while there are none. */
 static void what_small_blocks_need_is_kept_as_well(void **state) {
     (void)state;
     enum { COUNT = 40 << 10, SIZE = 1 << 10, TURNS = 20 };
@@ -657,6 +657,26 @@ static void a_spike_that_is_forgotten_leaves_no_room(void **state) {
     sw_heap_destroy(heap);
 }
 
+/* Nor does it have the room that its parent's blocks take. */
+static void a_child_needs_no_room_for_its_parents_holes(void **state) {
+    (void)state;
+    enum { COUNT = 300 };
+    static void *blocks[COUNT];
+    sw_heap *heap = make_auto("tracking:0,background_thread:0");
+    replace_at_random(heap, blocks, COUNT, 10000);
+    size_t live = stats_of(heap).allocated.current;
+    assert_true(budget_of(heap) > live + live / 16);
+    pid_t child = fork();
+    if (child == 0) {
+        step(heap, 1, MIB);
+        _exit(budget_of(heap) < live + live / 16 ? 0 : 1);
+    }
+    assert_int_equal(exit_code_of(child), 0);
+    for (int i = 0; i < COUNT; i++)
+        sw_free(heap, blocks[i]);
+    sw_heap_destroy(heap);
+}
+
 static void a_child_has_its_own_needs(void **state) {
     (void)state;
     sw_heap *heap = make_auto("tracking:0,background_thread:0");
@@ -703,6 +723,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_parent_that_waits_for_its_child_keeps_nothing),
         cmocka_unit_test(what_a_parent_frees_after_a_fork_is_not_kept),
         cmocka_unit_test(a_spike_that_is_forgotten_leaves_no_room),
+        cmocka_unit_test(a_child_needs_no_room_for_its_parents_holes),
         cmocka_unit_test(a_child_has_its_own_needs),
     };
     choose_tests(argc, argv);

@@ -440,13 +440,9 @@ static void what_is_refused_keeps_no_address_space(void **state) {
     assert_in_range(refused, 2, REFUSED_MOST - 1); /* address space, and that it can be used */
 }
 
-/* A region that is as large as what is asked for, as where there is no room for a larger one. */
+/* A region that is as large as what is asked for. */
 static void take_and_trim(struct sw__extents *extents, size_t size) {
-    assert_true(
-        sw__extents_ensure_spares(extents, 4)); /* then address space is what is asked for */
-    sw__os_fail_nth(1);
     struct sw__extent *extent = take(extents, size / PAGE);
-    sw__os_fail_nth(0);
     assert_int_equal(extent->region->size, size);
     sw__extents_free(extents, extent);
     sw__extents_trim(extents);
@@ -1183,6 +1179,7 @@ static void large_zeroed_extents_come_as_they_are_used(void **state) {
 static void zeroed_extents_take_no_pages_of_others(void **state) {
     struct sw__extents *extents = extents_of(state);
     enum { TEMPORARY = 900, SIZE = 9 * MIB, ROUNDS = 6 };
+    sw__extents_set_budget(extents, 2 * TEMPORARY * PAGE); /* nothing new, if pages can move */
     for (int round = 0; round < ROUNDS; round++) {
         struct sw__extent *temporary = take(extents, TEMPORARY);
         if (round > 0)
@@ -1196,10 +1193,25 @@ static void zeroed_extents_take_no_pages_of_others(void **state) {
     }
 }
 
+/* Used in part, and freed: that one place is as good as another. */
+static void zeroed_extents_take_no_more_address_space_than_that(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    enum { SIZE = 9 * MIB, ROUNDS = 100 };
+    for (int with_budget = 0; with_budget < 2; with_budget++) {
+        for (int round = 0; round < ROUNDS; round++) {
+            char *zeroed = sw__extents_alloc_zeroed(extents, SIZE);
+            touch(zeroed, SIZE / 2);
+            sw__extents_free(extents, sw__extents_find(extents, zeroed));
+        }
+        assert_true(extents->reserved.current < 200 * MIB);
+        sw__extents_set_budget(extents, 2 * SIZE);
+    }
+}
+
 /* Of one that is hardly used, freed and zeroed again, only what was used is written. */
 static void zeros_are_written_only_over_what_is_there(void **state) {
     struct sw__extents *extents = extents_of(state);
-    enum { SIZE = 1536 << 10, ROUNDS = 40 }; /* smaller ones take what comes */
+    enum { SIZE = 1536 << 10, SMALL = 10 * PAGE, ROUNDS = 40 };
     if (access("/proc/thread-self/pagemap", R_OK) != 0)
         skip();
     for (int round = 0; round < ROUNDS; round++) {
@@ -1207,6 +1219,9 @@ static void zeros_are_written_only_over_what_is_there(void **state) {
         assert_true(is_all_zero(zeroed + SIZE / 2, PAGE));
         assert_true(sw__os_resident(zeroed, SIZE) <= 2 * PAGE);
         fill(zeroed + SIZE / 2, PAGE, round);
+        char *small = sw__extents_alloc_zeroed(extents, SMALL); /* of which nobody asks */
+        fill(small, SMALL, 1);
+        sw__extents_free(extents, sw__extents_find(extents, small));
         sw__extents_free(extents, sw__extents_find(extents, zeroed));
     }
     /* All of it is there, again and again: then it is not asked for each time. */
@@ -1388,6 +1403,7 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(so_large_an_extent_is_wanted_huge_at_once),
         EXTENTS_TEST(large_zeroed_extents_come_as_they_are_used),
         EXTENTS_TEST(zeroed_extents_take_no_pages_of_others),
+        EXTENTS_TEST(zeroed_extents_take_no_more_address_space_than_that),
         EXTENTS_TEST(zeros_are_written_only_over_what_is_there),
         EXTENTS_TEST(zeroed_extents_tell_nothing),
         EXTENTS_TEST(a_wish_is_taken_back),

@@ -144,7 +144,6 @@ static void a_map_that_is_refused_leaves_nothing(void **state) {
     sw__os_release(start, 16 * MIB);
 }
 
-/* A move would unlock what shares a mapping with them. */
 static void what_is_not_there_is_zero_already(void **state) {
     (void)state;
     enum { PAGES = 700, EVERY = 127 }; /* several times as many as are asked for at once */
@@ -165,6 +164,7 @@ static void what_is_not_there_is_zero_already(void **state) {
     sw__os_release(start, PAGES * PAGE);
 }
 
+/* A move would unlock what shares a mapping with them. */
 static void locked_pages_stay(void **state) {
     (void)state;
     char *start = sw__os_reserve(16 * PAGE, PAGE);

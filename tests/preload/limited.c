@@ -38,7 +38,7 @@ static void grow_beside(size_t size) {
             exit(4);
         memset(beside, 1, 4 * MIB);
         free(obtain(100 << 10));
-        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+        nanosleep(&(struct timespec){.tv_nsec = 30000000}, NULL);
     }
 }
 
