@@ -424,20 +424,29 @@ static void a_block_survives_every_refusal(void **state) {
     survive_every_refusal(extents_of(state), sw__os_fail_nth);
 }
 
-/* Wherever it ends, nothing of it stays. */
-static void what_is_refused_keeps_no_address_space(void **state) {
+/* How often one of 80 MiB is refused, as ever later requests fail. Nothing of it stays. */
+static int refuse_more_and_more(struct sw__extents *extents) {
     enum { REFUSED_MOST = 20 };
-    struct sw__extents *extents = extents_of(state);
-    int refused = 0;
-    for (; refused < REFUSED_MOST; refused++) {
+    for (int refused = 0; refused < REFUSED_MOST; refused++) {
         sw__os_fail_from(refused + 1);
         struct sw__extent *extent = sw__extents_alloc(extents, 80 * MIB, PAGE);
         sw__os_fail_from(0);
-        if (extent)
-            break;
+        if (extent) {
+            sw__extents_free(extents, extent);
+            return refused;
+        }
         assert_null(extents->sides[SW__SIDE_LARGE].regions);
     }
-    assert_in_range(refused, 2, REFUSED_MOST - 1); /* address space, and that it can be used */
+    fail();
+    return 0;
+}
+
+static void what_is_refused_keeps_no_address_space(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    assert_true(refuse_more_and_more(extents) > 2);
+    sw__extents_trim(extents);
+    /* Metadata is there now: of address space, and of its use. */
+    assert_int_equal(refuse_more_and_more(extents), 2);
 }
 
 /* A region that is as large as what is asked for. */
