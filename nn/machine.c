@@ -87,9 +87,10 @@ float *nn_floats(sw_heap *heap, size_t rows, size_t columns, enum sw_tag tag) {
     return sw_alloc_aligned(heap, NN_ALIGNMENT, bytes, tag);
 }
 
-int nn_machine_start(struct nn_machine *machine, sw_heap *heap, unsigned threads) {
+int nn_machine_start(struct nn_machine *machine, sw_heap *heap, unsigned threads,
+                     struct nn_error *error) {
     *machine = (struct nn_machine){.heap = heap, .kernels = nn_kernels_best()};
-    machine->workers = nn_workers_create(heap, threads);
+    machine->workers = nn_workers_create(heap, threads, error);
     if (!machine->workers) {
         return -1;
     }

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "error.h"
 #include "kernels.h"
 #include "stepwell.h"
 #include "workers.h"
@@ -20,10 +21,11 @@ struct nn_machine {
     const struct nn_kernels *kernels;
 };
 
-/* 0, or -1 when memory or threads are out. OpenBLAS's own threading is off from the first machine's
+/* 0, or -1 with the sentence when memory or threads are out. OpenBLAS's own threading is off from the first machine's
  * start to the last one's stop: matrix products are cut among our workers instead, which costs no
  * job table per product (512 KiB in OpenBLAS) and does not leave two sets of threads to compete. */
-int nn_machine_start(struct nn_machine *machine, sw_heap *heap, unsigned threads);
+int nn_machine_start(struct nn_machine *machine, sw_heap *heap, unsigned threads,
+                     struct nn_error *error);
 void nn_machine_stop(struct nn_machine *machine);
 
 /* rows*columns floats, contents undefined; NULL when memory is out or the size overflows. */

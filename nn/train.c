@@ -351,11 +351,8 @@ static int plan_steps(struct training *t) {
 static int prepare(struct training *t) {
     const struct nn_train_options *options = t->options;
     unsigned threads = options->threads ? options->threads : 1;
-    if (nn_machine_start(&t->machine, options->heap, threads) != 0) {
-        return nn_fail(t->error, "out of memory, or %u thread%s cannot be started", threads,
-                       threads == 1 ? "" : "s");
-    }
-    if (open_data(t, false, &t->data) != 0 ||
+    if (nn_machine_start(&t->machine, options->heap, threads, t->error) != 0 ||
+        open_data(t, false, &t->data) != 0 ||
         (options->evaluate && open_data(t, true, &t->test) != 0) || make_model(t) != 0) {
         return -1;
     }

@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 enum {
     SPINS = 4000, /* some 30 microseconds */
@@ -145,7 +146,7 @@ unsigned nn_workers_count(const struct nn_workers *workers) {
 }
 
 /* Workers take no signals: those are the program's business. */
-static int start(struct nn_workers *workers) {
+static int start(struct nn_workers *workers, struct nn_error *error) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
@@ -157,23 +158,27 @@ static int start(struct nn_workers *workers) {
         workers->started += !failed;
     }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return failed ? -1 : 0;
+    return failed ? nn_fail(error, "thread %u of %u cannot be started (%s): fewer threads may do",
+                            workers->started + 2, workers->count, strerror(failed))
+                  : 0;
 }
 
-struct nn_workers *nn_workers_create(sw_heap *heap, unsigned threads) {
+struct nn_workers *nn_workers_create(sw_heap *heap, unsigned threads, struct nn_error *error) {
     if (threads == 0 || threads > NN_THREADS_MAX) {
+        nn_fail(error, "%u threads: from 1 to %d are possible", threads, NN_THREADS_MAX);
         return NULL;
     }
     size_t size = sizeof(struct nn_workers) + (threads - 1) * sizeof(struct worker);
     struct nn_workers *workers = sw_alloc_aligned(heap, 64, size, SW_TAG_OTHER);
     if (!workers) {
+        nn_fail_memory(error);
         return NULL;
     }
     *workers = (struct nn_workers){.heap = heap, .count = threads};
     pthread_mutex_init(&workers->lock, NULL);
     pthread_cond_init(&workers->posted, NULL);
     pthread_cond_init(&workers->done, NULL);
-    if (start(workers) != 0) {
+    if (start(workers, error) != 0) {
         nn_workers_destroy(workers);
         return NULL;
     }

@@ -10,14 +10,15 @@
 
 #include <stddef.h>
 
+#include "error.h"
 #include "stepwell.h"
 
 struct nn_workers;
 
 #define NN_THREADS_MAX 256
 
-/* NULL when memory or threads are out. */
-struct nn_workers *nn_workers_create(sw_heap *heap, unsigned threads);
+/* NULL when memory or threads are out, and error says which. */
+struct nn_workers *nn_workers_create(sw_heap *heap, unsigned threads, struct nn_error *error);
 void nn_workers_destroy(struct nn_workers *workers);
 unsigned nn_workers_count(const struct nn_workers *workers);
 

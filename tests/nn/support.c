@@ -28,7 +28,10 @@ struct bench *open_bench(unsigned threads) {
     bench.heap = sw_heap_create("pool", NULL);
     assert_non_null(bench.heap);
     dirty(bench.heap);
-    assert_int_equal(nn_machine_start(&bench.machine, bench.heap, threads), 0);
+    struct nn_error error = {""};
+    if (nn_machine_start(&bench.machine, bench.heap, threads, &error) != 0) {
+        fail_msg("%s", error.sentence);
+    }
     return &bench;
 }
 

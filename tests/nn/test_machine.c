@@ -1,11 +1,14 @@
 /*
  * The machine: workers run each index once, products equal the naive ones however they are cut.
  */
+#define _GNU_SOURCE /* pthread_setattr_default_np */
 #include "support.h"
 
 #include <cblas.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "random.h"
 
@@ -53,9 +56,39 @@ static void small_loops_stay_in_the_caller(void **state) {
 static void impossible_thread_counts_are_refused(void **state) {
     (void)state;
     sw_heap *heap = sw_heap_create("pool", NULL);
-    assert_null(nn_workers_create(heap, 0));
-    assert_null(nn_workers_create(heap, NN_THREADS_MAX + 1));
+    struct nn_error error;
+    assert_null(nn_workers_create(heap, 0, &error));
+    assert_string_equal(error.sentence, "0 threads: from 1 to 256 are possible");
+    assert_null(nn_workers_create(heap, NN_THREADS_MAX + 1, &error));
+    assert_string_equal(error.sentence, "257 threads: from 1 to 256 are possible");
     assert_int_equal(live_bytes(heap), 0);
+    sw_heap_destroy(heap);
+}
+
+/* Stacks of 40 TiB: there is no address space for five. */
+static void memory_and_threads_are_told_apart(void **state) {
+    (void)state;
+    pthread_attr_t before, wide;
+    struct nn_error error;
+    pthread_getattr_default_np(&before);
+    pthread_getattr_default_np(&wide);
+    pthread_attr_setstacksize(&wide, (size_t)40 << 40);
+    sw_heap *heap = sw_heap_create("pool", NULL);
+    pthread_setattr_default_np(&wide);
+    struct nn_workers *workers = nn_workers_create(heap, 5, &error);
+    pthread_setattr_default_np(&before);
+    assert_null(workers);
+    assert_non_null(strstr(error.sentence, " of 5 cannot be started ("));
+    assert_int_equal(live_bytes(heap), 0);
+    sw_heap_destroy(heap);
+
+    heap = sw_heap_create("pool", "limit:1M");
+    void *all = sw_alloc(heap, 900 << 10, SW_TAG_OTHER);
+    while (sw_alloc(heap, 64, SW_TAG_OTHER)) {
+    }
+    assert_non_null(all);
+    assert_null(nn_workers_create(heap, 5, &error));
+    assert_string_equal(error.sentence, "out of memory");
     sw_heap_destroy(heap);
 }
 
@@ -64,7 +97,8 @@ static void openblas_gets_its_threads_back(void **state) {
     openblas_set_num_threads(2);
     struct bench *bench = open_bench(1);
     struct nn_machine second;
-    assert_int_equal(nn_machine_start(&second, bench->heap, 1), 0);
+    struct nn_error error;
+    assert_int_equal(nn_machine_start(&second, bench->heap, 1, &error), 0);
     nn_machine_stop(&second);
     assert_int_equal(openblas_get_num_threads(), 1);
     close_bench(bench);
@@ -145,6 +179,7 @@ int main(void) {
         cmocka_unit_test(every_index_runs_once),
         cmocka_unit_test(small_loops_stay_in_the_caller),
         cmocka_unit_test(impossible_thread_counts_are_refused),
+        cmocka_unit_test(memory_and_threads_are_told_apart),
         cmocka_unit_test(openblas_gets_its_threads_back),
         cmocka_unit_test(products_equal_the_naive_ones),
         cmocka_unit_test(sizes_that_overflow_are_refused),

@@ -109,7 +109,9 @@ int main(int count, char **words) {
     take(&job, job.widths, ((size_t)job.head.layers + 1) * sizeof *job.widths);
     take(&job, job.settings, sizeof job.settings);
     sw_heap *heap = sw_heap_create("pool", NULL);
-    need(heap && nn_machine_start(&job.machine, heap, (unsigned)atoi(words[2])) == 0, "no machine");
+    struct nn_error error = {"no heap"};
+    need(heap && nn_machine_start(&job.machine, heap, (unsigned)atoi(words[2]), &error) == 0,
+         error.sentence);
     make_model(&job);
     make_optimizer(&job);
     for (int i = 0; i < job.head.steps; i++) {
