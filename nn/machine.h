@@ -21,12 +21,17 @@ struct nn_machine {
     const struct nn_kernels *kernels;
 };
 
-/* 0, or -1 with the sentence when memory or threads are out. OpenBLAS's own threading is off from the first machine's
- * start to the last one's stop: matrix products are cut among our workers instead, which costs no
- * job table per product (512 KiB in OpenBLAS) and does not leave two sets of threads to compete. */
+/* 0, or -1 with the sentence when memory or threads are out, or the address space that OpenBLAS
+ * takes for its buffers. OpenBLAS's own threading is off from the first machine's start to the last
+ * one's stop: matrix products are cut among our workers instead, which costs no job table per
+ * product (512 KiB in OpenBLAS) and does not leave two sets of threads to compete. */
 int nn_machine_start(struct nn_machine *machine, sw_heap *heap, unsigned threads,
                      struct nn_error *error);
 void nn_machine_stop(struct nn_machine *machine);
+
+/* Is there address space for one more of OpenBLAS's buffers? Where there is none, a thread that
+ * OpenBLAS starts when it is loaded waits for its own for ever, and exit() for that thread. */
+bool nn_blas_has_room(void);
 
 /* rows*columns floats, contents undefined; NULL when memory is out or the size overflows. */
 float *nn_floats(sw_heap *heap, size_t rows, size_t columns, enum sw_tag tag);

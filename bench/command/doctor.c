@@ -5,7 +5,6 @@
 #include <cjson/cJSON.h>
 #include <stdbool.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "arguments.h"
 #include "command.h"
@@ -127,11 +126,5 @@ int command_doctor(int argc, char **argv) {
         print_verdict(&found);
     }
     bool written = !output.json || write_facts_json(output.json, &found, works);
-    if (!works) {
-        /* Where memory is not to be had, OpenBLAS's threads wait for it for ever, and an exit would
-         * wait for them. */
-        fflush(NULL);
-        _exit(EXIT_FAILED);
-    }
-    return written ? EXIT_OK : EXIT_FAILED;
+    return works && written ? EXIT_OK : EXIT_FAILED;
 }

@@ -4,11 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "arguments.h"
 #include "command.h"
 #include "complete.h"
 #include "describe.h"
+#include "machine.h" /* nn's */
 #include "stepwell.h"
 
 struct command {
@@ -70,6 +73,26 @@ static int run_command(const struct command *command, int argc, char **argv) {
     return command->run(argc, argv);
 }
 
+static bool trains(const char *name) {
+    return strcmp(name, "train") == 0 || strcmp(name, "compare") == 0;
+}
+
+/*
+ * OpenBLAS has started its threads by now. They are of no use here, for nn has its own, and each
+ * takes 128 MiB of address space when it comes to run: where that is limited, nobody could tell
+ * beforehand whether the rest will do. To have none takes a variable that OpenBLAS reads when it is
+ * loaded, and so another beginning. The workers of `compare` inherit it.
+ */
+static void begin_without_blas_threads(char **argv) {
+    static const char variable[] = "OPENBLAS_NUM_THREADS";
+    const char *before = getenv(variable);
+    struct rlimit limit;
+    bool limited = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
+    if (limited && (!before || strcmp(before, "1") != 0) && setenv(variable, "1", 1) == 0) {
+        execv("/proc/self/exe", argv); /* returns where there is no /proc: then it must do so */
+    }
+}
+
 static const struct command *find_command(const char *name) {
     return &commands[parse_name("command", name, command_names)];
 }
@@ -110,6 +133,15 @@ static int complete(int count, char **words) {
     return EXIT_OK;
 }
 
+/* Where memory is not to be had, exit() would wait for ever for OpenBLAS's threads (machine.h). */
+static void leave(int code, void *context) {
+    (void)context;
+    if (!nn_blas_has_room()) {
+        fflush(NULL);
+        _exit(code);
+    }
+}
+
 /* A disk that is full or a pipe that is closed must not pass for success. */
 static int finish(int code) {
     if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_OK) {
@@ -123,6 +155,7 @@ int main(int argc, char **argv) {
     static char program[] = "stepwell";
     program_invocation_name = program;
     argp_err_exit_status = EXIT_MISUSED;
+    on_exit(leave, NULL);
     if (argc < 2) {
         print_help(stderr);
         return EXIT_MISUSED;
@@ -143,6 +176,9 @@ int main(int argc, char **argv) {
     }
     if (strcmp(argv[1], "__complete") == 0) {
         return finish(complete(argc - 2, argv + 2));
+    }
+    if (trains(argv[1])) {
+        begin_without_blas_threads(argv);
     }
     return finish(run_command(find_command(argv[1]), argc - 1, argv + 1));
 }

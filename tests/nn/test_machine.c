@@ -7,8 +7,11 @@
 #include <cblas.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "random.h"
 
@@ -105,6 +108,48 @@ static void openblas_gets_its_threads_back(void **state) {
     assert_int_equal(openblas_get_num_threads(), 2);
 }
 
+/* Leaves the process so much address space, or all that it had before. */
+static void leave_room(size_t bytes, struct rlimit *before) {
+    long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    assert_true(file && fscanf(file, "%ld", &pages) == 1);
+    fclose(file);
+    getrlimit(RLIMIT_AS, before);
+    struct rlimit limit = {(size_t)pages * 4096 + bytes, before->rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+}
+
+static void openblas_has_its_buffers_from_the_start(void **state) {
+    (void)state;
+    enum { FLOATS = 256 * 256, LITTLE = 32 << 20 };
+    struct rlimit before;
+    struct nn_machine more;
+    struct nn_error error;
+    if (SANITIZED) {
+        skip(); /* a sanitizer needs terabytes of address space */
+    }
+    struct bench *bench = open_bench(6); /* more than the tests before */
+    float *floats = nn_floats(bench->heap, 1, FLOATS, SW_TAG_OTHER);
+    fill(floats, FLOATS, 1, 1);
+    float *product = nn_floats(bench->heap, 1, FLOATS, SW_TAG_OTHER);
+    leave_room(LITTLE, &before);
+    alarm(60); /* OpenBLAS would wait for ever */
+    for (int i = 0; i < 100; i++) {
+        nn_multiply(&bench->machine,
+                    &(struct nn_product){256, 256, 256, floats, floats, product, .beta = 0});
+    }
+    alarm(0);
+    int status = nn_machine_start(&more, bench->heap, 1, &error);
+    setrlimit(RLIMIT_AS, &before);
+    assert_int_equal(status, -1);
+    assert_string_equal(error.sentence,
+                        "out of memory: OpenBLAS needs 128 MiB of address space for its buffers, "
+                        "and RLIMIT_AS (ulimit -v) leaves less: raise it");
+    sw_free(bench->heap, product);
+    sw_free(bench->heap, floats);
+    close_bench(bench);
+}
+
 static double naive(const struct nn_product *p, float before, size_t i, size_t j) {
     double sum = (double)p->beta * before;
     for (size_t k = 0; k < p->k; k++) {
@@ -181,6 +226,7 @@ int main(void) {
         cmocka_unit_test(impossible_thread_counts_are_refused),
         cmocka_unit_test(memory_and_threads_are_told_apart),
         cmocka_unit_test(openblas_gets_its_threads_back),
+        cmocka_unit_test(openblas_has_its_buffers_from_the_start),
         cmocka_unit_test(products_equal_the_naive_ones),
         cmocka_unit_test(sizes_that_overflow_are_refused),
     };

@@ -280,6 +280,25 @@ class Quick(Test):
         self.expect(result, 1)
         self.assertIn("ulimit -v unlimited", re.sub(r"\s+", " ", result.stdout))
 
+    @unittest.skipIf(SANITIZED, "a sanitizer needs terabytes of address space")
+    def test_little_address_space_is_a_sentence_and_no_hang(self):
+        """OpenBLAS asks for its buffers again and again, without end, and exit() waits for it."""
+        def limited(kilobytes, *arguments):
+            script = f"ulimit -v {kilobytes}; exec '{STEPWELL}' \"$@\""
+            return subprocess.run(["bash", "-c", script, "bash", *arguments], capture_output=True,
+                                  text=True, timeout=60)
+        wanting = "OpenBLAS needs 128 MiB of address space for its buffers, and RLIMIT_AS"
+        train = ["train", "-q", "--model=mlp", "--steps=2"]
+        compare = ["compare", "-q", "--strategies=pool", "--steps=2", "--runs=1"]
+        self.expect(limited(120000, "list"), 0)
+        self.expect(limited(120000, "list", "extra"), 2)
+        self.expect_one_line(limited(120000, *train), 1, wanting)
+        self.expect_one_line(limited(120000, *compare), 1, wanting)
+        for kilobytes in range(160000, 400000, 40000):  # where it fits in part, it is the same
+            self.assertIn(limited(kilobytes, *train).returncode, (0, 1), kilobytes)
+        self.expect(limited(500000, *train), 0)
+        self.expect(limited(500000, *compare), 0)
+
     def test_piped_output_has_no_escape_codes(self):
         for arguments in [["list"], ["train", "--steps", "5"], ["doctor"]]:
             result = run(*arguments)
