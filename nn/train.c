@@ -163,7 +163,49 @@ static double milliseconds(void) {
     return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
 }
 
-static int out_of_memory(struct training *t) {
+static size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+/* Parameters, gradients and optimizer state: what there is at any batch. */
+static size_t lasting_bytes(const struct training *t) {
+    return t->model.parameter_count * sizeof(float) *
+           (2 + t->optimizer.type->states(&t->optimizer));
+}
+
+static size_t largest_block(const struct training *t) {
+    size_t floats = 0;
+    const struct nn_parameter *p;
+    for (size_t i = 0; i < t->model.count; i++) {
+        floats = larger(floats, t->batch * t->model.layers[i].outputs);
+    }
+    for (size_t i = 0; (p = nn_model_parameter(&t->model, i)); i++) {
+        floats = larger(floats, p->rows * p->columns);
+    }
+    return floats * sizeof(float);
+}
+
+/* A block was refused, so the heap has less room than its peak and that block: when what lasts is
+ * more, no batch fits. In the update nothing of the batch is live any more, and who is in the way
+ * could only be what an arena keeps until the step ends. */
+static bool no_batch_fits(const struct training *t, const struct sw_stats *stats, bool in_update) {
+    size_t lasting = lasting_bytes(t);
+    return lasting > stats->allocated.peak + largest_block(t) ||
+           (in_update && lasting > stats->reserved.peak);
+}
+
+static int out_of_memory(struct training *t, bool in_update) {
+    const double mib = 1 << 20;
+    struct sw_stats stats;
+    bool tracked = sw_heap_stats(t->machine.heap, &stats, sizeof stats) == 0 &&
+                   stats.requested.peak > 0; /* untracked peaks are of a few looks */
+    if (tracked && no_batch_fits(t, &stats, in_update)) {
+        return nn_fail(t->error,
+                       "out of memory in step %zu: parameters, gradients and optimizer state take "
+                       "%.1f MiB, and the heap came to %.1f: a smaller batch cannot help",
+                       t->now.step, (double)lasting_bytes(t) / mib,
+                       (double)stats.allocated.peak / mib);
+    }
     return nn_fail(t->error, "out of memory in step %zu: a batch of %zu is too much for the heap",
                    t->now.step, t->batch);
 }
@@ -193,11 +235,11 @@ static int step(struct training *t) {
         return -1;
     }
     if (learn(t, &batch) != 0) {
-        return out_of_memory(t);
+        return out_of_memory(t, false);
     }
     set_rate(t);
     if (nn_optimizer_update(&t->optimizer, &t->model) != 0) {
-        return out_of_memory(t);
+        return out_of_memory(t, true);
     }
     if (t->options->free_gradients) {
         nn_model_free_gradients(&t->model);

@@ -130,12 +130,42 @@ static void a_heap_with_a_limit(void **state) {
     }
 }
 
+/* The network of mlp takes 96.4 MiB at any batch, and 145 at its own of 512. */
+static void the_batch_is_blamed_where_a_smaller_one_helps(void **state) {
+    (void)state;
+    static const struct {
+        const char *conf;
+        size_t batch;
+        bool is_batch;
+    } cases[] = {{"limit:30M", 1, false},    {"limit:40M", 1, false},
+                 {"limit:60M", 1, false},    {"limit:60M,tracking:0", 64, true},
+                 {"limit:90M", 64, false},   {"limit:200M", 20000, true},
+                 {"limit:110M", 4096, true}, {"limit:110M,tracking:0", 4096, true}};
+    failing = 0;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char error[512] = "";
+        struct nn_result result;
+        sw_heap *heap = sw_heap_create("pool", cases[i].conf);
+        const struct nn_train_options options = {
+            .model = "mlp", .heap = heap, .steps = 2, .batch = cases[i].batch};
+        assert_int_equal(nn_train(&options, &result, error, sizeof error), -1);
+        sw_heap_destroy(heap);
+        const char *part = cases[i].is_batch
+                               ? "is too much for the heap"
+                               : "parameters, gradients and optimizer state take 96.4 MiB, and";
+        if (!strstr(error, "out of memory in step 1: ") || !strstr(error, part)) {
+            fail_msg("%s, batch %zu: '%s'", cases[i].conf, cases[i].batch, error);
+        }
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(on_embedded_data),
         cmocka_unit_test(on_synthetic_data),
         cmocka_unit_test(on_gzip_files),
         cmocka_unit_test(a_heap_with_a_limit),
+        cmocka_unit_test(the_batch_is_blamed_where_a_smaller_one_helps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
