@@ -232,6 +232,15 @@ class Quick(Test):
         self.assertEqual(result.stdout, "")
         self.assertIn("memory", result.stderr)
 
+    def test_train_reports_by_tag_when_memory_is_out(self):
+        arguments = ["train", "-q", "--model=mlp", "--steps=2"]
+        said = self.expect(run(*arguments, "--conf=limit:60M"), 1).stderr
+        self.assertIn("the option limit:62914560 is reached", said)
+        self.assertRegex(said, "by tag, MiB requested: .*parameter 24.09, .*gradient 24.09")
+        self.assertIn("a smaller batch cannot help", said)
+        said = self.expect(run(*arguments, "--conf=limit:60M,oom_report:0"), 1).stderr
+        self.assertEqual(said.count("\n"), 1, said)
+
     def test_doctor_tells_facts(self):
         result = run("doctor", "--json")
         self.assertIn(result.returncode, (0, 1))
