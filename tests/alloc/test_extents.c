@@ -1188,7 +1188,8 @@ static void large_zeroed_extents_come_as_they_are_used(void **state) {
 static void zeroed_extents_take_no_pages_of_others(void **state) {
     struct sw__extents *extents = extents_of(state);
     enum { TEMPORARY = 900, SIZE = 9 * MIB, ROUNDS = 6 };
-    sw__extents_set_budget(extents, 2 * TEMPORARY * PAGE); /* nothing new, if pages can move */
+    sw__extents_set_budget(extents,
+                           (size_t)2 * TEMPORARY * PAGE); /* nothing new, if pages can move */
     for (int round = 0; round < ROUNDS; round++) {
         struct sw__extent *temporary = take(extents, TEMPORARY);
         if (round > 0)
@@ -1213,7 +1214,7 @@ static void zeroed_extents_take_no_more_address_space_than_that(void **state) {
             sw__extents_free(extents, sw__extents_find(extents, zeroed));
         }
         assert_true(extents->reserved.current < 200 * MIB);
-        sw__extents_set_budget(extents, 2 * SIZE);
+        sw__extents_set_budget(extents, (size_t)2 * SIZE);
     }
 }
 
