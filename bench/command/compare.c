@@ -45,7 +45,10 @@ static const char doc[] =
     "3 % (or 64 KiB) of that, the least retention after a second; of those\n"
     "as near to that, the fastest.\n"
     "\n"
-    "Exit code: 0 done; 1 the training failed (bad data, no memory) or the\n"
+    "A strategy that cannot do the training has n/a in its row, and the others\n"
+    "go on; it is not recommended, and the words below the table say why.\n"
+    "\n"
+    "Exit code: 0 done; 1 a training failed (bad data, no memory) or the\n"
     "results could not be written; 2 the command line is wrong; 125 what runs\n"
     "the trainings failed.\n";
 
@@ -167,9 +170,22 @@ static void shuffle(size_t *order, size_t count, uint64_t *random) {
     }
 }
 
-static int explain_failure(const struct row *row, const struct run_result *result) {
-    complain("%s: %s", row->strategy, result->why);
-    return result->outcome == RUN_FAILED ? EXIT_FAILED : EXIT_MACHINERY;
+/* What a strategy cannot do says nothing of the others. Medians of some of its runs would not be
+ * those of the comparison, so it has none. */
+static void note_failure(struct row *row, const char *why) {
+    snprintf(row->failed, sizeof row->failed, "%s", why);
+    row->count = 0;
+}
+
+static void note_run(struct comparison *comparison, struct row *row,
+                     const struct run_result *result, struct progress *progress) {
+    comparison->peak_was_reset = comparison->peak_was_reset && result->peak_was_reset;
+    row->runs[row->count++] = result->run;
+    if (!comparison->begun) {
+        comparison->begun = true;
+        progress_end(progress);
+        begin_comparison(comparison);
+    }
 }
 
 static int run_round(struct comparison *comparison, const size_t *order, size_t round,
@@ -178,26 +194,29 @@ static int run_round(struct comparison *comparison, const size_t *order, size_t 
         struct row *row = &comparison->rows[order[i]];
         struct run_result result;
         char label[128];
+        if (has_failed(row)) {
+            continue;
+        }
         snprintf(label, sizeof label, "run %zu of %zu, %s (%zu of %zu)", round + 1,
                  comparison->runs, row->strategy, i + 1, comparison->count);
         progress_show(progress, "%s", label);
         run_measured(&comparison->training, row->strategy, progress, label, &result);
-        if (result.outcome != RUN_DONE) {
-            progress_end(progress);
-            return explain_failure(row, &result);
+        if (result.outcome == RUN_DONE) {
+            note_run(comparison, row, &result, progress);
+            continue;
         }
-        comparison->peak_was_reset = comparison->peak_was_reset && result.peak_was_reset;
-        row->runs[row->count++] = result.run;
-        if (round == 0 && i == 0) {
-            progress_end(progress);
-            begin_comparison(comparison);
+        progress_end(progress);
+        complain("%s: %s", row->strategy, result.why);
+        if (result.outcome == RUN_BROKEN) {
+            return EXIT_MACHINERY;
         }
+        note_failure(row, result.why);
     }
     return EXIT_OK;
 }
 
 static int run_rounds(struct comparison *comparison, struct progress *progress) {
-    size_t order[STRATEGIES_MOST];
+    size_t order[STRATEGIES_MOST] = {0};
     uint64_t random = comparison->training.seed;
     for (size_t round = 0; round < comparison->runs; round++) {
         shuffle(order, comparison->count, &random);
@@ -221,6 +240,9 @@ static void count_calls(struct comparison *comparison, struct progress *progress
     for (size_t i = 0; i < comparison->count; i++) {
         struct row *row = &comparison->rows[i];
         struct run_result result;
+        if (has_failed(row)) {
+            continue;
+        }
         progress_show(progress, "counting memory system calls, %s (%zu of %zu)", row->strategy,
                       i + 1, comparison->count);
         double calls = run_counted(&comparison->training, row->strategy, &result);
@@ -260,11 +282,20 @@ static int run_all(struct comparison *comparison) {
     for (size_t i = 0; i < comparison->count; i++) {
         summarise_row(&comparison->rows[i]);
     }
-    if (code == EXIT_OK && !comparison->peak_was_reset) {
+    if (code == EXIT_OK && comparison->begun && !comparison->peak_was_reset) {
         complain("the kernel does not reset VmHWM: resident_peak is the highest of the heap's own "
                  "looks");
     }
     return code;
+}
+
+static bool any_failed(const struct comparison *comparison) {
+    for (size_t i = 0; i < comparison->count; i++) {
+        if (has_failed(&comparison->rows[i])) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static int compare(struct comparison *comparison) {
@@ -286,7 +317,7 @@ static int compare(struct comparison *comparison) {
         return EXIT_MACHINERY;
     }
     int code = run_all(comparison);
-    if (code == EXIT_OK && !show_comparison(comparison)) {
+    if (code == EXIT_OK && (!show_comparison(comparison) || any_failed(comparison))) {
         code = EXIT_FAILED;
     }
     free_runs(comparison);

@@ -22,13 +22,14 @@ struct comparison {
     struct row rows[STRATEGIES_MOST];
     size_t count;
     bool peak_was_reset; /* in every run */
+    bool begun;          /* a run was done, and the heading is out */
 };
 
 /* Where a table is asked for, its heading: after the first run, so that who waits knows for what.
  */
 void begin_comparison(const struct comparison *comparison);
 
-/* Table, words, JSON and CSV, as the options ask. False when something could not be written. */
+/* Table (unless no run was done), words, JSON and CSV, as the options ask. False when something could not be written. */
 bool show_comparison(const struct comparison *comparison);
 
 #endif

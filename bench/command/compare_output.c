@@ -13,8 +13,10 @@
 
 enum { TEXT = 40, KEY = 64 };
 
+/* What is equal in all runs; of a row that failed, nothing. */
 static const struct run *first_run(const struct row *row) {
-    return &row->runs[0];
+    static const struct run unknown = {.final_loss = NAN, .accuracy = NAN};
+    return row->count > 0 ? &row->runs[0] : &unknown;
 }
 
 /* ---- The table ------------------------------------------------------------------------------- */
@@ -71,8 +73,9 @@ static void add_training(struct table *table, const struct comparison *compariso
     size_t accuracy = table_column(table, "accuracy\n%", ALIGN_RIGHT);
     for (size_t row = 0; row < comparison->count; row++) {
         const struct run *run = first_run(&comparison->rows[row]);
-        table_set(table, row, loss, MARK_NONE, "%.6f", run->final_loss);
-        table_set(table, row, accuracy, MARK_NONE, "%.2f", 100 * run->accuracy);
+        bool failed = has_failed(&comparison->rows[row]);
+        table_set(table, row, loss, MARK_NONE, failed ? "n/a" : "%.6f", run->final_loss);
+        table_set(table, row, accuracy, MARK_NONE, failed ? "n/a" : "%.2f", 100 * run->accuracy);
     }
 }
 
@@ -136,18 +139,41 @@ static void print_each_result(const struct comparison *comparison) {
     }
 }
 
+/* Of those that were done, which are one at least. */
+static const struct run *any_run(const struct comparison *comparison) {
+    size_t row = 0;
+    while (has_failed(&comparison->rows[row])) {
+        row++;
+    }
+    return first_run(&comparison->rows[row]);
+}
+
+static void print_failures(const struct comparison *comparison) {
+    bool any = false;
+    for (size_t i = 0; i < comparison->count; i++) {
+        const struct row *row = &comparison->rows[i];
+        char line[WHY_MOST + TEXT];
+        if (has_failed(row)) {
+            snprintf(line, sizeof line, "%s failed: %s.", row->strategy, row->failed);
+            print_filled(stdout, line, 0, output_width(stdout));
+            any = true;
+        }
+    }
+    fputs(any ? "\n" : "", stdout);
+}
+
 /* A fact computed from the results; when it does not hold, memory is not all that differs. */
 static void print_agreement(const struct comparison *comparison, bool colour) {
     bool losses = losses_agree(comparison->rows, comparison->count);
     bool weights = weights_agree(comparison->rows, comparison->count);
-    const struct run *run = first_run(&comparison->rows[0]);
-    if (comparison->count * comparison->runs == 1) {
+    size_t runs = count_runs(comparison->rows, comparison->count);
+    if (runs == 1) {
         return; /* there is nothing that it could agree with */
     }
     if (losses && weights) {
         printf("The losses agree to the last bit in all %zu runs, and so do the final weights "
                "(%016llx).\n",
-               comparison->count * comparison->runs, (unsigned long long)run->weights_hash);
+               runs, (unsigned long long)any_run(comparison)->weights_hash);
         return;
     }
     printf("%sWARNING: the %s differ between runs, so these are not the same trainings:%s\n",
@@ -160,6 +186,7 @@ static void print_comparison(const struct comparison *comparison) {
     struct recommendation recommendation;
     print_table(comparison, colour);
     printf("\n* the best of its column\n\n");
+    print_failures(comparison);
     print_agreement(comparison, colour);
     recommend(comparison->rows, comparison->count, &recommendation);
     print_filled(stdout, recommendation.text, 0, output_width(stdout));
@@ -181,7 +208,12 @@ static cJSON *row_json(const struct row *row) {
     cJSON_AddStringToObject(object, "strategy", row->strategy);
     add_number(object, "final_loss", first_run(row)->final_loss);
     add_number(object, "accuracy", first_run(row)->accuracy);
-    add_hash(object, "weights_hash", first_run(row)->weights_hash);
+    if (has_failed(row)) {
+        cJSON_AddNullToObject(object, "weights_hash");
+    } else {
+        add_hash(object, "weights_hash", first_run(row)->weights_hash);
+    }
+    add_sentence(object, "failed", row->failed);
     for (int measure = 0; measure < MEASURE_COUNT; measure++) {
         add_spread_json(object, measure_infos[measure].key, &row->spreads[measure]);
     }
@@ -220,6 +252,18 @@ static cJSON *recommendation_json(const struct comparison *comparison) {
     return json;
 }
 
+/* Of no runs, nobody can say so. */
+static void add_agreement(cJSON *json, const struct comparison *comparison) {
+    if (!comparison->begun) {
+        cJSON_AddNullToObject(json, "losses_agree");
+        cJSON_AddNullToObject(json, "weights_agree");
+        return;
+    }
+    cJSON_AddBoolToObject(json, "losses_agree", losses_agree(comparison->rows, comparison->count));
+    cJSON_AddBoolToObject(json, "weights_agree",
+                          weights_agree(comparison->rows, comparison->count));
+}
+
 static bool write_comparison_json(const struct comparison *comparison) {
     struct facts facts;
     read_facts(&facts);
@@ -229,9 +273,7 @@ static bool write_comparison_json(const struct comparison *comparison) {
     cJSON_AddItemToObject(json, "machine", facts_json(&facts));
     cJSON_AddItemToObject(json, "settings", settings_json(comparison));
     add_bytes(json, "runs", comparison->runs);
-    cJSON_AddBoolToObject(json, "losses_agree", losses_agree(comparison->rows, comparison->count));
-    cJSON_AddBoolToObject(json, "weights_agree",
-                          weights_agree(comparison->rows, comparison->count));
+    add_agreement(json, comparison);
     cJSON_AddBoolToObject(json, "resident_peak_exact", comparison->peak_was_reset);
     for (size_t i = 0; i < comparison->count; i++) {
         cJSON_AddItemToArray(rows, row_json(&comparison->rows[i]));
@@ -255,6 +297,7 @@ static void write_csv_header(FILE *file) {
             fprintf(file, ",%s%s", measure_infos[measure].key, suffixes[i]);
         }
     }
+    csv_text(file, false, "failed");
     fputc('\n', file);
 }
 
@@ -267,6 +310,7 @@ static void write_csv_row(FILE *file, const struct row *row) {
         csv_number(file, false, row->spreads[measure].min);
         csv_number(file, false, row->spreads[measure].max);
     }
+    csv_text(file, false, row->failed);
     fputc('\n', file);
 }
 
@@ -284,7 +328,7 @@ static bool write_comparison_csv(const struct comparison *comparison) {
 
 bool show_comparison(const struct comparison *comparison) {
     bool good = true;
-    if (wants_table(&comparison->output)) {
+    if (wants_table(&comparison->output) && comparison->begun) {
         print_comparison(comparison);
     }
     if (comparison->output.json) {

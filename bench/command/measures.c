@@ -106,6 +106,18 @@ bool is_best(enum measure measure, const struct row *rows, size_t count, size_t 
     return somebody_is_worse;
 }
 
+bool has_failed(const struct row *row) {
+    return row->failed[0] != '\0';
+}
+
+size_t count_runs(const struct row *rows, size_t count) {
+    size_t runs = 0;
+    for (size_t i = 0; i < count; i++) {
+        runs += rows[i].count;
+    }
+    return runs;
+}
+
 /* Bit for bit: a NaN agrees with the same NaN, 0 does not with -0. */
 static bool same_bits(double a, double b) {
     uint64_t bits[2];

@@ -82,11 +82,14 @@ struct spread spread_of(double *values, size_t count);
 
 enum { RUNS_MOST = 1000 };
 
-/* The runs of one strategy. */
+enum { WHY_MOST = 600 };
+
+/* The runs of one strategy; none, where one of them failed. */
 struct row {
     const char *strategy;
     struct run *runs;
     size_t count;
+    char failed[WHY_MOST]; /* a sentence; "": it did not */
     struct spread spreads[MEASURE_COUNT];
 };
 
@@ -96,6 +99,10 @@ void summarise_row(struct row *row);
 /* Is this row's median the best of the measure? Nobody's is when all are equal, and differences
  * too small to print are none. */
 bool is_best(enum measure measure, const struct row *rows, size_t count, size_t row);
+
+bool has_failed(const struct row *row);
+/* Of all rows. */
+size_t count_runs(const struct row *rows, size_t count);
 
 /* Did every run of every row end with the same loss, and the same weights, to the last bit? */
 bool losses_agree(const struct row *rows, size_t count);

@@ -143,6 +143,10 @@ void add_hash(cJSON *object, const char *key, unsigned long long hash) {
     cJSON_AddStringToObject(object, key, text);
 }
 
+void add_sentence(cJSON *object, const char *key, const char *text) {
+    cJSON_AddItemToObject(object, key, *text ? cJSON_CreateString(text) : cJSON_CreateNull());
+}
+
 void csv_text(FILE *file, bool first, const char *text) {
     fputs(first ? "" : ",", file);
     if (!strpbrk(text, ",\"\r\n")) {

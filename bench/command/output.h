@@ -34,6 +34,8 @@ bool write_json(const char *path, const cJSON *json);
 /* A number exactly: whole ones as integers, others with 17 digits, what is no number as null. */
 void add_number(cJSON *object, const char *key, double value);
 void add_bytes(cJSON *object, const char *key, size_t bytes);
+/* Text, or null where it is empty. */
+void add_sentence(cJSON *object, const char *key, const char *text);
 void add_hash(cJSON *object, const char *key, unsigned long long hash); /* 16 hexadecimal digits */
 
 /* One field of a CSV line, quoted where it must be; parted from the one before by a comma. */

@@ -19,7 +19,7 @@ enum run_outcome {
 
 struct run_result {
     enum run_outcome outcome;
-    char why[600]; /* unless RUN_DONE: a sentence */
+    char why[WHY_MOST]; /* unless RUN_DONE: a sentence */
     struct run run;
     bool peak_was_reset; /* false: the kernel does not offer it, and resident_peak is an estimate */
     size_t steady_steps;

@@ -23,6 +23,8 @@ static const char doc[] =
     "  stepwell train --strategy pool --conf huge_pages:never,limit:64M\n"
     "\n"
     "`current` is after the last training step, while the parameters still live.\n"
+    "Of a training that failed it is after all was given back; the peaks, and\n"
+    "the sentence as \"error\" in the JSON, are what is known.\n"
     "When memory is out, a paragraph on stderr says what is live, by size and\n"
     "tag; --conf=oom_report:0 does without.\n"
     "\n"
@@ -39,8 +41,15 @@ struct train_arguments {
 struct watch {
     sw_heap *heap;
     struct progress progress;
-    struct sw_stats stats; /* after the last step */
+    struct nn_progress last; /* the step that was done last */
+    struct sw_stats stats;   /* after the last step; where it did not come to that, at the end */
     bool has_stats;
+};
+
+/* What came out. */
+struct outcome {
+    char error[512]; /* "": none */
+    struct nn_result result;
 };
 
 enum { OPTION_STRATEGY = 0x1200 };
@@ -76,6 +85,7 @@ static const struct argp argp = {
 
 static void on_step(void *context, const struct nn_progress *now) {
     struct watch *watch = context;
+    watch->last = *now;
     if (progress_due(&watch->progress)) {
         progress_show(&watch->progress, "step %zu of %zu, epoch %zu of %zu: loss %.4f, %.2f ms",
                       now->step, now->steps, now->epoch, now->epochs, now->loss, now->step_ms);
@@ -171,9 +181,7 @@ static void print_measures(const struct sw_stats *stats) {
            format_digits(digits[4], sizeof digits[4], measures.drift));
 }
 
-static void print_result(const struct train_arguments *arguments, const struct nn_result *result,
-                         const struct sw_stats *stats) {
-    bool colour = wants_colour(stdout, arguments->output.colour);
+static void print_result(const struct train_arguments *arguments, const struct nn_result *result) {
     char ms[3][32];
     printf("%s on %s: %zu steps, loss %.6f, accuracy %.2f %%\n",
            chosen_recipe(&arguments->training)->name, arguments->strategy, result->steps,
@@ -181,10 +189,35 @@ static void print_result(const struct train_arguments *arguments, const struct n
     printf("step %s ms (%s to %s)\n\n", format_digits(ms[0], sizeof ms[0], result->step_ms),
            format_digits(ms[1], sizeof ms[1], result->step_ms_min),
            format_digits(ms[2], sizeof ms[2], result->step_ms_max));
+}
+
+static void print_failure(const struct train_arguments *arguments, const struct watch *watch) {
+    printf("%s on %s: failed after %zu step%s", chosen_recipe(&arguments->training)->name,
+           arguments->strategy, watch->last.step, watch->last.step == 1 ? "" : "s");
+    if (watch->last.step > 0) {
+        printf(", the last with loss %.6f", watch->last.loss);
+    }
+    printf("\n\n");
+}
+
+static void print_memory(const struct sw_stats *stats, bool colour) {
     print_levels(stats, colour);
     putchar('\n');
     print_tags(stats, colour);
     print_measures(stats);
+}
+
+/* Of a training that failed before its first step there is nothing to show. */
+static void print_outcome(const struct train_arguments *arguments, const struct watch *watch,
+                          const struct outcome *outcome) {
+    if (!*outcome->error) {
+        print_result(arguments, &outcome->result);
+    } else if (watch->has_stats && watch->stats.steps > 0) {
+        print_failure(arguments, watch);
+    } else {
+        return;
+    }
+    print_memory(&watch->stats, wants_colour(stdout, arguments->output.colour));
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
@@ -243,8 +276,9 @@ static void add_stats(cJSON *json, const struct sw_stats *stats) {
     cJSON_AddItemToObject(json, "tags", tags_json(stats));
 }
 
-static bool write_train_json(const struct train_arguments *arguments,
-                             const struct nn_result *result, const struct sw_stats *stats) {
+static bool write_train_json(const struct train_arguments *arguments, const struct watch *watch,
+                             const struct outcome *outcome) {
+    const struct nn_result *result = &outcome->result;
     const struct training_options *training = &arguments->training;
     const struct nn_recipe *recipe = chosen_recipe(training);
     cJSON *json = cJSON_CreateObject();
@@ -260,8 +294,15 @@ static bool write_train_json(const struct train_arguments *arguments,
     add_number(json, "step_ms", result->step_ms);
     add_number(json, "step_ms_min", result->step_ms_min);
     add_number(json, "step_ms_max", result->step_ms_max);
-    add_hash(json, "weights_hash", result->weights_hash);
-    add_stats(json, stats);
+    if (*outcome->error) {
+        cJSON_AddNullToObject(json, "weights_hash");
+    } else {
+        add_hash(json, "weights_hash", result->weights_hash);
+    }
+    add_sentence(json, "error", outcome->error);
+    if (watch->has_stats) {
+        add_stats(json, &watch->stats);
+    }
     bool good = write_json(arguments->output.json, json);
     cJSON_Delete(json);
     return good;
@@ -280,10 +321,40 @@ static sw_heap *create_reporting_heap(const struct train_arguments *arguments) {
     return heap;
 }
 
+/* Of a failure the steps that were done are known, and what the heap held until then. */
+static void note_failure(struct watch *watch, struct outcome *outcome) {
+    outcome->result = (struct nn_result){.final_loss = NAN,
+                                         .accuracy = NAN,
+                                         .steps = watch->last.step,
+                                         .step_ms = NAN,
+                                         .step_ms_min = NAN,
+                                         .step_ms_max = NAN};
+    if (!watch->has_stats) {
+        watch->has_stats = sw_heap_stats(watch->heap, &watch->stats, sizeof watch->stats) == 0;
+    }
+}
+
+static void train_on(struct watch *watch, const struct train_arguments *arguments,
+                     struct outcome *outcome) {
+    struct nn_train_options train = train_options(&arguments->training);
+    train.heap = watch->heap;
+    train.evaluate = true;
+    train.on_step = on_step;
+    train.context = watch;
+    bool failed = nn_train(&train, &outcome->result, outcome->error, sizeof outcome->error) != 0;
+    progress_end(&watch->progress);
+    if (!failed && !watch->has_stats) {
+        snprintf(outcome->error, sizeof outcome->error, "the heap gave no statistics");
+        failed = true;
+    }
+    if (failed) {
+        note_failure(watch, outcome);
+    }
+}
+
 int command_train(int argc, char **argv) {
     struct train_arguments arguments = {.training = training_defaults, .strategy = "auto"};
-    struct nn_result result;
-    char error[512];
+    struct outcome outcome = {.error = ""};
     parse_arguments(&argp, argc, argv, &arguments);
     check_training(&arguments.training);
 
@@ -293,21 +364,14 @@ int command_train(int argc, char **argv) {
     rehearse(&arguments.training);
     struct watch watch = {.heap = create_reporting_heap(&arguments)};
     progress_start(&watch.progress, arguments.output.quiet);
-    struct nn_train_options train = train_options(&arguments.training);
-    train.heap = watch.heap;
-    train.evaluate = true;
-    train.on_step = on_step;
-    train.context = &watch;
-    int failed = nn_train(&train, &result, error, sizeof error);
-    progress_end(&watch.progress);
+    train_on(&watch, &arguments, &outcome);
     sw_heap_destroy(watch.heap);
-    if (failed || !watch.has_stats) {
-        complain("%s", failed ? error : "the heap gave no statistics");
-        return EXIT_FAILED;
+    if (*outcome.error) {
+        complain("%s", outcome.error);
     }
     if (wants_table(&arguments.output)) {
-        print_result(&arguments, &result, &watch.stats);
+        print_outcome(&arguments, &watch, &outcome);
     }
-    bool written = !arguments.output.json || write_train_json(&arguments, &result, &watch.stats);
-    return written ? EXIT_OK : EXIT_FAILED;
+    bool written = !arguments.output.json || write_train_json(&arguments, &watch, &outcome);
+    return written && !*outcome.error ? EXIT_OK : EXIT_FAILED;
 }

@@ -241,6 +241,62 @@ class Quick(Test):
         said = self.expect(run(*arguments, "--conf=limit:60M,oom_report:0"), 1).stderr
         self.assertEqual(said.count("\n"), 1, said)
 
+    def test_train_shows_what_is_known_when_it_fails(self):
+        """The second step of mlp needs more than its first, which had no optimizer state yet."""
+        arguments = ["train", "-q", "--model=mlp", "--steps=3", "--strategy=pool"]
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "out.json")
+            result = self.expect(run(*arguments, "--conf=limit:106M", "--json", path), 1)
+            data = json.loads(pathlib.Path(path).read_text())
+        self.assertIn("out of memory in step 2", result.stderr)
+        self.assertIn("mlp on pool: failed after 1 step, the last with loss ", result.stdout)
+        self.assertRegex(result.stdout, r"(?m)^optimizer_state +0 +48")
+        self.assertIn("out of memory in step 2", data["error"])
+        self.assertEqual(data["steps"], 1)
+        for name in ("final_loss", "accuracy", "step_ms", "weights_hash"):
+            self.assertIsNone(data[name], name)
+        self.assertGreater(data["requested_peak"], 96 << 20)
+        wrong = self.expect(run("train", "-q", "--data=/nonexistent", "--json"), 1)
+        self.assertIn("/nonexistent", json.loads(wrong.stdout)["error"])
+        self.assertIsNone(json.loads(run("train", "-q", "--steps=2", "--json").stdout)["error"])
+
+    def test_a_strategy_that_fails_is_a_row_and_the_others_are_compared(self):
+        """limit is not for system, and too little for mlp."""
+        arguments = ["compare", "-q", "--model=mlp", "--steps=2", "--runs=2", "--conf=limit:60M"]
+        why = "a smaller batch cannot help"
+        with tempfile.TemporaryDirectory() as directory:
+            files = [os.path.join(directory, name) for name in ("out.json", "out.csv")]
+            result = self.expect(run(*arguments, "--strategies=pool,system", "--json", files[0],
+                                     "--csv", files[1]), 1)
+            pool, system = json.loads(pathlib.Path(files[0]).read_text())["rows"]
+            with open(files[1]) as file:
+                lines = list(csv.DictReader(file))
+        self.assertEqual(result.stderr.count(why), 1, result.stderr)  # it is not tried again
+        self.assertRegex(result.stdout, r"(?m)^pool +n/a +n/a ")
+        self.assertRegex(result.stdout, r"(?m)^system +[0-9]")
+        self.assertRegex(result.stdout, r"(?m)^pool failed: out of memory in step 1")
+        self.assertIn("in all 2 runs", result.stdout)
+        self.assertIn(why, pool["failed"])
+        self.assertIsNone(system["failed"])
+        self.assertEqual({value for key, value in pool.items() if key not in ("strategy", "failed")},
+                         {None})
+        self.assertGreater(system["step_ms"], 0)
+        self.assertEqual([line["failed"] for line in lines], [pool["failed"], ""])
+        self.assertEqual([bool(line["final_loss"]) for line in lines], [False, True])
+
+    def test_where_every_strategy_fails_the_files_say_why(self):
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "out.json")
+            result = self.expect(run("compare", "-q", "--strategies=pool,arena", "--model=mlp",
+                                     "--steps=2", "--conf=limit:60M", "--json", path), 1)
+            data = json.loads(pathlib.Path(path).read_text())
+        self.assertEqual(result.stdout, "")
+        self.assertEqual(result.stderr.count("out of memory"), 2, result.stderr)
+        self.assertIsNone(data["losses_agree"])
+        self.assertIsNone(data["recommendation"]["strategy"])
+        for row in data["rows"]:
+            self.assertIn("out of memory", row["failed"])
+
     def test_doctor_tells_facts(self):
         result = run("doctor", "--json")
         self.assertIn(result.returncode, (0, 1))
