@@ -233,7 +233,7 @@ static cJSON *settings_json(const struct comparison *comparison) {
     if (training->steps) {
         add_bytes(json, "steps", training->steps);
     }
-    add_bytes(json, "epochs", chosen_recipe(training)->epochs);
+    add_number(json, "epochs", training->steps ? NAN : (double)chosen_recipe(training)->epochs);
     add_bytes(json, "batch", batch_of(training));
     add_bytes(json, "threads", training->threads);
     add_bytes(json, "seed", training->seed);

@@ -439,6 +439,7 @@ class Slow(Test):
                 self.assertLessEqual(row[key], row[key + "_max"], key)
         self.assertEqual(self.data["runs"], 2)
         self.assertEqual(self.data["settings"]["steps"], 40)
+        self.assertIsNone(self.data["settings"]["epochs"])  # the steps decide
         self.assertGreater(self.data["machine"]["cores"], 0)
 
     def test_a_training_does_not_drift(self):
