@@ -85,11 +85,11 @@ static void add_strategy(struct comparison *comparison, const char *name) {
 
 static void add_strategies(struct comparison *comparison, char *list) {
     const char *const *names = strategy_names();
-    if (*list == '\0') {
-        misused_unknown("strategy", list, names);
-    }
     comparison->count = 0;
     for (char *name; (name = strsep(&list, ","));) {
+        if (*name == '\0') {
+            misused("--strategies lacks a name: it takes A,B,..., and `stepwell list` names them");
+        }
         add_strategy(comparison, names[parse_name("strategy", name, names)]);
     }
     comparison->named = true;

@@ -33,6 +33,8 @@ static const char *const command_names[] = {
         "help",
     NULL};
 
+static const char *const own_options[] = {"--help", "--version", NULL};
+
 static char describe_completion[] = "--describe=complete";
 
 enum { MOST_WORDS = 100 };
@@ -94,6 +96,9 @@ static void begin_without_blas_threads(char **argv) {
 }
 
 static const struct command *find_command(const char *name) {
+    if (name[0] == '-') {
+        misused_unknown("option", name, own_options);
+    }
     return &commands[parse_name("command", name, command_names)];
 }
 
@@ -106,6 +111,9 @@ static bool asks_for_help(const char *word) {
 }
 
 static int help(int argc, char **argv) {
+    if (argc > 2) {
+        misused("unexpected argument '%s'", argv[2]);
+    }
     if (argc < 2 || strcmp(argv[1], "help") == 0 || asks_for_help(argv[1])) {
         print_help(stdout);
         return EXIT_OK;
@@ -133,22 +141,21 @@ static int complete(int count, char **words) {
     return EXIT_OK;
 }
 
-/* Where memory is not to be had, exit() would wait for ever for OpenBLAS's threads (machine.h). */
+/*
+ * How every command ends, those that argp ends for --help too. A disk that is full or a pipe that is
+ * closed must not pass for success. Where memory is not to be had, exit() would wait for ever for
+ * OpenBLAS's threads (machine.h).
+ */
 static void leave(int code, void *context) {
     (void)context;
-    if (!nn_blas_has_room()) {
-        fflush(NULL);
-        _exit(code);
-    }
-}
-
-/* A disk that is full or a pipe that is closed must not pass for success. */
-static int finish(int code) {
-    if ((fflush(stdout) != 0 || ferror(stdout)) && code == EXIT_OK) {
+    bool lost = code == EXIT_OK && (fflush(stdout) != 0 || ferror(stdout));
+    if (lost) {
         perror("stepwell: cannot write the results");
-        return EXIT_FAILED;
     }
-    return code;
+    if (lost || !nn_blas_has_room()) {
+        fflush(NULL);
+        _exit(lost ? EXIT_FAILED : code);
+    }
 }
 
 int main(int argc, char **argv) {
@@ -162,23 +169,23 @@ int main(int argc, char **argv) {
     }
     if (asks_for_help(argv[1])) {
         print_help(stdout);
-        return finish(EXIT_OK);
+        return EXIT_OK;
     }
     if (is_either(argv[1], "--version", "-V")) {
         printf("stepwell %s\n", sw_version());
-        return finish(EXIT_OK);
+        return EXIT_OK;
     }
     if (strcmp(argv[1], "help") == 0) {
-        return finish(help(argc - 1, argv + 1));
+        return help(argc - 1, argv + 1);
     }
     if (strcmp(argv[1], "__describe") == 0) {
-        return finish(command_describe(argc - 1, argv + 1));
+        return command_describe(argc - 1, argv + 1);
     }
     if (strcmp(argv[1], "__complete") == 0) {
-        return finish(complete(argc - 2, argv + 2));
+        return complete(argc - 2, argv + 2);
     }
     if (trains(argv[1])) {
         begin_without_blas_threads(argv);
     }
-    return finish(run_command(find_command(argv[1]), argc - 1, argv + 1));
+    return run_command(find_command(argv[1]), argc - 1, argv + 1);
 }

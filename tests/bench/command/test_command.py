@@ -101,14 +101,14 @@ class Quick(Test):
             (["train", "--strategy", "poool"], "'poool'", "'pool'", "system, "),
             (["train", "--strategy="], "''", "arena"),
             (["compare", "--strategies", "system,arenna"], "'arenna'", "'arena'", "pool"),
-            (["compare", "--strategies", ""], "''", "arena"),
-            (["compare", "--strategies", "pool,"], "''", "arena"),
             (["train", "--model", "digitz"], "'digitz'", "'digits'", "mnist"),
             (["train", "--stepz", "3"], "'--stepz'", "'--steps'", "--batch"),
             (["compare", "--strategy=pool"], "'--strategy'", "'--strategies'", "--runs"),
             (["list", "--color=allways"], "'allways'", "'always'", "never"),
             (["list", "--version"], "'--version'", "--json"),
             (["doctor", "-x"], "'-x'", "--quiet"),
+            (["--versoin"], "unknown option '--versoin'", "'--version'", "--help"),
+            (["-x"], "unknown option '-x'", "--help, --version"),
         ]
         for arguments, *parts in cases:
             with self.subTest(arguments):
@@ -136,6 +136,10 @@ class Quick(Test):
     def test_other_mistakes_on_the_command_line(self):
         self.expect_one_line(run("list", "extra"), 2, "'extra'")
         self.expect_one_line(run("train", "extra"), 2, "'extra'")
+        self.expect_one_line(run("help", "list", "extra"), 2, "'extra'")
+        self.expect_one_line(run("help", "help", "extra"), 2, "'extra'")
+        for names in ("", "pool,", ",pool", "pool,,arena"):
+            self.expect_one_line(run("compare", "--strategies", names), 2, "lacks a name", "A,B,")
         self.expect_one_line(run("compare", "--strategies", "pool,pool"), 2, "twice")
         self.expect_one_line(run("compare", "--json", "--csv"), 2, "--json and --csv")
         self.expect_one_line(run("train", "--conf", "trackin:1"), 2, "tracking")
@@ -407,10 +411,16 @@ class Quick(Test):
         self.assertIn("/none", self.expect(run("list", "--json=/none/out.json"), 1).stderr)
         for arguments in [["compare", "--csv=/none/out"], ["train", "--json=/none/out"]]:
             self.expect_one_line(run(*arguments), 1, "/none/out")  # before the work, not after it
-        with open("/dev/full", "w") as full:
-            result = subprocess.run([STEPWELL, "list"], stdout=full, stderr=subprocess.PIPE)
-        self.assertEqual(result.returncode, 1)
-        self.assertIn(b"cannot write", result.stderr)
+        asked = [["list"], ["--help"], ["--version"], ["help", "list"], *([c, "--help"] for c in COMMANDS)]
+        for arguments in asked:
+            with self.subTest(arguments), open("/dev/full", "w") as full:
+                result = subprocess.run([STEPWELL, *arguments], stdout=full, stderr=subprocess.PIPE)
+                self.assertEqual(result.returncode, 1)
+                self.assertIn(b"stepwell: cannot write the results: ", result.stderr)
+                closed = subprocess.run(["bash", "-c", 'exec "$@" >&-', "bash", STEPWELL, *arguments],
+                                        stderr=subprocess.PIPE)
+                self.assertEqual(closed.returncode, 1)
+                self.assertIn(b"stepwell: cannot write the results: ", closed.stderr)
 
 
 class Slow(Test):
