@@ -170,7 +170,7 @@ static void look(struct sw_heap *heap, struct sw_stats *stats) {
 static void visit_locks(sw__lock_visitor *visitor, void *context) {
     for (struct sw_heap *heap = all_heaps.first; heap; heap = heap->next) {
         if (heap->ledger)
-            sw__ledger_visit_lock(heap->ledger, visitor, context);
+            visitor(context, sw__ledger_lock_of(heap->ledger));
         visitor(context, &heap->look_lock);
         if (heap->strategy->visit_locks)
             heap->strategy->visit_locks(heap->state, visitor, context);

@@ -514,9 +514,8 @@ static void heed_answer(struct sw__extents *extents, size_t there, size_t size) 
     unsigned longer = 2 * extents->unasked_next + 1;
     extents->unasked_next = there < size ? 0 : longer < MOST_UNASKED ? longer : MOST_UNASKED;
     extents->unasked = extents->unasked_next;
-    if (there < size / 2 &&
-        size >=
-            SW__HUGE_PAGE) /* that much is there tells nothing: somebody else may have used it */
+    /* That much is there would tell nothing: somebody else may have used it. */
+    if (there < size / 2 && size >= SW__HUGE_PAGE)
         sw__usage_deny(&extents->zeroed_usage);
 }
 

@@ -198,7 +198,7 @@ static int out_of_memory(struct training *t, bool in_update) {
     const double mib = 1 << 20;
     struct sw_stats stats;
     bool tracked = sw_heap_stats(t->machine.heap, &stats, sizeof stats) == 0 &&
-                   stats.requested.peak > 0; /* untracked peaks are of a few looks */
+                   stats.tracked; /* else peaks are of a few looks */
     if (tracked && no_batch_fits(t, &stats, in_update)) {
         return nn_fail(t->error,
                        "out of memory in step %zu: parameters, gradients and optimizer state take "

@@ -225,13 +225,16 @@ bool sw__ledger_remove(struct sw__ledger *ledger, const void *address, bool *wor
     return known;
 }
 
+static bool is_live(const struct sw__ledger *ledger, const void *address) {
+    return sw__address_table_find(&ledger->blocks, (uintptr_t)address) != NULL;
+}
+
 static enum sw__taken take(struct sw__ledger *ledger, const void *address, bool stays,
                            struct sw_block *block) {
-    if (!sw__address_table_find(&ledger->blocks, (uintptr_t)address))
-        return SW__TAKEN_UNKNOWN;
     if (!stays && !ensure_room_for_one_more(ledger))
-        return SW__TAKEN_NO_ROOM;
-    take_out(ledger, address, block);
+        return is_live(ledger, address) ? SW__TAKEN_NO_ROOM : SW__TAKEN_UNKNOWN;
+    if (!take_out(ledger, address, block))
+        return SW__TAKEN_UNKNOWN;
     ledger->taken++;
     return SW__TAKEN;
 }
@@ -253,7 +256,7 @@ void sw__ledger_put_back(struct sw__ledger *ledger, const struct sw_block *block
 
 bool sw__ledger_knows(struct sw__ledger *ledger, const void *address) {
     sw__lock(&ledger->lock);
-    bool known = sw__address_table_find(&ledger->blocks, (uintptr_t)address) != NULL;
+    bool known = is_live(ledger, address);
     sw__unlock(&ledger->lock);
     return known;
 }
@@ -348,10 +351,8 @@ int sw__ledger_visit(struct sw__ledger *ledger, int (*visitor)(const struct sw_b
     return answer;
 }
 
-/* ---- Fork ------------------------------------------------------------------------------------ */
-
-void sw__ledger_visit_lock(struct sw__ledger *ledger, sw__lock_visitor *visitor, void *context) {
-    visitor(context, &ledger->lock);
+struct sw__lock *sw__ledger_lock_of(struct sw__ledger *ledger) {
+    return &ledger->lock;
 }
 
 /* ---- Its life -------------------------------------------------------------------------------- */

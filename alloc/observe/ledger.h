@@ -53,6 +53,7 @@ void sw__ledger_stats(struct sw__ledger *ledger, struct sw_stats *stats);
 int sw__ledger_visit(struct sw__ledger *ledger, int (*visitor)(const struct sw_block *, void *),
                      void *context);
 
-void sw__ledger_visit_lock(struct sw__ledger *ledger, sw__lock_visitor *visitor, void *context);
+/* Over a fork it is held. */
+struct sw__lock *sw__ledger_lock_of(struct sw__ledger *ledger);
 
 #endif

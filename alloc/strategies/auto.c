@@ -4,12 +4,12 @@
  *
  * Time is counted in work, not by a clock. A period is a step where steps are marked, and otherwise
  * as many bytes of large blocks as PERIOD_TURNS times the most that has lived at once in it: long
- * enough to hold a step. The heap keeps as many physical pages as the deepest of the
- * last KEPT_PERIODS periods needed, a little for rounding, and room for the holes among blocks whose
- * pages cannot move; and gives back what is above it, the largest free extents first. So a spike is forgotten after some steps, and steady work neither faults nor calls the
- * system. A clock only tells that work has stopped (keeper.h): then nothing is kept, and when work
- * is back its pages are brought ahead of it. Nor is anything kept near the limit of a container
- * (pressure.h).
+ * enough to hold a step. The heap keeps as many physical pages as the deepest of the last
+ * KEPT_PERIODS periods needed, a little for rounding, and room for the holes among blocks whose pages
+ * cannot move; and gives back what is above it, the largest free extents first. So a spike is
+ * forgotten after some steps, and steady work neither faults nor calls the system. A clock only tells
+ * that work has stopped (keeper.h): then nothing is kept, and when work is back its pages are brought
+ * ahead of it. Nor is anything kept near the limit of a container (pressure.h).
  */
 #include "align.h"
 #include "blocks.h"

@@ -29,7 +29,8 @@ struct comparison {
  */
 void begin_comparison(const struct comparison *comparison);
 
-/* Table (unless no run was done), words, JSON and CSV, as the options ask. False when something could not be written. */
+/* Table (unless no run was done), words, JSON and CSV, as the options ask. False when something
+ * could not be written. */
 bool show_comparison(const struct comparison *comparison);
 
 #endif
