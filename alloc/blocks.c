@@ -117,8 +117,9 @@ size_t sw__blocks_usable_size(void *state, const void *block) {
 
 size_t sw__blocks_trim(void *state) {
     struct sw__blocks *blocks = state;
-    sw__slabs_collect(&blocks->slabs);
-    return sw__extents_trim(&blocks->extents);
+    size_t swept = 0;
+    sw__slabs_collect(&blocks->slabs, &swept);
+    return swept + sw__extents_trim(&blocks->extents);
 }
 
 void sw__blocks_stats(void *state, struct sw__strategy_stats *stats) {

@@ -220,7 +220,20 @@ void sw__slabs_collect_orphans(struct sw__slabs *slabs) {
     sw__unlock(&threads.lock);
 }
 
-void sw__slabs_collect(struct sw__slabs *slabs) {
+/* Of all threads: none ever goes before the heap does. */
+static struct sw__cache *newest_cache(struct sw__slabs *slabs) {
+    sw__lock(&threads.lock);
+    struct sw__cache *cache = slabs->caches;
+    sw__unlock(&threads.lock);
+    return cache;
+}
+
+static void collect_closed(struct sw__slabs *slabs, size_t *released) {
+    for (struct sw__cache *cache = newest_cache(slabs); cache; cache = cache->older)
+        sw__cache_collect_closed(cache, released);
+}
+
+void sw__slabs_collect(struct sw__slabs *slabs, size_t *released) {
     struct sw__cache *mine = sw__slabs_my_cache(slabs);
     if (mine) {
         sw__lock(&mine->lock);
@@ -228,6 +241,19 @@ void sw__slabs_collect(struct sw__slabs *slabs) {
         sw__unlock(&mine->lock);
     }
     sw__slabs_collect_orphans(slabs);
+    collect_closed(slabs, released);
+}
+
+void sw__slabs_collect_at_rest(struct sw__slabs *slabs) {
+    sw__slabs_collect_orphans(slabs);
+    collect_closed(slabs, NULL);
+}
+
+size_t sw__slabs_unswept(struct sw__slabs *slabs) {
+    size_t unswept = 0;
+    for (struct sw__cache *cache = newest_cache(slabs); cache; cache = cache->older)
+        unswept += atomic_load_explicit(&cache->unswept, memory_order_relaxed);
+    return unswept;
 }
 
 /* ---- Fork ------------------------------------------------------------------------------------ */

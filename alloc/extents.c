@@ -78,7 +78,8 @@ void *sw__extents_alloc_zeroed(struct sw__extents *extents, size_t size) {
 
 void sw__extents_free(struct sw__extents *extents, struct sw__extent *extent) {
     sw__lock(&extents->lock);
-    sw__extents_count(&extents->live, -sw__extent_size(extent));
+    size_t living = extent->marked ? extent->touched : sw__extent_size(extent);
+    sw__extents_count(&extents->live, -living);
     sw__placement_retire(extents, extent);
     sw__unlock(&extents->lock);
 }
@@ -131,6 +132,32 @@ struct sw__extent *sw__extents_segment(const void *holder, const void *address) 
 }
 
 /* ---- Giving back ----------------------------------------------------------------------------- */
+
+bool sw__extents_give_part_back(struct sw__extents *extents, struct sw__extent *extent, char *start,
+                                size_t size, size_t *released) {
+    sw__lock(&extents->lock);
+    size_t resident = released ? sw__os_resident(start, size) : 0;
+    bool went = sw__supply_purge_part(extents, extent, start, size);
+    if (went)
+        sw__extents_count(&extents->live, -size);
+    if (went && released)
+        *released += resident;
+    sw__unlock(&extents->lock);
+    return went;
+}
+
+bool sw__extents_bring_part(struct sw__extents *extents, struct sw__extent *extent, char *start,
+                            size_t size) {
+    sw__lock(&extents->lock);
+    if (extents->held > extents->limit - sw__smaller(size, extents->limit))
+        sw__placement_release_parked(extents); /* its pages are to make room */
+    bool came = sw__placement_allowed(extents, size);
+    came = came && sw__supply_bring_part(extents, extent, start, size);
+    if (came)
+        sw__extents_count(&extents->live, size);
+    sw__unlock(&extents->lock);
+    return came;
+}
 
 void sw__extents_keep_budget(struct sw__extents *extents) {
     size_t budget = atomic_load_explicit(&extents->budget, memory_order_relaxed);

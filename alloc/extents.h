@@ -13,7 +13,8 @@
  *   held      bytes of touched pages, of live extents and of free ones
  *
  * Invariants: the extents of a region cover [start, frontier) without gap or overlap. reserved is
- * the sum of all committed parts; live is the sum of live extents.
+ * the sum of all committed parts; live is the sum of live extents, but for what was given back inside
+ * them.
  *
  * Placement: the best fit among dirty extents, then among clean ones, then the frontier; a new
  * region last. Physical pages are reused before new ones are asked for, and the smallest hole that
@@ -69,7 +70,8 @@ struct sw__extent {
     struct sw__treap_node node;        /* address and size; in a tree while free */
     struct sw__extent *before, *after; /* neighbours in the region */
     struct sw__region *region;
-    size_t touched; /* bytes of its pages that are; all of them while live, until they move away */
+    size_t touched; /* bytes of its pages that are; all of them while live, until they move away, or
+                     * are given back by the strategy that has marked it */
     enum sw__extent_state state;
     bool zero;    /* live, and all zero when it was handed out */
     bool marked;  /* live, and its slices name its holder in the page map */
@@ -156,6 +158,15 @@ void sw__extents_mark(struct sw__extents *extents, struct sw__extent *extent, vo
 void sw__extents_mark_segment(struct sw__extents *extents, struct sw__extent *extent, void *holder);
 /* so that the holder finds it by any address in it. NULL where there is none. */
 struct sw__extent *sw__extents_segment(const void *holder, const void *address);
+
+/* Pages of a marked live extent hold nothing, and are given back to the system: they are no part of
+ * what lives until they are brought again. False, with nothing changed, where the kernel would not;
+ * or where they would live beyond the limit. Adds to *released, unless that is NULL, the bytes that
+ * were there. */
+bool sw__extents_give_part_back(struct sw__extents *extents, struct sw__extent *extent, char *start,
+                                size_t size, size_t *released);
+bool sw__extents_bring_part(struct sw__extents *extents, struct sw__extent *extent, char *start,
+                            size_t size);
 
 /* Gives the pages of all free extents back to the system, and whole regions that are free. Returns
  * the bytes that were physically there. */

@@ -5,6 +5,9 @@
 #include "slabs.h"
 
 #include "align.h"
+#include "slab_pages.h"
+
+#include <sched.h>
 
 #define NEVER UINT32_MAX
 
@@ -18,11 +21,23 @@
 #define FIRST_SLABS  8
 
 _Static_assert(SLAB / FIRST_PART % SW__SLICE == 0, "slabs are entered in the page map");
+_Static_assert(LARGE_SLAB / SW__PAGE <= SW__SLAB_PAGES_MAX &&
+                   SLAB / SW_MIN_ALIGNMENT <= SW__SLAB_BLOCKS_MAX,
+               "a slab's pages have a bit each, and so have its blocks while it is swept");
 _Static_assert(SLAB / FIRST_PART >= SLAB_FOR_MAX && LARGE_SLAB / FIRST_PART >= SW__SMALL_MAX,
                "blocks are aligned as their slabs are");
 
 /* What a cache may keep in slabs with nothing live, beside those it takes blocks from. */
 #define MOST_KEPT (4 * SLAB)
+
+/* More than was needed may be in slabs before they are swept: so much, or a share of it; and what was
+ * missed. What was needed is forgotten at a share of what is made anew, and what was missed at that of
+ * what is swept. */
+#define UNSWEPT_BYTES ((size_t)1 << 20)
+#define UNSWEPT_SHARE 16
+#define FORGET_SHARE  8
+/* So many slabs are swept at most while one block is waited for, or the lock. */
+#define SWEPT_AT_ONCE 32
 
 struct sw__slab sw__no_slab = {.alarm = NEVER};
 
@@ -74,7 +89,7 @@ static size_t first_slab(unsigned class) {
 }
 
 static void set_owner(struct sw__slab *slab, struct sw__cache *cache) {
-    atomic_store_explicit(&slab->cache, cache, memory_order_relaxed);
+    atomic_store_explicit(&slab->owner, (uintptr_t)cache, memory_order_relaxed);
 }
 
 /* A descriptor, spare or new. The heap's lock is held. */
@@ -131,9 +146,13 @@ static struct sw__slab *make_slab(struct sw__cache *cache, unsigned class) {
         slab->block_size = (uint32_t)block_size;
         slab->capacity = (uint32_t)(sw__extent_size(extent) / block_size);
         slab->carved = 0;
+        slab->absent = 0;
+        slab->unswept = 0;
+        slab->is_in_queue = false;
         slab->free = NULL;
         slab->listed = slab->kept = false;
         slab->extent = extent;
+        sw__slab_count_present(slab, sw__extent_size(extent));
         set_used(slab, 0);
         sw__extents_mark(slabs->extents, extent, (char *)slab + SW__HOLDER_IS_SLAB);
     } else if (slab) {
@@ -149,34 +168,53 @@ static void end_slab(struct sw__slabs *slabs, struct sw__slab *slab) {
     keep_descriptor(slabs, slab);
 }
 
+/* ---- What a cache has in its slabs ----------------------------------------------------------- */
+
+static void put_into_queue(struct sw__cache *cache, struct sw__slab *slab) {
+    slab->is_in_queue = true;
+    cache->unswept_count++;
+    slab->next_unswept = NULL;
+    slab->previous_unswept = cache->last_unswept;
+    if (cache->last_unswept)
+        cache->last_unswept->next_unswept = slab;
+    else
+        cache->first_unswept = slab;
+    cache->last_unswept = slab;
+}
+
+static void take_from_queue(struct sw__cache *cache, struct sw__slab *slab) {
+    struct sw__slab *next = slab->next_unswept, *previous = slab->previous_unswept;
+    slab->is_in_queue = false;
+    cache->unswept_count--;
+    *(previous ? &previous->next_unswept : &cache->first_unswept) = next;
+    *(next ? &next->previous_unswept : &cache->last_unswept) = previous;
+}
+
+static void count_unswept(struct sw__slab *slab, size_t more) {
+    struct sw__cache *cache = sw__slab_owner(slab);
+    size_t before = atomic_load_explicit(&cache->unswept, memory_order_relaxed);
+    slab->unswept += more;
+    atomic_store_explicit(&cache->unswept, before + more, memory_order_relaxed);
+    bool is_worth_it = slab->unswept >= SW__PAGE;
+    if (is_worth_it && !slab->is_in_queue)
+        put_into_queue(cache, slab);
+    else if (!is_worth_it && slab->is_in_queue)
+        take_from_queue(cache, slab);
+}
+
+/* A slab is about to leave it. */
+static void count_out(struct sw__slab *slab) {
+    sw__slab_owner(slab)->slab_counts[slab->class]--;
+    sw__slab_count_present(slab, -sw__slab_present(slab));
+    count_unswept(slab, -slab->unswept);
+}
+
 static void give_slab_back(struct sw__slab *slab) {
     struct sw__cache *cache = sw__slab_owner(slab);
-    cache->slab_counts[slab->class]--;
+    count_out(slab);
     sw__lock(&cache->slabs->lock);
     end_slab(cache->slabs, slab);
     sw__unlock(&cache->slabs->lock);
-}
-
-/* Cuts a page's worth of blocks, one at least. False when all are cut. */
-static bool carve(struct sw__slab *slab) {
-    uint32_t carved = atomic_load_explicit(&slab->carved, memory_order_relaxed);
-    uint32_t count = (uint32_t)(SW__PAGE / slab->block_size);
-    if (count == 0)
-        count = 1;
-    if (count > slab->capacity - carved)
-        count = slab->capacity - carved;
-    if (count == 0)
-        return false;
-    char *first = sw__extent_start(slab->extent) + (size_t)carved * slab->block_size;
-    struct sw__free_block *list = slab->free;
-    for (uint32_t i = count; i-- > 0;) {
-        struct sw__free_block *block = (void *)(first + (size_t)i * slab->block_size);
-        block->next = list;
-        list = block;
-    }
-    slab->free = list;
-    atomic_store_explicit(&slab->carved, carved + count, memory_order_relaxed);
-    return true;
 }
 
 /* ---- Misuse: what a slab's own counts and links tell, looked at where the path is slow anyway */
@@ -190,22 +228,18 @@ static bool may_be_block_of(const struct sw__slab *slab, const void *pointer) {
     return at < sw__extent_size(slab->extent) && at % SW_MIN_ALIGNMENT == 0;
 }
 
-static bool is_block_of(const struct sw__slab *slab, const void *pointer) {
-    size_t at = (size_t)((const char *)pointer - sw__extent_start(slab->extent));
-    return at < (size_t)slab->capacity * slab->block_size && (uint32_t)at % slab->block_size == 0;
-}
-
-/* Of a slab without a free block: all that are cut are handed out. */
+/* Of a slab without a free block: all that are cut are handed out, but for those on absent pages. */
 static void check_used_up(const struct sw__slab *slab) {
     uint32_t carved = atomic_load_explicit(&slab->carved, memory_order_relaxed);
-    if (used_of(slab) != carved && !torn_by_fork)
+    bool is_known = sw__slab_absent(slab) == 0 && !torn_by_fork;
+    if (is_known && used_of(slab) != carved)
         sw__misuse(SW__MISUSE_FREE_LIST, NULL);
 }
 
 /* After a free: more frees than blocks handed out bring `used` below zero, to NEVER, which is a
  * current slab's alarm. */
 static void check_free(const struct sw__slab *slab) {
-    if (used_of(slab) == NEVER || !is_block_of(slab, slab->free))
+    if (used_of(slab) == NEVER || !sw__slab_is_block(slab, slab->free))
         sw__misuse_free();
 }
 
@@ -220,7 +254,6 @@ static void list(struct sw__slab *slab) {
     struct sw__bin *bin = bin_of(slab);
     struct sw__slab **last = &sw__slab_owner(slab)->last_listed[slab->class];
     slab->listed = true;
-    slab->alarm = 0;
     slab->next = NULL;
     slab->previous = bin->listed ? *last : NULL;
     if (bin->listed)
@@ -258,7 +291,8 @@ static void consider_giving_back(struct sw__slab *slab) {
     size_t size = sw__extent_size(slab->extent);
     if (used_of(slab) != 0 || slab->kept)
         return;
-    if (is_only_one_listed(bin_of(slab), slab) && cache->bytes_kept + size <= MOST_KEPT) {
+    if (is_only_one_listed(bin_of(slab), slab) && cache->bytes_kept + size <= MOST_KEPT &&
+        sw__slab_absent(slab) == 0) {
         slab->kept = true;
         cache->bytes_kept += size;
         return;
@@ -267,9 +301,61 @@ static void consider_giving_back(struct sw__slab *slab) {
     give_slab_back(slab);
 }
 
-static void heed_alarm(struct sw__slab *slab) {
+/* ---- Open and closed ------------------------------------------------------------------------- */
+
+static bool is_closed(const struct sw__slab *slab) {
+    return !sw__slab_is_open_to(slab, sw__slab_owner(slab));
+}
+
+static void close_slab(struct sw__slab *slab) {
+    atomic_fetch_or_explicit(&slab->owner, SW__SLAB_IS_CLOSED, memory_order_relaxed);
+}
+
+/* Only by its owner, or where that is nobody. */
+static void open_slab(struct sw__slab *slab, uint32_t alarm) {
+    count_unswept(slab, -slab->unswept);
+    slab->alarm = alarm;
+    set_owner(slab, sw__slab_owner(slab));
+}
+
+/* It is sparse with so many live blocks: each may leave its page free. Of blocks larger than a page
+ * any may, and most are to be freed without a lock. */
+static uint32_t sparse_at(const struct sw__slab *slab) {
+    uint32_t pages = (uint32_t)(sw__extent_size(slab->extent) >> SW__PAGE_SHIFT);
+    uint32_t most = slab->capacity - slab->capacity / 4;
+    return pages < most ? pages : most;
+}
+
+/* What is free, and there. */
+static size_t present_free(const struct sw__slab *slab) {
+    size_t present = sw__slab_present(slab), used = (size_t)used_of(slab) * slab->block_size;
+    return present > used ? present - used : 0;
+}
+
+/* So many blocks more are free, each with its page, perhaps. Only of closed slabs it is told. */
+static void count_freed(struct sw__slab *slab, size_t blocks) {
+    size_t each = slab->block_size > SW__PAGE ? slab->block_size : SW__PAGE;
+    size_t most = present_free(slab);
+    if (slab->unswept < most && is_closed(slab))
+        count_unswept(slab, sw__smaller(blocks * each, most - slab->unswept));
+}
+
+/* Of one that is not current. */
+static void close_if_sparse(struct sw__slab *slab) {
+    if (is_closed(slab))
+        return;
+    slab->alarm = sparse_at(slab);
+    if (used_of(slab) <= slab->alarm) {
+        close_slab(slab);
+        count_freed(slab, slab->capacity);
+    }
+}
+
+/* Blocks came back to one that is not current. */
+static void heed_free(struct sw__slab *slab) {
     if (!slab->listed)
         list(slab); /* was full */
+    close_if_sparse(slab);
     consider_giving_back(slab);
 }
 
@@ -277,8 +363,29 @@ void sw__slabs_free_alarm(struct sw__cache *cache, struct sw__slab *slab) {
     sw__lock(&cache->lock);
     if (sw__slab_owner(slab) == cache) { /* else another thread has given it back meanwhile */
         check_free(slab);
-        heed_alarm(slab);
+        heed_free(slab);
     }
+    sw__unlock(&cache->lock);
+    sw__slabs_tell_of_giving_back(cache->slabs);
+}
+
+/* One more block of a closed slab is free. */
+static void put_closed(struct sw__slab *slab, struct sw__free_block *block) {
+    bool is_withheld = sw__slab_absent(slab) != 0 && sw__slab_is_withheld(slab, block);
+    if (is_withheld || used_of(slab) == 0 || block == slab->free || !sw__slab_is_block(slab, block))
+        sw__misuse_free();
+    block->next = slab->free;
+    slab->free = block;
+    set_used(slab, used_of(slab) - 1);
+    count_freed(slab, 1);
+    if (used_of(slab) > sparse_at(slab))
+        open_slab(slab, sparse_at(slab)); /* was full */
+    heed_free(slab);
+}
+
+static void free_closed(struct sw__cache *cache, struct sw__slab *slab, void *block) {
+    sw__lock(&cache->lock);
+    put_closed(slab, block);
     sw__unlock(&cache->lock);
     sw__slabs_tell_of_giving_back(cache->slabs);
 }
@@ -323,7 +430,7 @@ static void put_into_inbox(struct sw__cache *owner, struct sw__slab *slab) {
 static void make_ghost(struct sw__cache *owner, struct sw__slab *slab) {
     if (slab->listed)
         unlist(slab);
-    owner->slab_counts[slab->class]--;
+    count_out(slab);
     atomic_store_explicit(&slab->remote, 0, memory_order_relaxed);
     slab->is_ghost = true;
     set_owner(slab, NULL);
@@ -371,7 +478,12 @@ static void free_remote(struct sw__slab *slab, struct sw__free_block *block) {
         reclaim(owner, slab);
 }
 
-void sw__slabs_free_remote(struct sw__slab *slab, void *block) {
+void sw__slabs_free_slow(struct sw__slab *slab, void *block) {
+    struct sw__cache *owner = sw__slab_owner(slab);
+    if (sw__slabs_my_cache(owner->slabs) == owner) {
+        free_closed(owner, slab, block);
+        return;
+    }
     bool is_stranger = !sw__slabs_know_thread();
     if (is_stranger)
         atomic_fetch_add_explicit(&sw__strangers_within, 1, memory_order_relaxed);
@@ -388,16 +500,19 @@ static void take_remote(struct sw__slab *slab) {
     uint32_t count = 1;
     while (may_be_block_of(slab, last) && last->next && count++ < count_of(chain))
         last = last->next;
-    if (!is_block_of(slab, last) || last->next || count != count_of(chain) || count > used_of(slab))
+    if (!sw__slab_is_block(slab, last) || last->next || count != count_of(chain) ||
+        count > used_of(slab))
         sw__misuse(SW__MISUSE_FREE_LIST, NULL);
     last->next = slab->free;
     slab->free = first_of(chain);
     set_used(slab, used_of(slab) - count);
+    count_freed(slab, count);
     if (bin_of(slab)->current != slab)
-        heed_alarm(slab);
+        heed_free(slab);
 }
 
-static void empty_inbox(struct sw__cache *cache) {
+/* All of it, or for who is not the owner what is closed. */
+static void empty_inbox(struct sw__cache *cache, bool only_closed) {
     if (!atomic_load_explicit(&cache->inbox, memory_order_relaxed))
         return;
     struct sw__slab *slab = atomic_exchange_explicit(&cache->inbox, NULL, memory_order_acquire);
@@ -405,6 +520,8 @@ static void empty_inbox(struct sw__cache *cache) {
         struct sw__slab *next = slab->next_in_inbox; /* before take_remote opens it to others */
         if (slab->is_ghost)
             bury(cache->slabs, slab);
+        else if (only_closed && !is_closed(slab))
+            put_into_inbox(cache, slab);
         else
             take_remote(slab);
         slab = next;
@@ -413,26 +530,18 @@ static void empty_inbox(struct sw__cache *cache) {
 
 /* ---- Collecting what has nothing live -------------------------------------------------------- */
 
-/* Nothing to give: from now on its first free is an alarm. */
-static bool is_full(const struct sw__slab *slab) {
-    return !slab->free &&
-           atomic_load_explicit(&slab->carved, memory_order_relaxed) == slab->capacity;
-}
-
-static void set_alarm_of_full(struct sw__slab *slab) {
-    slab->alarm = used_of(slab) - 1; /* not capacity - 1: a fork may have lost a block */
-}
-
-/* The current slab joins the others. */
+/* The current slab joins the others; one with nothing to give waits for its first free. */
 static void retire_current(struct sw__bin *bin) {
     struct sw__slab *slab = bin->current;
     bin->current = &sw__no_slab;
     if (slab == &sw__no_slab)
         return;
-    if (is_full(slab))
-        set_alarm_of_full(slab);
-    else
+    if (sw__slab_is_full(slab)) {
+        close_slab(slab);
+    } else {
         list(slab);
+        close_if_sparse(slab);
+    }
 }
 
 static void collect_if_empty(struct sw__slab *slab) {
@@ -454,9 +563,73 @@ static void collect_bin(struct sw__cache *cache, unsigned class) {
 }
 
 void sw__cache_collect(struct sw__cache *cache) {
-    empty_inbox(cache);
+    empty_inbox(cache, false);
     for (unsigned class = 0; class < SW__CLASS_COUNT; class ++)
         collect_bin(cache, class);
+}
+
+/* ---- Sweeping what is closed ----------------------------------------------------------------- */
+
+/* It is looked at last when blocks are wanted: others have more that is there. */
+static void sweep(struct sw__slab *slab, size_t *released) {
+    if (used_of(slab) == 0) {
+        collect_if_empty(slab);
+        return;
+    }
+    unlist(slab);
+    list(slab);
+    count_unswept(slab, -slab->unswept);
+    sw__slab_sweep(sw__slab_owner(slab)->slabs, slab, released);
+}
+
+/* A few at a time, and so many in all as there were: its thread may want the lock. */
+void sw__cache_collect_closed(struct sw__cache *cache, size_t *released) {
+    sw__lock(&cache->lock);
+    cache->missed = 0;
+    cache->is_rested = true;
+    empty_inbox(cache, true);
+    for (uint32_t left = cache->unswept_count; left && cache->first_unswept; left--) {
+        sweep(cache->first_unswept, released);
+        if (left % SWEPT_AT_ONCE == 0) {
+            sw__unlock(&cache->lock);
+            sched_yield();
+            sw__lock(&cache->lock);
+        }
+    }
+    sw__unlock(&cache->lock);
+}
+
+/* What is enough to have in slabs: what lived there at once, a little more, and as much as was
+ * missed after it had been swept. So what one size leaves free serves the next; and where sizes
+ * take turns, it stays. What was needed is forgotten by and by as slabs are made. */
+static size_t budget_of(struct sw__cache *cache) {
+    size_t unswept = atomic_load_explicit(&cache->unswept, memory_order_relaxed);
+    size_t live = cache->present - sw__smaller(unswept, cache->present);
+    size_t forgotten = sw__smaller(cache->needed, cache->grown / FORGET_SHARE);
+    cache->needed = live > cache->needed - forgotten ? live : cache->needed - forgotten;
+    cache->grown = 0;
+    size_t share = cache->needed / UNSWEPT_SHARE;
+    return cache->needed + (share > UNSWEPT_BYTES ? share : UNSWEPT_BYTES) + cache->missed;
+}
+
+/* Those that have been closed the longest; the next time it goes on. */
+static void sweep_down_to(struct sw__cache *cache, size_t budget) {
+    size_t before = cache->present;
+    cache->is_rested = false;
+    for (int i = 0; i < SWEPT_AT_ONCE && cache->present > budget && cache->first_unswept; i++)
+        sweep(cache->first_unswept, NULL);
+    cache->missed -= sw__smaller(cache->missed, (before - cache->present) / FORGET_SHARE);
+}
+
+void sw__slabs_sweep_for_growth(struct sw__slabs *slabs) {
+    struct sw__cache *mine = sw__slabs_my_cache(slabs);
+    if (!mine)
+        return;
+    sw__lock(&mine->lock);
+    size_t budget = budget_of(mine);
+    if (mine->present > budget && mine->first_unswept)
+        sweep_down_to(mine, budget - budget / 64);
+    sw__unlock(&mine->lock);
 }
 
 /* ---- The slow path of alloc ------------------------------------------------------------------ */
@@ -468,46 +641,50 @@ static struct sw__free_block *take_block(struct sw__slab *slab) {
     return block;
 }
 
-/* A slab for the bin to take blocks from, in place of the current one that has none. */
-static struct sw__slab *next_slab(struct sw__cache *cache, unsigned class) {
-    struct sw__bin *bin = &cache->bins[class];
+/* The first of those listed: all have a block, but where there is no memory for what is absent. */
+static struct sw__slab *take_listed(struct sw__slabs *slabs, struct sw__bin *bin) {
     struct sw__slab *slab = bin->listed;
-    if (slab) {
+    if (slab && !sw__slab_ensure_block(slabs, slab))
+        while (slab && !slab->free)
+            slab = slab->next;
+    if (slab)
         unlist(slab);
-        return slab;
-    }
-    return make_slab(cache, class);
+    return slab;
+}
+
+/* A slab for the bin to take blocks from, in place of the current one that has none. */
+static bool turn_to_next(struct sw__cache *cache, unsigned class) {
+    struct sw__bin *bin = &cache->bins[class];
+    retire_current(bin);
+    struct sw__slab *slab = take_listed(cache->slabs, bin);
+    if (!slab)
+        slab = make_slab(cache, class);
+    if (!slab)
+        return false;
+    open_slab(slab, NEVER);
+    bin->current = slab;
+    return sw__slab_ensure_block(cache->slabs, slab);
 }
 
 static void *alloc_from_next(struct sw__cache *cache, unsigned class) {
     struct sw__bin *bin = &cache->bins[class];
-    struct sw__slab *slab = bin->current;
-    empty_inbox(cache);
-    if (!slab->free && slab != &sw__no_slab)
-        check_used_up(slab);
-    if (slab == &sw__no_slab || (!slab->free && !carve(slab))) {
-        if (slab != &sw__no_slab) {
-            set_alarm_of_full(slab);
-            bin->current = &sw__no_slab;
-        }
-        slab = next_slab(cache, class);
-        if (!slab)
-            return NULL;
-        slab->alarm = NEVER;
-        bin->current = slab;
-        if (!slab->free)
-            carve(slab); /* a listed slab has a free block, or some to cut */
+    empty_inbox(cache, false);
+    if (bin->current != &sw__no_slab) {
+        if (!bin->current->free)
+            check_used_up(bin->current);
+        if (sw__slab_ensure_block(cache->slabs, bin->current))
+            return take_block(bin->current);
     }
-    return take_block(slab);
+    return turn_to_next(cache, class) ? take_block(bin->current) : NULL;
 }
 
 void *sw__slabs_alloc_slow(struct sw__cache *cache, unsigned class) {
     sw__lock(&cache->lock);
-    uint32_t slabs = cache->slab_counts[class];
+    size_t before = cache->grown;
     void *block = alloc_from_next(cache, class);
-    bool made = cache->slab_counts[class] > slabs;
+    bool has_grown = cache->grown > before;
     sw__unlock(&cache->lock);
-    if (made && cache->slabs->when_made)
+    if (has_grown && cache->slabs->when_made)
         cache->slabs->when_made(cache->slabs);
     return block;
 }
@@ -525,8 +702,8 @@ void sw__slabs_mend(struct sw__slabs *slabs) {
             continue;
         if (slab->remote)
             put_into_inbox(sw__slab_owner(slab), slab);
-        if (!slab->listed && slab->alarm == used_of(slab))
-            list(slab);
+        if (bin_of(slab)->current != slab)
+            close_if_sparse(slab);
     }
 }
 
@@ -544,7 +721,7 @@ size_t sw__slabs_allocated(struct sw__slabs *slabs) {
     size_t allocated = sw__extents_live(slabs->extents);
     for (struct sw__slab *slab = slabs->all; slab; slab = slab->older)
         if (slab->extent)
-            allocated -= sw__extent_size(slab->extent) - live_blocks(slab) * slab->block_size;
+            allocated -= sw__slab_present(slab) - live_blocks(slab) * slab->block_size;
     sw__unlock(&slabs->lock);
     return allocated;
 }
@@ -557,12 +734,18 @@ void sw__slabs_visit_sizes(struct sw__slabs *slabs, sw__size_visitor *visitor, v
     sw__unlock(&slabs->lock);
 }
 
+/* One that has been cut, and is there. */
+static bool has_free_block(const struct sw__slab *slab) {
+    size_t live = live_blocks(slab);
+    return live < atomic_load_explicit(&slab->carved, memory_order_relaxed) &&
+           sw__slab_present(slab) >= (live + 1) * slab->block_size;
+}
+
 size_t sw__slabs_largest_free(struct sw__slabs *slabs) {
     size_t largest = 0;
     sw__lock(&slabs->lock);
     for (struct sw__slab *slab = slabs->all; slab; slab = slab->older)
-        if (slab->extent && slab->block_size > largest &&
-            live_blocks(slab) < atomic_load_explicit(&slab->carved, memory_order_relaxed))
+        if (slab->extent && slab->block_size > largest && has_free_block(slab))
             largest = slab->block_size;
     sw__unlock(&slabs->lock);
     return largest;

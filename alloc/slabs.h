@@ -9,8 +9,12 @@
  *           allocates after that, from destructors that come later, is out of a borrowed orphan
  *   bin     a cache's slabs of one class: the current one, which blocks are taken from, and in a
  *           list the others that have free blocks
+ *   closed  a slab for which its owner, too, must hold the cache's lock. Such is one that is full,
+ *           and one that is sparse: with no more live blocks than it has pages. A closed slab can be
+ *           swept, by any thread: pages with nothing live are given back, and are absent until
+ *           their blocks are wanted
  *
- * Only its thread touches a cache and its slabs, without a lock, but for two words: a block freed
+ * Only its thread touches a cache and its open slabs, without a lock, but for two words: a block freed
  * by another thread goes onto its slab's `remote` list, and the first onto an empty list also puts
  * the slab into the cache's `inbox`. The owner empties the inbox when it runs out of blocks. So a
  * free from another thread costs one atomic exchange, or two (after the per-page lists of D.
@@ -23,9 +27,10 @@
  * ghost, until the owner finds it there.
  *
  * Invariants of a slab: used = blocks handed out and not back in `free`, those in `remote`
- * included; used + length(free) = carved <= capacity; used == 0 implies that remote is empty. A
- * slab whose free would touch its `alarm` needs a decision: it is the first free of a full slab, or
- * the last block of one that is not current.
+ * included; used + length(free) + those cut that lie on absent pages = carved <= capacity; used == 0
+ * implies that remote is empty. An open slab whose `used` falls to its `alarm` becomes sparse, and
+ * is closed. Only its owner opens it again: when it frees there and the slab is sparse no longer, or
+ * takes blocks from it.
  *
  * Fork: the child finds every cache as its thread's stores had left it, in their order, for a store
  * to a page that the kernel has copied waits for the end of the fork. All but the fast paths are
@@ -84,9 +89,9 @@ struct sw__free_block {
 struct sw__slab {
     /* The owner's. */
     struct sw__free_block *free;
-    _Atomic(uint32_t) used; /* atomic for who counts from outside; written by the owner alone */
-    uint32_t alarm;         /* see above; NEVER for a current slab */
-    _Atomic(struct sw__cache *) cache; /* NULL while nobody's */
+    _Atomic(uint32_t) used;   /* atomic for who counts from outside */
+    uint32_t alarm;           /* see above; NEVER for a current slab */
+    _Atomic(uintptr_t) owner; /* its cache, with a bit for closed; 0 while nobody's */
     uint32_t block_size;
     uint32_t capacity;
     _Atomic(uint32_t) carved; /* blocks cut so far: pages are touched as they are needed */
@@ -99,7 +104,12 @@ struct sw__slab {
     _Alignas(64) _Atomic(uintptr_t) remote; /* a list and its length, packed by slabs.c */
     struct sw__slab *next_in_inbox;
     bool is_ghost;          /* in the inbox, or about to be, and the pages are gone */
+    bool is_in_queue;       /* of those that are worth sweeping; the owner's, as what follows */
     struct sw__slab *older; /* all slabs of the heap, or spare descriptors */
+    /* For slow paths. */
+    _Atomic(uint64_t) absent; /* a bit for each page; atomic for who counts from outside */
+    size_t unswept; /* bytes that are free and there, of which pages may go, while closed */
+    struct sw__slab *next_unswept, *previous_unswept;
 };
 
 struct sw__bin {
@@ -112,6 +122,14 @@ struct sw__cache {
     struct sw__slab *last_listed[SW__CLASS_COUNT]; /* where the bin has any listed */
     uint32_t slab_counts[SW__CLASS_COUNT];
     size_t bytes_kept; /* in slabs with nothing live */
+    size_t present;    /* in all its slabs, but for absent pages */
+    size_t grown;      /* so much of that since the last look at it */
+    size_t needed;     /* the most that lived at once, of late */
+    size_t missed;     /* so much of what was swept for growth came again, of late */
+    bool is_rested;    /* what comes again was swept at a rest */
+    uint32_t unswept_count;
+    _Atomic(size_t) unswept; /* of its closed slabs; atomic for who asks from outside */
+    struct sw__slab *first_unswept, *last_unswept; /* closed the longest ago, and the last */
     struct sw__slabs *slabs;
     struct sw__lock lock; /* held by whoever does more than the fast paths: mostly its thread */
     struct sw__cache *next_orphan;
@@ -129,7 +147,7 @@ struct sw__slabs {
     struct sw__cache *caches;            /* grows under the lock of all threads' tables as well */
     struct sw__slab *spare;
     bool is_in_front;
-    /* Told when a slab may have been made, with no lock held, and when one may have been given
+    /* Told when there is more in slabs, with no lock held, and when there may be something to give
      * back, perhaps with the lock of all threads' tables. Optional. */
     void (*when_made)(struct sw__slabs *slabs);
     void (*when_given_back)(struct sw__slabs *slabs);
@@ -167,15 +185,30 @@ void sw__slabs_put_in_front(struct sw__slabs *slabs);
 void *sw__slabs_alloc_without_cache(struct sw__slabs *slabs, unsigned class);
 void *sw__slabs_alloc_slow(struct sw__cache *cache, unsigned class);
 void sw__slabs_free_alarm(struct sw__cache *cache, struct sw__slab *slab);
-void sw__slabs_free_remote(struct sw__slab *slab, void *block);
+/* Of a closed slab, or another thread's. */
+void sw__slabs_free_slow(struct sw__slab *slab, void *block);
 
 /* Everything of a cache that has nothing live goes back to the extents, the current slabs too. Its
  * lock is held. */
 void sw__cache_collect(struct sw__cache *cache);
-/* The same of this thread's cache and the orphans. The pages stay with the extents: trim those. */
-void sw__slabs_collect(struct sw__slabs *slabs);
+/* What any thread may do for a cache, and holds its lock now and then for: the same of its closed
+ * slabs, and those that stay are swept. Adds to *released, unless that is NULL, the bytes that were
+ * there of what was swept. */
+void sw__cache_collect_closed(struct sw__cache *cache, size_t *released);
+/* The first for this thread's cache and the orphans, the second for all. The pages of whole slabs
+ * stay with the extents: trim those. */
+void sw__slabs_collect(struct sw__slabs *slabs, size_t *released);
+/* The same without this thread's, for a rest of the work. */
+void sw__slabs_collect_at_rest(struct sw__slabs *slabs);
 /* Of the orphans alone. */
 void sw__slabs_collect_orphans(struct sw__slabs *slabs);
+
+/* This thread has come to need more slabs: its sparse ones are swept where it holds more than it
+ * needed of late, and more than what is missed again and again. */
+void sw__slabs_sweep_for_growth(struct sw__slabs *slabs);
+/* Bytes that sweeping all closed slabs might give back; and those of this thread. */
+size_t sw__slabs_unswept(struct sw__slabs *slabs);
+static inline size_t sw__slabs_my_unswept(const struct sw__slabs *slabs);
 
 /* The lock over all threads' tables, and while it is held those of a heap: see strategy.h. */
 struct sw__lock *sw__slabs_lock_of_threads(void);
@@ -225,11 +258,24 @@ static inline void *sw__cache_take(struct sw__cache *cache, unsigned class) {
     return block;
 }
 
-static inline struct sw__cache *sw__slab_owner(const struct sw__slab *slab) {
-    return atomic_load_explicit(&slab->cache, memory_order_relaxed);
+static inline size_t sw__slabs_my_unswept(const struct sw__slabs *slabs) {
+    struct sw__cache *mine = sw__slabs_my_cache(slabs);
+    return mine ? atomic_load_explicit(&mine->unswept, memory_order_relaxed) : 0;
 }
 
-/* A block goes back to its slab, which is of this thread's cache. Once `used` tells so the slab is
+#define SW__SLAB_IS_CLOSED ((uintptr_t)1)
+
+static inline struct sw__cache *sw__slab_owner(const struct sw__slab *slab) {
+    uintptr_t owner = atomic_load_explicit(&slab->owner, memory_order_relaxed);
+    return (struct sw__cache *)(owner & ~SW__SLAB_IS_CLOSED);
+}
+
+/* Is it the cache's, and not closed? Then its thread may free there without a lock. */
+static inline bool sw__slab_is_open_to(const struct sw__slab *slab, const struct sw__cache *mine) {
+    return atomic_load_explicit(&slab->owner, memory_order_relaxed) == (uintptr_t)mine;
+}
+
+/* A block goes back to its slab, which is open to this thread's cache. Once `used` tells so the slab is
  * not touched: all other blocks may be in `remote`. */
 static inline void sw__slab_put(struct sw__cache *cache, struct sw__slab *slab, void *pointer) {
     struct sw__free_block *block = pointer;
@@ -276,10 +322,10 @@ static inline bool sw__slab_suits(const struct sw__slab *slab, size_t size) {
 
 static inline void sw__slabs_free(struct sw__slabs *slabs, struct sw__slab *slab, void *block) {
     struct sw__cache *mine = sw__slabs_my_cache(slabs);
-    if (__builtin_expect(sw__slab_owner(slab) == mine, 1))
+    if (__builtin_expect(sw__slab_is_open_to(slab, mine), 1))
         sw__slab_put(mine, slab, block);
     else
-        sw__slabs_free_remote(slab, block);
+        sw__slabs_free_slow(slab, block);
 }
 
 /* The fast paths of the heap in front: about twenty instructions each. NULL, and false, leave it to
@@ -300,7 +346,7 @@ static inline void *sw__front_alloc_aligned(size_t size, size_t alignment) {
 static inline bool sw__front_free(void *block) {
     struct sw__slab *slab = sw__slab_of(block);
     struct sw__cache *mine = sw__front_cache;
-    if (__builtin_expect(!slab || sw__slab_owner(slab) != mine, 0))
+    if (__builtin_expect(!slab || !sw__slab_is_open_to(slab, mine), 0))
         return false;
     sw__slab_put(mine, slab, block);
     return true;

@@ -34,7 +34,7 @@ size_t sw__supply_over_budget(const struct sw__extents *extents, size_t more) {
 
 /* ---- Pages go -------------------------------------------------------------------------------- */
 
-/* The pages of a part of a free extent are not touched any more. */
+/* The pages of a part of an extent are not touched any more. */
 void sw__supply_gone(struct sw__extents *extents, struct sw__extent *extent, char *start,
                      size_t size) {
     size_t gone = sw__pages_mark(&extent->region->pages, start, size, false);
@@ -52,7 +52,7 @@ static void close_witnesses(struct sw__extents *extents, const char *start, size
     sw__usage_close(&extents->zeroed_usage, start, size);
 }
 
-/* Purges a part of a free extent; false if the kernel would not. */
+/* Purges a part of an extent; false if the kernel would not. */
 static bool purge(struct sw__extents *extents, struct sw__extent *extent, char *start,
                   size_t size) {
     close_witnesses(extents, start, size);
@@ -343,6 +343,24 @@ static bool make_room(struct sw__extents *extents, size_t more) {
         return true;
     sw__supply_purge_above(extents, extents->limit - more);
     return extents->held <= extents->limit - more;
+}
+
+bool sw__supply_purge_part(struct sw__extents *extents, struct sw__extent *extent, char *start,
+                           size_t size) {
+    bool went = purge(extents, extent, start, size);
+    if (went) /* else the kernel might make them a huge page again */
+        sw__pages_decline_missing(&extent->region->pages, start, start + size);
+    return went;
+}
+
+bool sw__supply_bring_part(struct sw__extents *extents, struct sw__extent *extent,
+                           const char *start, size_t size) {
+    if (!make_room(extents, size))
+        return false;
+    sw__pages_mark(&extent->region->pages, start, size, true);
+    extent->touched += size;
+    sw__extents_count(&extents->held, size);
+    return true;
 }
 
 /* What pages are still missing may come new from now on. */

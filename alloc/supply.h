@@ -29,6 +29,13 @@ bool sw__supply_wants_fresh(struct sw__extents *extents, size_t size);
 bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent,
                         enum sw__filling filling);
 
+/* Gives pages of a live extent back, and lets such come new; false, with nothing that matters
+ * changed, where the kernel would not, or the limit has no room. */
+bool sw__supply_purge_part(struct sw__extents *extents, struct sw__extent *extent, char *start,
+                           size_t size);
+bool sw__supply_bring_part(struct sw__extents *extents, struct sw__extent *extent,
+                           const char *start, size_t size);
+
 /* Makes a live extent zero by giving its pages back: what is used of it comes anew, and the rest
  * does not. False where zeros are to be written: that is cheaper, or the kernel would not. Takes
  * the lock by itself. */

@@ -257,20 +257,25 @@ static void settle_large(struct auto_heap *heap, size_t size, size_t deepest_bef
     sw__extents_keep_budget(&heap->blocks.extents);
 }
 
+/* Free pages, in extents and inside slabs. */
+static size_t all_kept(struct auto_heap *heap) {
+    return sw__extents_kept(&heap->blocks.extents) + sw__slabs_unswept(&heap->blocks.slabs);
+}
+
 /* The work has stopped: nothing is kept. What recent work needed is still known, so that its
  * return finds the budget it had, and it is brought ahead of it. */
 static size_t give_back(void *state) {
     struct auto_heap *heap = state;
-    sw__slabs_collect_orphans(&heap->blocks.slabs);
-    size_t kept = sw__extents_kept(&heap->blocks.extents);
+    size_t held = atomic_load_explicit(&heap->blocks.extents.held, memory_order_relaxed);
+    sw__slabs_collect_at_rest(&heap->blocks.slabs);
     sw__lock(&heap->lock);
     heap->has_rested = true;
     heap->live_at_rest = heap->ahead = sw__extents_live(&heap->blocks.extents);
     heap->work_at_rest = work_of(heap);
     sw__unlock(&heap->lock);
     sw__extents_rest(&heap->blocks.extents);
-    size_t left = sw__extents_kept(&heap->blocks.extents);
-    return kept > left ? kept - left : 0;
+    size_t left = atomic_load_explicit(&heap->blocks.extents.held, memory_order_relaxed);
+    return held > left ? held - left : 0;
 }
 
 /* Others may have taken the room since the rest. The lock is held. */
@@ -330,13 +335,13 @@ static size_t look(void *state) {
     sw__unlock(&heap->lock);
     if (is_tight)
         sw__extents_keep_budget(&heap->blocks.extents);
-    return sw__extents_kept(&heap->blocks.extents);
+    return all_kept(heap);
 }
 
 /* Memory was freed. */
 static void wake_keeper(struct auto_heap *heap) {
     size_t kept = sw__extents_kept(&heap->blocks.extents);
-    if (kept < SW__WORTH_A_CALL)
+    if (kept + sw__slabs_my_unswept(&heap->blocks.slabs) < SW__WORTH_A_CALL)
         return;
     if (!sw__keeper_is_missed(&heap->keeper, kept)) {
         sw__keeper_wake(&heap->keeper);
@@ -359,6 +364,7 @@ static void when_slab_made(struct sw__slabs *slabs) {
     if (deepest && live > deepest)
         reconsider(heap, live);
     expect_keeper(heap, live);
+    sw__slabs_sweep_for_growth(slabs);
 }
 
 static void when_slab_given_back(struct sw__slabs *slabs) {

@@ -305,6 +305,28 @@ static void when_work_has_stopped_nothing_is_kept(void **state) {
     wait_for_threads(1);
 }
 
+/* Though something stays in every slab, and no thread comes to look at them. */
+static void at_rest_what_is_free_inside_slabs_goes_too(void **state) {
+    (void)state;
+    enum { COUNT = 4 << 10, SIZE = 8 << 10, KEEP = 7 };
+    static void *blocks[COUNT];
+    sw_heap *heap = make_auto("tracking:0");
+    for (size_t i = 0; i < COUNT; i++) {
+        blocks[i] = sw_alloc(heap, SIZE, SW_TAG_OTHER);
+        assert_non_null(blocks[i]);
+        fill(blocks[i], SIZE, i);
+    }
+    for (size_t i = 0; i < COUNT; i++)
+        if (i % KEEP)
+            sw_free(heap, blocks[i]);
+    wait_until_no_more_than(heap, (size_t)COUNT / KEEP * SIZE + MIB);
+    for (size_t i = 0; i < COUNT; i += KEEP) {
+        assert_true(holds(blocks[i], SIZE, i));
+        sw_free(heap, blocks[i]);
+    }
+    sw_heap_destroy(heap);
+}
+
 static size_t most_resident_meanwhile(sw_heap *heap, int ms) {
     size_t most = 0;
     for (int i = 0; i < ms; i++) {
@@ -705,6 +727,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(what_small_blocks_need_is_kept_as_well),
         cmocka_unit_test(what_was_refused_is_not_kept_for),
         cmocka_unit_test(ragged_steps_hold_no_more_than_the_deepest),
+        cmocka_unit_test(at_rest_what_is_free_inside_slabs_goes_too),
         cmocka_unit_test(after_a_rest_what_work_had_comes_again),
         cmocka_unit_test(work_that_is_back_at_once_is_waited_for),
         cmocka_unit_test(when_work_has_stopped_nothing_is_kept),
