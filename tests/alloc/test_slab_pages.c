@@ -205,7 +205,7 @@ struct work {
     sw_heap *heap;
     pthread_barrier_t turn;
     atomic_bool over;
-    atomic_uint threads;
+    _Atomic(uint64_t) seed; /* of the next thread */
 };
 
 /* Leaves little of much, and waits. */
@@ -286,7 +286,7 @@ static void *churn(void *argument) {
         char *block;
         size_t size;
     } kept[KEPT] = {0};
-    uint64_t random = run_seed() + atomic_fetch_add(&work->threads, 1);
+    uint64_t random = atomic_fetch_add(&work->seed, 1);
     for (size_t i = 0; i < scaled(200000); i++) {
         size_t at = below(&random, KEPT);
         if (kept[at].block) {
@@ -321,6 +321,7 @@ static void sweeps_and_work_go_on_at_once(void **state) {
         struct work work = {.heap = sw_heap_create(kind ? "auto" : "sizeclass", "tracking:0")};
         pthread_t threads[THREADS], trimmer;
         assert_non_null(work.heap);
+        work.seed = run_seed();
         assert_int_equal(pthread_create(&trimmer, NULL, trim_until_over, &work), 0);
         for (size_t i = 0; i < THREADS; i++)
             assert_int_equal(pthread_create(&threads[i], NULL, churn, &work), 0);
