@@ -338,10 +338,10 @@ static size_t look(void *state) {
     return all_kept(heap);
 }
 
-/* Memory was freed. */
-static void wake_keeper(struct auto_heap *heap) {
+/* Memory was freed: there is so much to sweep as well. */
+static void wake_keeper(struct auto_heap *heap, size_t unswept) {
     size_t kept = sw__extents_kept(&heap->blocks.extents);
-    if (kept + sw__slabs_my_unswept(&heap->blocks.slabs) < SW__WORTH_A_CALL)
+    if (kept + unswept < SW__WORTH_A_CALL)
         return;
     if (!sw__keeper_is_missed(&heap->keeper, kept)) {
         sw__keeper_wake(&heap->keeper);
@@ -368,7 +368,7 @@ static void when_slab_made(struct sw__slabs *slabs) {
 }
 
 static void when_slab_given_back(struct sw__slabs *slabs) {
-    wake_keeper(heap_of(slabs));
+    wake_keeper(heap_of(slabs), sw__slabs_my_unswept(slabs));
 }
 
 /* A large block was freed. */
@@ -380,7 +380,7 @@ static void consider_giving_back(struct auto_heap *heap) {
         sw__unlock(&heap->lock);
         sw__extents_keep_budget(extents);
     }
-    wake_keeper(heap);
+    wake_keeper(heap, 0);
 }
 
 /* ---- The slots ------------------------------------------------------------------------------- */
