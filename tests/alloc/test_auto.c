@@ -446,7 +446,7 @@ static void the_end_of_threads_is_work_that_has_stopped(void **state) {
     wait_until_no_more_than(workers.heap, 20 * MIB); /* the step's blocks are gone */
     size_t cached = resident_of(workers.heap);
     assert_true(cached > MIB); /* in the slabs that they would take blocks from next */
-    sleep_ms(500); /* for it to lie down */
+    sleep_ms(500);             /* for it to lie down */
     pthread_barrier_wait(&workers.end);
     for (int i = 0; i < WORKERS; i++)
         pthread_join(threads[i], NULL);
