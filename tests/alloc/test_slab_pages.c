@@ -348,12 +348,13 @@ static sw_heap *make_auto(void) {
 /* Phase upon phase of another size, and a little stays of each. */
 static void what_a_phase_leaves_free_serves_the_next(void **state) {
     (void)state;
-    enum { PHASES = 12, VOLUME = 8 << 20, KEEP = 50 };
+    enum { PHASES = 12, KEEP = 50 };
+    const size_t volume = 8 * MIB;
     static struct crowd phases[PHASES];
     sw_heap *heap = make_auto();
     for (size_t phase = 0; phase < PHASES; phase++) {
-        gather(&phases[phase], heap, 5000 + 2000 * phase, VOLUME);
-        assert_true(stats_of(heap).resident.current <= 3 * VOLUME);
+        gather(&phases[phase], heap, 5000 + 2000 * phase, volume);
+        assert_true(stats_of(heap).resident.current <= 3 * volume);
         thin_out(&phases[phase], KEEP);
     }
     for (size_t phase = 0; phase < PHASES; phase++) {
