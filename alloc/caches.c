@@ -228,7 +228,8 @@ static struct sw__cache *newest_cache(struct sw__slabs *slabs) {
     return cache;
 }
 
-static void collect_closed(struct sw__slabs *slabs, size_t *released) {
+void sw__slabs_collect_at_rest(struct sw__slabs *slabs, size_t *released) {
+    sw__slabs_collect_orphans(slabs);
     for (struct sw__cache *cache = newest_cache(slabs); cache; cache = cache->older)
         sw__cache_collect_closed(cache, released);
 }
@@ -240,13 +241,7 @@ void sw__slabs_collect(struct sw__slabs *slabs, size_t *released) {
         sw__cache_collect(mine);
         sw__unlock(&mine->lock);
     }
-    sw__slabs_collect_orphans(slabs);
-    collect_closed(slabs, released);
-}
-
-void sw__slabs_collect_at_rest(struct sw__slabs *slabs) {
-    sw__slabs_collect_orphans(slabs);
-    collect_closed(slabs, NULL);
+    sw__slabs_collect_at_rest(slabs, released);
 }
 
 size_t sw__slabs_unswept(struct sw__slabs *slabs) {

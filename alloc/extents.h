@@ -13,8 +13,8 @@
  *   held      bytes of touched pages, of live extents and of free ones
  *
  * Invariants: the extents of a region cover [start, frontier) without gap or overlap. reserved is
- * the sum of all committed parts; live is the sum of live extents, but for what was given back inside
- * them.
+ * the sum of all committed parts; live is the sum of live extents, but for what was given back
+ * inside them.
  *
  * Placement: the best fit among dirty extents, then among clean ones, then the frontier; a new
  * region last. Physical pages are reused before new ones are asked for, and the smallest hole that

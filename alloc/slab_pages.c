@@ -16,10 +16,6 @@ bool sw__slab_is_block(const struct sw__slab *slab, const void *pointer) {
     return at < (size_t)slab->capacity * slab->block_size && (uint32_t)at % slab->block_size == 0;
 }
 
-static uint32_t carved_of(const struct sw__slab *slab) {
-    return atomic_load_explicit(&slab->carved, memory_order_relaxed);
-}
-
 /* The pages on which the bytes [start, end) of a slab lie, a bit each; there is a byte. */
 static uint64_t pages_between(size_t start, size_t end) {
     size_t first = start >> SW__PAGE_SHIFT, last = (end - 1) >> SW__PAGE_SHIFT;
@@ -58,12 +54,13 @@ static bool bring_page(struct sw__slabs *slabs, struct sw__slab *slab, unsigned 
     return came;
 }
 
-/* The blocks on a page that has come are free, but those that lie on an absent one as well. */
+/* The blocks on a page that has come are free, but for those on an absent one as well. */
 static void offer_blocks_on(struct sw__slab *slab, unsigned page) {
     size_t start = (size_t)page << SW__PAGE_SHIFT, end = start + SW__PAGE;
     size_t first = start / slab->block_size;
     size_t last = (end + slab->block_size - 1) / slab->block_size;
-    for (size_t block = last < carved_of(slab) ? last : carved_of(slab); block-- > first;)
+    for (size_t block = last < sw__slab_carved(slab) ? last : sw__slab_carved(slab);
+         block-- > first;)
         if (!sw__slab_is_withheld(slab, block_at(slab, block)))
             offer(slab, block);
 }
@@ -87,7 +84,7 @@ static void note_missed(struct sw__cache *cache, size_t bytes) {
 
 /* Of the pages that have been cut, until a block is free. */
 static bool bring_block(struct sw__slabs *slabs, struct sw__slab *slab) {
-    uint64_t pages = pages_of_blocks(slab, 0, carved_of(slab)) & sw__slab_absent(slab);
+    uint64_t pages = pages_of_blocks(slab, 0, sw__slab_carved(slab)) & sw__slab_absent(slab);
     for (; pages && !slab->free; pages &= pages - 1) {
         if (!bring(slabs, slab, pages & -pages))
             return false;
@@ -98,7 +95,7 @@ static bool bring_block(struct sw__slabs *slabs, struct sw__slab *slab) {
 
 /* Cuts a page's worth of blocks, one at least, unless all are cut. */
 static void cut(struct sw__slabs *slabs, struct sw__slab *slab) {
-    uint32_t carved = carved_of(slab), count = (uint32_t)(SW__PAGE / slab->block_size);
+    uint32_t carved = sw__slab_carved(slab), count = (uint32_t)(SW__PAGE / slab->block_size);
     if (count == 0)
         count = 1;
     if (count > slab->capacity - carved)
@@ -148,7 +145,7 @@ static void find_free(const struct sw__slab *slab, struct blocks *found) {
 /* The pages on which something is live. */
 static uint64_t busy_pages(const struct sw__slab *slab, const struct blocks *free) {
     uint64_t busy = 0;
-    for (size_t block = 0; block < carved_of(slab); block++)
+    for (size_t block = 0; block < sw__slab_carved(slab); block++)
         if (!has(free, block) && !sw__slab_is_withheld(slab, block_at(slab, block)))
             busy |= pages_of_blocks(slab, block, block + 1);
     return busy;
@@ -192,7 +189,7 @@ void sw__slab_sweep(struct sw__slabs *slabs, struct sw__slab *slab, size_t *rele
         return;
     give_back(slabs, slab, pages, released);
     slab->free = NULL;
-    for (size_t block = carved_of(slab); block-- > 0;)
+    for (size_t block = sw__slab_carved(slab); block-- > 0;)
         if (has(&free, block) && !sw__slab_is_withheld(slab, block_at(slab, block)))
             offer(slab, block);
 }

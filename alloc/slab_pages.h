@@ -37,6 +37,10 @@ static inline void sw__slab_count_present(struct sw__slab *slab, size_t more) {
         cache->grown += more;
 }
 
+static inline uint32_t sw__slab_carved(const struct sw__slab *slab) {
+    return atomic_load_explicit(&slab->carved, memory_order_relaxed);
+}
+
 static inline uint64_t sw__slab_absent(const struct sw__slab *slab) {
     return atomic_load_explicit(&slab->absent, memory_order_relaxed);
 }
@@ -49,8 +53,7 @@ static inline size_t sw__slab_present(const struct sw__slab *slab) {
 
 /* Nothing to give. */
 static inline bool sw__slab_is_full(const struct sw__slab *slab) {
-    return !slab->free && sw__slab_absent(slab) == 0 &&
-           atomic_load_explicit(&slab->carved, memory_order_relaxed) == slab->capacity;
+    return !slab->free && sw__slab_absent(slab) == 0 && sw__slab_carved(slab) == slab->capacity;
 }
 
 #endif

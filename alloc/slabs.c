@@ -30,9 +30,9 @@ _Static_assert(SLAB / FIRST_PART >= SLAB_FOR_MAX && LARGE_SLAB / FIRST_PART >= S
 /* What a cache may keep in slabs with nothing live, beside those it takes blocks from. */
 #define MOST_KEPT (4 * SLAB)
 
-/* More than was needed may be in slabs before they are swept: so much, or a share of it; and what was
- * missed. What was needed is forgotten at a share of what is made anew, and what was missed at that of
- * what is swept. */
+/* More than was needed may be in slabs before they are swept: so much, or a share of it; and what
+ * was missed. What was needed is forgotten at a share of what is made anew, and what was missed at
+ * that of what is swept. */
 #define UNSWEPT_BYTES ((size_t)1 << 20)
 #define UNSWEPT_SHARE 16
 #define FORGET_SHARE  8
@@ -228,11 +228,10 @@ static bool may_be_block_of(const struct sw__slab *slab, const void *pointer) {
     return at < sw__extent_size(slab->extent) && at % SW_MIN_ALIGNMENT == 0;
 }
 
-/* Of a slab without a free block: all that are cut are handed out, but for those on absent pages. */
+/* Of a slab without a free block: all that are cut are handed out, but for absent ones. */
 static void check_used_up(const struct sw__slab *slab) {
-    uint32_t carved = atomic_load_explicit(&slab->carved, memory_order_relaxed);
     bool is_known = sw__slab_absent(slab) == 0 && !torn_by_fork;
-    if (is_known && used_of(slab) != carved)
+    if (is_known && used_of(slab) != sw__slab_carved(slab))
         sw__misuse(SW__MISUSE_FREE_LIST, NULL);
 }
 
@@ -308,7 +307,8 @@ static bool is_closed(const struct sw__slab *slab) {
 }
 
 static void close_slab(struct sw__slab *slab) {
-    atomic_fetch_or_explicit(&slab->owner, SW__SLAB_IS_CLOSED, memory_order_relaxed);
+    uintptr_t cache = (uintptr_t)sw__slab_owner(slab);
+    atomic_store_explicit(&slab->owner, cache | SW__SLAB_IS_CLOSED, memory_order_relaxed);
 }
 
 /* Only by its owner, or where that is nobody. */
@@ -737,8 +737,7 @@ void sw__slabs_visit_sizes(struct sw__slabs *slabs, sw__size_visitor *visitor, v
 /* One that has been cut, and is there. */
 static bool has_free_block(const struct sw__slab *slab) {
     size_t live = live_blocks(slab);
-    return live < atomic_load_explicit(&slab->carved, memory_order_relaxed) &&
-           sw__slab_present(slab) >= (live + 1) * slab->block_size;
+    return live < sw__slab_carved(slab) && sw__slab_present(slab) >= (live + 1) * slab->block_size;
 }
 
 size_t sw__slabs_largest_free(struct sw__slabs *slabs) {

@@ -9,14 +9,15 @@
  *           allocates after that, from destructors that come later, is out of a borrowed orphan
  *   bin     a cache's slabs of one class: the current one, which blocks are taken from, and in a
  *           list the others that have free blocks
- *   closed  a slab for which its owner, too, must hold the cache's lock. Such is one that is full,
- *           and one that is sparse: with no more live blocks than it has pages. A closed slab can be
- *           swept, by any thread: pages with nothing live are given back, and are absent until
- *           their blocks are wanted
+ *   closed  a slab for which its owner, too, must hold the cache's lock; any other is open. Such is
+ *           one that is full, and one that is sparse: with no more live blocks than it has pages,
+ *           and a quarter of its blocks free
+ *   sweep   what any thread may do to a closed slab: pages with nothing live are given back, and
+ *           are absent until their blocks are wanted. What is free there and may go is `unswept`
  *
- * Only its thread touches a cache and its open slabs, without a lock, but for two words: a block freed
- * by another thread goes onto its slab's `remote` list, and the first onto an empty list also puts
- * the slab into the cache's `inbox`. The owner empties the inbox when it runs out of blocks. So a
+ * Only its thread touches a cache and its open slabs, without a lock, but for two words: a block
+ * freed by another thread goes onto its slab's `remote` list, and the first onto an empty list also
+ * puts the slab into the cache's `inbox`. The owner empties the inbox when it runs out of blocks. So a
  * free from another thread costs one atomic exchange, or two (after the per-page lists of D.
  * Leijen, B. Zorn, L. de Moura, "Mimalloc: Free List Sharding in Action", 2019).
  *
@@ -27,10 +28,10 @@
  * ghost, until the owner finds it there.
  *
  * Invariants of a slab: used = blocks handed out and not back in `free`, those in `remote`
- * included; used + length(free) + those cut that lie on absent pages = carved <= capacity; used == 0
- * implies that remote is empty. An open slab whose `used` falls to its `alarm` becomes sparse, and
- * is closed. Only its owner opens it again: when it frees there and the slab is sparse no longer, or
- * takes blocks from it.
+ * included; used + length(free) + those cut that lie on absent pages = carved <= capacity; used ==
+ * 0 implies that remote is empty. An open slab whose `used` falls to its `alarm` becomes sparse,
+ * and is closed. Only its owner opens one again: that was full and is not sparse, with the first
+ * block that it frees there, and any that it takes blocks from.
  *
  * Fork: the child finds every cache as its thread's stores had left it, in their order, for a store
  * to a page that the kernel has copied waits for the end of the fork. All but the fast paths are
@@ -198,17 +199,16 @@ void sw__cache_collect_closed(struct sw__cache *cache, size_t *released);
 /* The first for this thread's cache and the orphans, the second for all. The pages of whole slabs
  * stay with the extents: trim those. */
 void sw__slabs_collect(struct sw__slabs *slabs, size_t *released);
-/* The same without this thread's, for a rest of the work. */
-void sw__slabs_collect_at_rest(struct sw__slabs *slabs);
+/* The first for the orphans alone, the second for all: for a rest of the work. */
+void sw__slabs_collect_at_rest(struct sw__slabs *slabs, size_t *released);
 /* Of the orphans alone. */
 void sw__slabs_collect_orphans(struct sw__slabs *slabs);
 
 /* This thread has come to need more slabs: its sparse ones are swept where it holds more than it
  * needed of late, and more than what is missed again and again. */
 void sw__slabs_sweep_for_growth(struct sw__slabs *slabs);
-/* Bytes that sweeping all closed slabs might give back; and those of this thread. */
+/* Bytes that sweeping all closed slabs might give back. */
 size_t sw__slabs_unswept(struct sw__slabs *slabs);
-static inline size_t sw__slabs_my_unswept(const struct sw__slabs *slabs);
 
 /* The lock over all threads' tables, and while it is held those of a heap: see strategy.h. */
 struct sw__lock *sw__slabs_lock_of_threads(void);
@@ -258,6 +258,7 @@ static inline void *sw__cache_take(struct sw__cache *cache, unsigned class) {
     return block;
 }
 
+/* Of this thread's. */
 static inline size_t sw__slabs_my_unswept(const struct sw__slabs *slabs) {
     struct sw__cache *mine = sw__slabs_my_cache(slabs);
     return mine ? atomic_load_explicit(&mine->unswept, memory_order_relaxed) : 0;
@@ -275,8 +276,8 @@ static inline bool sw__slab_is_open_to(const struct sw__slab *slab, const struct
     return atomic_load_explicit(&slab->owner, memory_order_relaxed) == (uintptr_t)mine;
 }
 
-/* A block goes back to its slab, which is open to this thread's cache. Once `used` tells so the slab is
- * not touched: all other blocks may be in `remote`. */
+/* A block goes back to its slab, which is open to this thread's cache. Once `used` tells so the
+ * slab is not touched: all other blocks may be in `remote`. */
 static inline void sw__slab_put(struct sw__cache *cache, struct sw__slab *slab, void *pointer) {
     struct sw__free_block *block = pointer;
     if (__builtin_expect(block == slab->free, 0)) /* the most usual double free: twice in a row */

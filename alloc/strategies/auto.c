@@ -267,7 +267,7 @@ static size_t all_kept(struct auto_heap *heap) {
 static size_t give_back(void *state) {
     struct auto_heap *heap = state;
     size_t held = atomic_load_explicit(&heap->blocks.extents.held, memory_order_relaxed);
-    sw__slabs_collect_at_rest(&heap->blocks.slabs);
+    sw__slabs_collect_at_rest(&heap->blocks.slabs, NULL);
     sw__lock(&heap->lock);
     heap->has_rested = true;
     heap->live_at_rest = heap->ahead = sw__extents_live(&heap->blocks.extents);

@@ -278,7 +278,7 @@ static void ragged_steps_hold_no_more_than_the_deepest(void **state) {
     sw_heap_destroy(heap);
 }
 
-/* Five seconds at most. To ask is work for a sanitizer, and rest is three tenths of a second without. */
+/* Five seconds at most. To ask is work under a sanitizer, and rest is 300 ms without. */
 static void wait_until_no_more_than(sw_heap *heap, size_t bytes) {
     const int interval = SANITIZED ? 500 : 50;
     for (int i = 0; i < 5000 / interval && resident_of(heap) > bytes; i++)

@@ -28,14 +28,23 @@ static size_t live_of(sw_heap *heap) {
     return sw__extents_live(&inside(heap)->extents);
 }
 
-/* In whatever is not there, the crowd's next blocks. */
-static void take(struct crowd *crowd) {
-    for (size_t i = 0; i < crowd->count; i++)
-        if (!crowd->blocks[i]) {
-            crowd->blocks[i] = sw_alloc(crowd->heap, crowd->size, SW_TAG_OTHER);
-            CHECK(crowd->blocks[i]);
+/* Blocks for whatever is not there. Returns how many were refused. */
+static size_t take_what_comes(struct crowd *crowd) {
+    size_t refused = 0;
+    for (size_t i = 0; i < crowd->count; i++) {
+        if (crowd->blocks[i])
+            continue;
+        crowd->blocks[i] = sw_alloc(crowd->heap, crowd->size, SW_TAG_OTHER);
+        if (crowd->blocks[i])
             fill(crowd->blocks[i], crowd->size, i);
-        }
+        else
+            refused++;
+    }
+    return refused;
+}
+
+static void take(struct crowd *crowd) {
+    CHECK(take_what_comes(crowd) == 0);
 }
 
 static void gather(struct crowd *crowd, sw_heap *heap, size_t size, size_t bytes) {
@@ -66,6 +75,12 @@ static void disperse(struct crowd *crowd) {
         sw_free(crowd->heap, crowd->blocks[i]);
 }
 
+static void end_with_nothing_live(struct crowd *crowd) {
+    disperse(crowd);
+    sw_trim(crowd->heap);
+    assert_int_equal(live_of(crowd->heap), 0);
+}
+
 static size_t survivors(const struct crowd *crowd) {
     size_t count = 0;
     for (size_t i = 0; i < crowd->count; i++)
@@ -89,9 +104,7 @@ static void what_lives_outlasts_every_sweep(void **state) {
                 take(&crowd);
             check(&crowd);
         }
-        disperse(&crowd);
-        sw_trim(heap);
-        assert_int_equal(live_of(heap), 0);
+        end_with_nothing_live(&crowd);
     }
     sw_heap_destroy(heap);
 }
@@ -133,15 +146,7 @@ static void what_is_absent_comes_within_the_limit(void **state) {
     void *large = sw_alloc(heap, 16 * MIB, SW_TAG_OTHER);
     assert_non_null(large);
     fill(large, 16 * MIB, 1);
-    size_t refused = 0;
-    for (size_t i = 0; i < crowd.count; i++)
-        if (!crowd.blocks[i]) {
-            crowd.blocks[i] = sw_alloc(heap, SIZE, SW_TAG_OTHER);
-            if (crowd.blocks[i])
-                fill(crowd.blocks[i], SIZE, i);
-            refused += !crowd.blocks[i];
-        }
-    assert_true(refused > 0);
+    assert_true(take_what_comes(&crowd) > 0);
     assert_true(live_of(heap) <= 20 * MIB);
     assert_int_equal(sw__extents_kept(&inside(heap)->extents), 0);
     assert_true(holds(large, 16 * MIB, 1));
@@ -149,9 +154,7 @@ static void what_is_absent_comes_within_the_limit(void **state) {
     sw_free(heap, large);
     take(&crowd);
     check(&crowd);
-    disperse(&crowd);
-    sw_trim(heap);
-    assert_int_equal(live_of(heap), 0);
+    end_with_nothing_live(&crowd);
     sw_heap_destroy(heap);
 }
 
@@ -169,9 +172,7 @@ static void what_the_kernel_refuses_is_still_there(void **state) {
         check(&crowd);
         take(&crowd);
         check(&crowd);
-        disperse(&crowd);
-        sw_trim(heap);
-        assert_int_equal(live_of(heap), 0);
+        end_with_nothing_live(&crowd);
     }
     sw_heap_destroy(heap);
 }
@@ -207,6 +208,35 @@ struct work {
     atomic_bool over;
     _Atomic(uint64_t) seed; /* of the next thread */
 };
+
+/* Fills slab upon slab, and waits. */
+static void *gather_and_wait(void *argument) {
+    struct work *work = argument;
+    gather(&crowd, work->heap, 8 << 10, 16 * MIB);
+    pthread_barrier_wait(&work->turn);
+    pthread_barrier_wait(&work->turn);
+    return NULL;
+}
+
+/* Its slabs were full, and nearly all that was in them others free. */
+static void what_was_full_is_swept_without_the_owner(void **state) {
+    (void)state;
+    struct work work = {.heap = sw_heap_create("sizeclass", "tracking:0")};
+    pthread_t thread;
+    assert_non_null(work.heap);
+    pthread_barrier_init(&work.turn, NULL, 2);
+    assert_int_equal(pthread_create(&thread, NULL, gather_and_wait, &work), 0);
+    pthread_barrier_wait(&work.turn);
+    thin_out(&crowd, 7);
+    sw_trim(work.heap);
+    check(&crowd);
+    assert_true(live_of(work.heap) <= survivors(&crowd) * crowd.size + MIB);
+    pthread_barrier_wait(&work.turn);
+    pthread_join(thread, NULL);
+    pthread_barrier_destroy(&work.turn);
+    end_with_nothing_live(&crowd);
+    sw_heap_destroy(work.heap);
+}
 
 /* Leaves little of much, and waits. */
 static void *thin_out_and_wait(void *argument) {
@@ -399,6 +429,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(what_is_absent_comes_within_the_limit),
         cmocka_unit_test(what_the_kernel_refuses_is_still_there),
         cmocka_unit_test(a_child_finds_what_was_swept),
+        cmocka_unit_test(what_was_full_is_swept_without_the_owner),
         cmocka_unit_test(a_thread_that_waits_keeps_nothing_back),
         cmocka_unit_test(what_others_free_is_swept_without_the_owner),
         cmocka_unit_test(sweeps_and_work_go_on_at_once),
