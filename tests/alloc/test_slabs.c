@@ -58,24 +58,47 @@ struct table {
     void *blocks[BLOCKS];
 };
 
-/* A slab that its bin keeps, and one that is current. */
+/* Of a slab that its bin keeps, and one that is current, all blocks are freed. */
+static void empty_two_slabs(sw_heap *heap, size_t size) {
+    static void *blocks[16 << 10]; /* more than a slab has */
+    size_t count = 0;
+    do
+        blocks[count] = sw_alloc(heap, size, SW_TAG_OTHER);
+    while (sw__slab_of(blocks[count++]) == sw__slab_of(blocks[0]));
+    while (count > 0)
+        sw_free(heap, blocks[--count]);
+}
+
 static void what_is_empty_is_collected(void **state) {
     (void)state;
-    static void *blocks[16 << 10]; /* more than a slab has */
     sw_heap *heap = sw_heap_create("sizeclass", "tracking:0");
     assert_non_null(heap);
     const struct sw__blocks *inside = sw__heap_state(heap);
     for (size_t size = 16; size <= SW__SMALL_MAX; size *= 2) {
-        size_t count = 0;
-        do
-            blocks[count] = sw_alloc(heap, size, SW_TAG_OTHER);
-        while (sw__slab_of(blocks[count++]) == sw__slab_of(blocks[0]));
-        while (count > 0)
-            sw_free(heap, blocks[--count]);
+        empty_two_slabs(heap, size);
         assert_true(sw__extents_live(&inside->extents) > 0);
         sw_trim(heap);
         assert_int_equal(sw__extents_live(&inside->extents), 0);
     }
+    sw_heap_destroy(heap);
+}
+
+static void *empty_two_slabs_of_each_size(void *heap) {
+    for (size_t size = 16; size <= SW__SMALL_MAX; size *= 2)
+        empty_two_slabs(heap, size);
+    return NULL;
+}
+
+/* Without a trim. */
+static void a_thread_that_ends_leaves_nothing_empty(void **state) {
+    (void)state;
+    pthread_t thread;
+    sw_heap *heap = sw_heap_create("sizeclass", "tracking:0");
+    assert_non_null(heap);
+    const struct sw__blocks *inside = sw__heap_state(heap);
+    assert_int_equal(pthread_create(&thread, NULL, empty_two_slabs_of_each_size, heap), 0);
+    pthread_join(thread, NULL);
+    assert_int_equal(sw__extents_live(&inside->extents), 0);
     sw_heap_destroy(heap);
 }
 
@@ -412,6 +435,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(classes_rise_and_are_aligned),
         cmocka_unit_test(rounding_loses_a_fifth_and_then_a_ninth_at_most),
         cmocka_unit_test(what_is_empty_is_collected),
+        cmocka_unit_test(a_thread_that_ends_leaves_nothing_empty),
         cmocka_unit_test(what_another_thread_frees_comes_back),
         cmocka_unit_test(pages_go_back_without_their_owner),
         cmocka_unit_test(a_thread_after_others_asks_the_system_for_nothing),
