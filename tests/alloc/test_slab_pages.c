@@ -306,6 +306,61 @@ static void what_others_free_is_swept_without_the_owner(void **state) {
     sw_heap_destroy(work.heap);
 }
 
+/* One block of each slab, so that the owner frees into it without a lock. */
+static void *leave_open_and_wait(void *argument) {
+    struct work *work = argument;
+    gather(&crowd, work->heap, 8 << 10, 2 * MIB);
+    for (size_t i = 0; i < crowd.count; i += 8) {
+        sw_free(work->heap, crowd.blocks[i]);
+        crowd.blocks[i] = NULL;
+    }
+    pthread_barrier_wait(&work->turn);
+    pthread_barrier_wait(&work->turn);
+    take(&crowd);
+    check(&crowd);
+    disperse(&crowd);
+    return NULL;
+}
+
+/* The blocks that the open slabs of the crowd count as handed out, once for each that is live. */
+static size_t used_in_open(const struct crowd *crowd, size_t *open) {
+    size_t used = 0;
+    *open = 0;
+    for (size_t i = 0; i < crowd->count; i++) {
+        struct sw__slab *slab = crowd->blocks[i] ? sw__slab_of(crowd->blocks[i]) : NULL;
+        if (slab && sw__slab_is_open_to(slab, sw__slab_owner(slab))) {
+            used += slab->used;
+            ++*open;
+        }
+    }
+    return used;
+}
+
+/* What others free into an open slab waits for the owner, who may be at the slab's list. */
+static void an_open_slab_is_its_owners(void **state) {
+    (void)state;
+    struct work work = {.heap = sw_heap_create("sizeclass", "tracking:0")};
+    pthread_t thread;
+    size_t open, open_after;
+    assert_non_null(work.heap);
+    pthread_barrier_init(&work.turn, NULL, 2);
+    assert_int_equal(pthread_create(&thread, NULL, leave_open_and_wait, &work), 0);
+    pthread_barrier_wait(&work.turn);
+    for (size_t i = 1; i < crowd.count; i += 8) {
+        sw_free(work.heap, crowd.blocks[i]);
+        crowd.blocks[i] = NULL;
+    }
+    size_t used = used_in_open(&crowd, &open);
+    sw_trim(work.heap);
+    assert_true(open > crowd.count / 2);
+    assert_int_equal(used_in_open(&crowd, &open_after), used);
+    assert_int_equal(open_after, open);
+    pthread_barrier_wait(&work.turn);
+    pthread_join(thread, NULL);
+    pthread_barrier_destroy(&work.turn);
+    sw_heap_destroy(work.heap);
+}
+
 static _Atomic(void *) handed_over[64];
 
 /* Blocks of all sizes come and go; some of them go by other threads' hands. */
@@ -432,6 +487,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(what_was_full_is_swept_without_the_owner),
         cmocka_unit_test(a_thread_that_waits_keeps_nothing_back),
         cmocka_unit_test(what_others_free_is_swept_without_the_owner),
+        cmocka_unit_test(an_open_slab_is_its_owners),
         cmocka_unit_test(sweeps_and_work_go_on_at_once),
         cmocka_unit_test(what_a_phase_leaves_free_serves_the_next),
         cmocka_unit_test(what_is_missed_again_and_again_stays),
