@@ -6,6 +6,7 @@ from program import CPU, FAULTS, RESIDENT, WALL, Column, Program, Suite
 
 PER_OPERATION = Column("ns_per_op", "CPU", "ns/op")
 SLOWEST = Column("worst_ns", "slowest size", "ns")
+LATER = Column("resident_1000ms", "1 s later", "MiB")
 ITS_SIZE = Column("worst_size", "its size", "KiB", ratios=False)
 
 
@@ -37,6 +38,7 @@ SUITE = Suite("small", "small objects, and the base cost of a process", (
     shape("larson", "a server whose objects go from thread to thread"),
     shape("larson", "a server whose objects go from thread to thread", 2),
     shape("xmalloc", "one thread frees what another allocates", 2),
+    shape("handover", "batches made by one thread, freed by another", 2, more=(LATER,)),
     shape("mstress", "threads end, objects survive them"),
     shape("mstress", "threads end, objects survive them", 2),
     shape("cache_scratch", "passive false sharing"),
@@ -46,6 +48,8 @@ SUITE = Suite("small", "small objects, and the base cost of a process", (
     shape("large", "20 live blocks of 5 to 25 MiB (malloc-large)"),
     shape("growth", "buffers that grow by realloc"),
     shape("columns", "four buffers that grow in turn, to 46 MiB each"),
+    shape("phases", "sizes change, a little of each stays", more=(LATER,)),
+    shape("bursts", "bursts of 100 MiB, and rests", more=(LATER,)),
     shape("sweep", "each size from 4 KiB to 64 MiB in steps of 5 %", more=(SLOWEST, ITS_SIZE)),
     Program("trivial", "a process that does nothing", ("/bin/true",)),
     python("python", "an interpreter that does nothing", "pass"),

@@ -1,0 +1,45 @@
+/*
+ * bursts.c - work in bursts with a rest after each, as a service has it: 100 MiB in blocks of 1 to
+ * 13 KiB and a tenth of that in blocks of 64 KiB to 1 MiB, all written, then all freed in the order
+ * they came in, then half a second of nothing. What was given back in the rest has to come again.
+ */
+#include "shape.h"
+
+/* A large one comes after so many small ones. */
+enum { BURSTS = 10, MOST = 24000, REST_US = 500000, LARGE_EACH = 160 };
+
+#define SMALL_VOLUME (100 * MIB)
+
+static void *blocks[MOST];
+static size_t sizes[MOST];
+
+static size_t draw_size(uint64_t *state, size_t number) {
+    return number % LARGE_EACH ? 1 * KIB + below(state, 12 * KIB)
+                               : 64 * KIB + below(state, 960 * KIB);
+}
+
+/* Returns the blocks it allocated. */
+static size_t burst(uint64_t *state, size_t volume) {
+    size_t count = 0;
+    for (size_t bytes = 0; bytes < volume && count < MOST; count++) {
+        sizes[count] = draw_size(state, count);
+        blocks[count] = take(sizes[count]);
+        memset(blocks[count], mark_of(blocks[count], sizes[count]), sizes[count]);
+        bytes += sizes[count];
+    }
+    for (size_t i = 0; i < count; i++) {
+        give(blocks[i], sizes[i]);
+    }
+    return count;
+}
+
+int main(int count, char **arguments) {
+    struct shape shape = begin(count, arguments);
+    uint64_t state = seed_of(0), operations = 0;
+    size_t bursts = shape.quick ? 1 : BURSTS;
+    for (size_t i = 0; i < bursts; i++) {
+        operations += burst(&state, SMALL_VOLUME);
+        usleep(REST_US);
+    }
+    report_at_rest(&shape, operations);
+}
