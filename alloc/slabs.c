@@ -38,6 +38,8 @@ _Static_assert(SLAB / FIRST_PART >= SLAB_FOR_MAX && LARGE_SLAB / FIRST_PART >= S
 #define FORGET_SHARE  8
 /* So many slabs are swept at most while one block is waited for, or the lock. */
 #define SWEPT_AT_ONCE 32
+/* Whenever slabs of so many bytes have come into an inbox, it is told. */
+#define TOLD_OF_INBOX ((size_t)1 << 20)
 
 struct sw__slab sw__no_slab = {.alarm = NEVER};
 
@@ -459,10 +461,20 @@ static __attribute__((noinline)) void reclaim(struct sw__cache *owner, struct sw
         sw__slabs_tell_of_giving_back(owner->slabs);
 }
 
+/* The owner may sleep, and who is to sweep as well: now and then it is told. */
+static void tell_of_inbox(struct sw__cache *owner, size_t slab_size) {
+    size_t before =
+        atomic_fetch_add_explicit(&owner->left_in_inbox, slab_size, memory_order_relaxed);
+    size_t left = before + slab_size;
+    if (before / TOLD_OF_INBOX != left / TOLD_OF_INBOX && owner->slabs->when_given_back)
+        owner->slabs->when_given_back(owner->slabs, left);
+}
+
 static void free_remote(struct sw__slab *slab, struct sw__free_block *block) {
     /* While the block is ours the slab is its owner's; afterwards it may become anybody's. */
     struct sw__cache *owner = sw__slab_owner(slab);
     uint32_t capacity = slab->capacity, used;
+    size_t size = capacity * (size_t)slab->block_size;
     uintptr_t before = atomic_load_explicit(&slab->remote, memory_order_relaxed);
     do {
         used = used_of(slab);
@@ -472,8 +484,10 @@ static void free_remote(struct sw__slab *slab, struct sw__free_block *block) {
     } while (!atomic_compare_exchange_weak_explicit(&slab->remote, &before,
                                                     chain_of(block, count_of(before) + 1),
                                                     memory_order_acq_rel, memory_order_relaxed));
-    if (!before) /* else the slab is in the inbox already */
+    if (!before) { /* else the slab is in the inbox already */
         put_into_inbox(owner, slab);
+        tell_of_inbox(owner, size);
+    }
     if (count_of(before) + 1 == used)
         reclaim(owner, slab);
 }
@@ -516,6 +530,7 @@ static void empty_inbox(struct sw__cache *cache, bool only_closed) {
     if (!atomic_load_explicit(&cache->inbox, memory_order_relaxed))
         return;
     struct sw__slab *slab = atomic_exchange_explicit(&cache->inbox, NULL, memory_order_acquire);
+    atomic_store_explicit(&cache->left_in_inbox, 0, memory_order_relaxed);
     while (slab) {
         struct sw__slab *next = slab->next_in_inbox; /* before take_remote opens it to others */
         if (slab->is_ghost)

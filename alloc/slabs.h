@@ -136,6 +136,7 @@ struct sw__cache {
     struct sw__cache *next_orphan;
     struct sw__cache *older; /* all caches of the heap */
     _Alignas(64) _Atomic(struct sw__slab *) inbox;
+    _Atomic(size_t) left_in_inbox; /* bytes of the slabs that came there since it was emptied */
 };
 
 /* The slabs of one heap. */
@@ -149,9 +150,9 @@ struct sw__slabs {
     struct sw__slab *spare;
     bool is_in_front;
     /* Told when there is more in slabs, with no lock held, and when there may be something to give
-     * back, perhaps with the lock of all threads' tables. Optional. */
+     * back, and so much of it to sweep, perhaps with the lock of all threads' tables. Optional. */
     void (*when_made)(struct sw__slabs *slabs);
-    void (*when_given_back)(struct sw__slabs *slabs);
+    void (*when_given_back)(struct sw__slabs *slabs, size_t unswept);
 };
 
 /* How many heaps with slabs may exist at once. */
@@ -236,14 +237,18 @@ void sw__slabs_visit_sizes(struct sw__slabs *slabs, sw__size_visitor *visitor, v
 /* The size of the largest free block that has been cut. */
 size_t sw__slabs_largest_free(struct sw__slabs *slabs);
 
-static inline void sw__slabs_tell_of_giving_back(struct sw__slabs *slabs) {
-    if (slabs->when_given_back)
-        slabs->when_given_back(slabs);
-}
-
 static inline struct sw__cache *sw__slabs_my_cache(const struct sw__slabs *slabs) {
     struct sw__thread_caches *mine = sw__my_caches;
     return __builtin_expect(mine != NULL, 1) ? mine->by_slot[slabs->slot] : NULL;
+}
+
+/* What this thread did may have left something to give back. */
+static inline void sw__slabs_tell_of_giving_back(struct sw__slabs *slabs) {
+    if (!slabs->when_given_back)
+        return;
+    struct sw__cache *mine = sw__slabs_my_cache(slabs);
+    size_t unswept = mine ? atomic_load_explicit(&mine->unswept, memory_order_relaxed) : 0;
+    slabs->when_given_back(slabs, unswept);
 }
 
 /* A block of the cache's current slab; NULL when that has none. */
@@ -256,12 +261,6 @@ static inline void *sw__cache_take(struct sw__cache *cache, unsigned class) {
     uint32_t used = atomic_load_explicit(&slab->used, memory_order_relaxed);
     atomic_store_explicit(&slab->used, used + 1, memory_order_relaxed);
     return block;
-}
-
-/* Of this thread's. */
-static inline size_t sw__slabs_my_unswept(const struct sw__slabs *slabs) {
-    struct sw__cache *mine = sw__slabs_my_cache(slabs);
-    return mine ? atomic_load_explicit(&mine->unswept, memory_order_relaxed) : 0;
 }
 
 #define SW__SLAB_IS_CLOSED ((uintptr_t)1)

@@ -367,8 +367,8 @@ static void when_slab_made(struct sw__slabs *slabs) {
     sw__slabs_sweep_for_growth(slabs);
 }
 
-static void when_slab_given_back(struct sw__slabs *slabs) {
-    wake_keeper(heap_of(slabs), sw__slabs_my_unswept(slabs));
+static void when_slab_given_back(struct sw__slabs *slabs, size_t unswept) {
+    wake_keeper(heap_of(slabs), unswept);
 }
 
 /* A large block was freed. */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "blocks.h"
+#include "keeper.h"
 
 static size_t resident_of(sw_heap *heap) {
     return stats_of(heap).resident.current;
@@ -307,26 +308,79 @@ static void when_work_has_stopped_nothing_is_kept(void **state) {
     wait_for_threads(1);
 }
 
+/* Blocks that lie several to a slab, and one of so many stays longer. */
+struct holder {
+    sw_heap *heap;
+    pthread_barrier_t turn;
+    void *blocks[4 << 10];
+};
+
+enum {
+    SMALL_COUNT = LENGTH_OF(((struct holder *)0)->blocks),
+    SMALL_SIZE = 8 << 10,
+    SMALL_KEEP = 7
+};
+
+static void hold(struct holder *holder) {
+    for (size_t i = 0; i < SMALL_COUNT; i++) {
+        holder->blocks[i] = sw_alloc(holder->heap, SMALL_SIZE, SW_TAG_OTHER);
+        CHECK(holder->blocks[i]);
+        fill(holder->blocks[i], SMALL_SIZE, i);
+    }
+}
+
+/* And sees that they go, at rest. */
+static void free_but_some(struct holder *holder) {
+    for (size_t i = 0; i < SMALL_COUNT; i++)
+        if (i % SMALL_KEEP)
+            sw_free(holder->heap, holder->blocks[i]);
+    size_t left = (size_t)SMALL_COUNT / SMALL_KEEP * SMALL_SIZE;
+    wait_until_no_more_than(holder->heap, left + 2 * MIB);
+}
+
+static void free_the_others(struct holder *holder) {
+    for (size_t i = 0; i < SMALL_COUNT; i += SMALL_KEEP) {
+        CHECK(holds(holder->blocks[i], SMALL_SIZE, i));
+        sw_free(holder->heap, holder->blocks[i]);
+    }
+}
+
 /* Though something stays in every slab, and no thread comes to look at them. */
 static void at_rest_what_is_free_inside_slabs_goes_too(void **state) {
     (void)state;
-    enum { COUNT = 4 << 10, SIZE = 8 << 10, KEEP = 7 };
-    static void *blocks[COUNT];
-    sw_heap *heap = make_auto("tracking:0");
-    for (size_t i = 0; i < COUNT; i++) {
-        blocks[i] = sw_alloc(heap, SIZE, SW_TAG_OTHER);
-        assert_non_null(blocks[i]);
-        fill(blocks[i], SIZE, i);
-    }
-    for (size_t i = 0; i < COUNT; i++)
-        if (i % KEEP)
-            sw_free(heap, blocks[i]);
-    wait_until_no_more_than(heap, (size_t)COUNT / KEEP * SIZE + MIB);
-    for (size_t i = 0; i < COUNT; i += KEEP) {
-        assert_true(holds(blocks[i], SIZE, i));
-        sw_free(heap, blocks[i]);
-    }
-    sw_heap_destroy(heap);
+    static struct holder holder;
+    holder.heap = make_auto("tracking:0");
+    hold(&holder);
+    free_but_some(&holder);
+    free_the_others(&holder);
+    sw_heap_destroy(holder.heap);
+}
+
+static void *hold_and_wait(void *argument) {
+    struct holder *holder = argument;
+    hold(holder);
+    pthread_barrier_wait(&holder->turn);
+    pthread_barrier_wait(&holder->turn);
+    return NULL;
+}
+
+/* After the rest, when nobody looks round any more, another thread frees what the owner has. */
+static void at_rest_what_another_thread_frees_goes_too(void **state) {
+    (void)state;
+    static struct holder holder;
+    pthread_t owner;
+    holder.heap = make_auto("tracking:0");
+    pthread_barrier_init(&holder.turn, NULL, 2);
+    assert_int_equal(pthread_create(&owner, NULL, hold_and_wait, &holder), 0);
+    pthread_barrier_wait(&holder.turn);
+    while (sw__keeper_is_awake)
+        sleep_ms(100);
+    free_but_some(&holder);
+    free_the_others(&holder);
+    pthread_barrier_wait(&holder.turn);
+    pthread_join(owner, NULL);
+    pthread_barrier_destroy(&holder.turn);
+    sw_heap_destroy(holder.heap);
 }
 
 static size_t most_resident_meanwhile(sw_heap *heap, int ms) {
@@ -730,6 +784,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(what_was_refused_is_not_kept_for),
         cmocka_unit_test(ragged_steps_hold_no_more_than_the_deepest),
         cmocka_unit_test(at_rest_what_is_free_inside_slabs_goes_too),
+        cmocka_unit_test(at_rest_what_another_thread_frees_goes_too),
         cmocka_unit_test(after_a_rest_what_work_had_comes_again),
         cmocka_unit_test(work_that_is_back_at_once_is_waited_for),
         cmocka_unit_test(when_work_has_stopped_nothing_is_kept),
