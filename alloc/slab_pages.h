@@ -47,8 +47,9 @@ static inline uint64_t sw__slab_absent(const struct sw__slab *slab) {
 
 /* Bytes of its pages that are not absent. */
 static inline size_t sw__slab_present(const struct sw__slab *slab) {
-    return sw__extent_size(slab->extent) -
-           ((size_t)__builtin_popcountll(sw__slab_absent(slab)) << SW__PAGE_SHIFT);
+    uint64_t absent = sw__slab_absent(slab);
+    size_t pages = absent ? (size_t)__builtin_popcountll(absent) : 0; /* a call on old processors */
+    return sw__extent_size(slab->extent) - (pages << SW__PAGE_SHIFT);
 }
 
 /* Nothing to give. */

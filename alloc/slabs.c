@@ -315,7 +315,8 @@ static void close_slab(struct sw__slab *slab) {
 
 /* Only by its owner, or where that is nobody. */
 static void open_slab(struct sw__slab *slab, uint32_t alarm) {
-    count_unswept(slab, -slab->unswept);
+    if (slab->unswept)
+        count_unswept(slab, -slab->unswept);
     slab->alarm = alarm;
     set_owner(slab, sw__slab_owner(slab));
 }
@@ -353,6 +354,26 @@ static void close_if_sparse(struct sw__slab *slab) {
     }
 }
 
+/* The current slab joins the others; one with nothing to give waits for its first free. */
+static void retire_current(struct sw__bin *bin) {
+    struct sw__slab *slab = bin->current;
+    bin->current = &sw__no_slab;
+    if (slab == &sw__no_slab)
+        return;
+    if (sw__slab_is_full(slab)) {
+        close_slab(slab);
+    } else {
+        list(slab);
+        close_if_sparse(slab);
+    }
+}
+
+/* The bin has none. */
+static void make_current(struct sw__slab *slab) {
+    open_slab(slab, NEVER);
+    bin_of(slab)->current = slab;
+}
+
 /* Blocks came back to one that is not current. */
 static void heed_free(struct sw__slab *slab) {
     if (!slab->listed)
@@ -371,14 +392,27 @@ void sw__slabs_free_alarm(struct sw__cache *cache, struct sw__slab *slab) {
     sw__slabs_tell_of_giving_back(cache->slabs);
 }
 
-/* One more block of a closed slab is free. */
+/* The bin's current slab has nothing to give, and nothing waits in its remote list. */
+static bool is_current_used_up(const struct sw__bin *bin) {
+    const struct sw__slab *slab = bin->current;
+    return sw__slab_is_full(slab) && !atomic_load_explicit(&slab->remote, memory_order_relaxed);
+}
+
+/* One more block of a closed slab is free. If the slab was full and the bin has no block at hand, it
+ * becomes the current one: where a malloc follows each free, it need not be listed first. */
 static void put_closed(struct sw__slab *slab, struct sw__free_block *block) {
     bool is_withheld = sw__slab_absent(slab) != 0 && sw__slab_is_withheld(slab, block);
     if (is_withheld || used_of(slab) == 0 || block == slab->free || !sw__slab_is_block(slab, block))
         sw__misuse_free();
+    bool was_full = !slab->listed;
     block->next = slab->free;
     slab->free = block;
     set_used(slab, used_of(slab) - 1);
+    if (was_full && used_of(slab) > 0 && is_current_used_up(bin_of(slab))) {
+        retire_current(bin_of(slab));
+        make_current(slab);
+        return;
+    }
     count_freed(slab, 1);
     if (used_of(slab) > sparse_at(slab))
         open_slab(slab, sparse_at(slab)); /* was full */
@@ -545,20 +579,6 @@ static void empty_inbox(struct sw__cache *cache, bool only_closed) {
 
 /* ---- Collecting what has nothing live -------------------------------------------------------- */
 
-/* The current slab joins the others; one with nothing to give waits for its first free. */
-static void retire_current(struct sw__bin *bin) {
-    struct sw__slab *slab = bin->current;
-    bin->current = &sw__no_slab;
-    if (slab == &sw__no_slab)
-        return;
-    if (sw__slab_is_full(slab)) {
-        close_slab(slab);
-    } else {
-        list(slab);
-        close_if_sparse(slab);
-    }
-}
-
 static void collect_if_empty(struct sw__slab *slab) {
     if (used_of(slab) != 0)
         return;
@@ -676,8 +696,7 @@ static bool turn_to_next(struct sw__cache *cache, unsigned class) {
         slab = make_slab(cache, class);
     if (!slab)
         return false;
-    open_slab(slab, NEVER);
-    bin->current = slab;
+    make_current(slab);
     return sw__slab_ensure_block(cache->slabs, slab);
 }
 

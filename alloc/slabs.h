@@ -15,11 +15,12 @@
  *   sweep   what any thread may do to a closed slab: pages with nothing live are given back, and
  *           are absent until their blocks are wanted. What is free there and may go is `unswept`
  *
- * Only its thread touches a cache and its open slabs, without a lock, but for two words: a block
+ * Only its thread touches a cache and its open slabs, without a lock, but for a few words: a block
  * freed by another thread goes onto its slab's `remote` list, and the first onto an empty list also
  * puts the slab into the cache's `inbox`. The owner empties the inbox when it runs out of blocks. So a
- * free from another thread costs one atomic exchange, or two (after the per-page lists of D.
- * Leijen, B. Zorn, L. de Moura, "Mimalloc: Free List Sharding in Action", 2019).
+ * free from another thread costs one atomic exchange, and the first into a slab two or three (after
+ * the per-page lists of D. Leijen, B. Zorn, L. de Moura, "Mimalloc: Free List Sharding in Action",
+ * 2019).
  *
  * The owner may never come: it waits for others, or has ended. So another thread that frees the
  * last block of a slab which the owner takes none from gives its pages back then and there. That
@@ -30,8 +31,8 @@
  * Invariants of a slab: used = blocks handed out and not back in `free`, those in `remote`
  * included; used + length(free) + those cut that lie on absent pages = carved <= capacity; used ==
  * 0 implies that remote is empty. An open slab whose `used` falls to its `alarm` becomes sparse,
- * and is closed. Only its owner opens one again: that was full and is not sparse, with the first
- * block that it frees there, and any that it takes blocks from.
+ * and is closed. Only its owner opens one again: a full one, with the first block that it frees
+ * there, unless that leaves it sparse; and whichever it makes current, to take blocks from.
  *
  * Fork: the child finds every cache as its thread's stores had left it, in their order, for a store
  * to a page that the kernel has copied waits for the end of the fork. All but the fast paths are

@@ -30,6 +30,7 @@ KINDS = {
     "mixed": "8 to 1024 bytes, the oldest of 64 freed",
     "zeroed-64": "calloc(1, 64), free",
     "aligned-4k": "posix_memalign(64, 4 KiB), free",
+    "replace-8k": "a random one of 2000 blocks of 8 KiB freed, malloc(8 KiB)",
     "pair-512k": "malloc(512 KiB), free",
 }
 

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH = 100, LIVE = 64, SIZES = 1024 };
+enum { BATCH = 100, LIVE = 64, SIZES = 1024, REPLACED = 2000 };
 
 /* At once: the block freed is the one just allocated. */
 static void pair(size_t size, unsigned long rounds) {
@@ -83,13 +83,25 @@ static void mixed(unsigned long rounds) {
     }
 }
 
+/* As buffers of a fixed size in a program's tables: one at a random place goes, another comes. */
+static void replace_8k(unsigned long rounds) {
+    static void *blocks[REPLACED];
+    uint32_t state = 12345;
+    for (unsigned long i = 0; i < rounds; i++) {
+        state = state * 1664525u + 1013904223u;
+        void **place = &blocks[(state >> 16) % REPLACED];
+        free(*place);
+        *place = malloc(8192);
+    }
+}
+
 static const struct {
     const char *name;
     void (*work)(unsigned long rounds);
 } kinds[] = {
-    {"pair-16", pair_16},       {"pair-256", pair_256},   {"pair-1k", pair_1k},
-    {"batch-64", batch_64},     {"mixed", mixed},         {"zeroed-64", zeroed_64},
-    {"aligned-4k", aligned_4k}, {"pair-512k", pair_512k},
+    {"pair-16", pair_16},       {"pair-256", pair_256},     {"pair-1k", pair_1k},
+    {"batch-64", batch_64},     {"mixed", mixed},           {"zeroed-64", zeroed_64},
+    {"aligned-4k", aligned_4k}, {"replace-8k", replace_8k}, {"pair-512k", pair_512k},
 };
 
 int main(int count, char **arguments) {
