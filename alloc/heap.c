@@ -554,7 +554,8 @@ static void *shrink_tracked(struct sw_heap *heap, void *block, size_t size) {
     struct sw_block entry;
     if (heap->strategy->realloc || size > heap->strategy->usable_size(heap->state, block))
         return NULL;
-    sw__ledger_take(heap->ledger, block, true, &entry);
+    if (sw__ledger_take(heap->ledger, block, true, &entry) == SW__TAKEN_UNKNOWN)
+        sw__misuse(SW__MISUSE_REALLOC, NULL); /* another thread has freed it meanwhile */
     entry.requested = size;
     sw__ledger_put_back(heap->ledger, &entry);
     return block;

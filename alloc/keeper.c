@@ -212,15 +212,14 @@ void sw__keeper_call(void) {
     errno = kept;
 }
 
-/* Who waits here is in the midst of something, and may not be cancelled. */
-static void wait_for_its_end(const struct timespec *most) {
+/* Has it ended? Who waits here is in the midst of something, and may not be cancelled. */
+static bool wait_for_its_end(const struct timespec *most) {
     int cancelled_before;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelled_before);
-    if (most)
-        pthread_timedjoin_np(keeper.thread, NULL, most);
-    else
-        pthread_join(keeper.thread, NULL);
+    int error = most ? pthread_timedjoin_np(keeper.thread, NULL, most)
+                     : pthread_join(keeper.thread, NULL);
     pthread_setcancelstate(cancelled_before, NULL);
+    return error == 0;
 }
 
 /* Ends the thread, which may be started again. Waits until that time, or as long as it takes. In a
@@ -230,9 +229,9 @@ static void join(const struct timespec *most) {
         return;
     atomic_store(&keeper.leave, true);
     call();
-    if (getpid() == keeper.process)
-        wait_for_its_end(most);
-    atomic_store(&keeper.leave, false);
+    bool is_ours = getpid() == keeper.process;
+    if (!is_ours || wait_for_its_end(most))
+        atomic_store(&keeper.leave, false);
     keeper.exists = false;
     atomic_store(&sw__keeper_is_awake, false);
     atomic_store(&sw__keeper_is_there, false);
