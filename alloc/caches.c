@@ -78,7 +78,7 @@ static void leave_caches(void *argument) {
     for (unsigned slot = 0; slot < SW__SLOTS; slot++)
         if (mine->by_slot[slot]) {
             leave_collected(mine->by_slot[slot]);
-            sw__slabs_tell_of_giving_back(threads.slots[slot]);
+            sw__slabs_tell_of_freeable(threads.slots[slot]);
         }
     *mine->link = mine->next;
     if (mine->next)
@@ -268,6 +268,7 @@ static void mend_after_fork(struct sw__slabs *slabs, const struct sw__cache *min
     slabs->orphans = NULL;
     for (struct sw__cache *cache = slabs->caches; cache; cache = cache->older) {
         cache->inbox = NULL;
+        cache->inbox_bytes = 0;
         if (cache != mine) {
             cache->next_orphan = slabs->orphans;
             slabs->orphans = cache;

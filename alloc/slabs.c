@@ -38,7 +38,7 @@ _Static_assert(SLAB / FIRST_PART >= SLAB_FOR_MAX && LARGE_SLAB / FIRST_PART >= S
 #define FORGET_SHARE  8
 /* So many slabs are swept at most while one block is waited for, or the lock. */
 #define SWEPT_AT_ONCE 32
-/* Whenever slabs of so many bytes have come into an inbox, it is told. */
+/* Whenever slabs of so many bytes have come into an inbox, the keeper is woken. */
 #define TOLD_OF_INBOX ((size_t)1 << 20)
 
 struct sw__slab sw__no_slab = {.alarm = NEVER};
@@ -389,7 +389,7 @@ void sw__slabs_free_alarm(struct sw__cache *cache, struct sw__slab *slab) {
         heed_free(slab);
     }
     sw__unlock(&cache->lock);
-    sw__slabs_tell_of_giving_back(cache->slabs);
+    sw__slabs_tell_of_freeable(cache->slabs);
 }
 
 /* The bin's current slab has nothing to give, and nothing waits in its remote list. */
@@ -423,7 +423,7 @@ static void free_closed(struct sw__cache *cache, struct sw__slab *slab, void *bl
     sw__lock(&cache->lock);
     put_closed(slab, block);
     sw__unlock(&cache->lock);
-    sw__slabs_tell_of_giving_back(cache->slabs);
+    sw__slabs_tell_of_freeable(cache->slabs);
 }
 
 /* ---- Frees from other threads ---------------------------------------------------------------- */
@@ -492,16 +492,21 @@ static __attribute__((noinline)) void reclaim(struct sw__cache *owner, struct sw
         make_ghost(owner, slab);
     sw__unlock(&owner->lock);
     if (is_empty)
-        sw__slabs_tell_of_giving_back(owner->slabs);
+        sw__slabs_tell_of_freeable(owner->slabs);
 }
 
-/* The owner may sleep, and who is to sweep as well: now and then it is told. */
+/* Owner and keeper may both sleep: the keeper is woken each time another MiB of slabs has come. */
 static void tell_of_inbox(struct sw__cache *owner, size_t slab_size) {
-    size_t before =
-        atomic_fetch_add_explicit(&owner->left_in_inbox, slab_size, memory_order_relaxed);
-    size_t left = before + slab_size;
-    if (before / TOLD_OF_INBOX != left / TOLD_OF_INBOX && owner->slabs->when_given_back)
-        owner->slabs->when_given_back(owner->slabs, left);
+    struct sw__slabs *slabs = owner->slabs;
+    if (!slabs->when_freeable)
+        return;
+    size_t before = atomic_fetch_add_explicit(&owner->inbox_bytes, slab_size, memory_order_relaxed);
+    size_t bytes = before + slab_size;
+    if (before / TOLD_OF_INBOX != bytes / TOLD_OF_INBOX) {
+        /* Who falls asleep looks into the inbox after saying so; the slab came before this look. */
+        atomic_thread_fence(memory_order_seq_cst);
+        slabs->when_freeable(slabs, bytes);
+    }
 }
 
 static void free_remote(struct sw__slab *slab, struct sw__free_block *block) {
@@ -564,7 +569,7 @@ static void empty_inbox(struct sw__cache *cache, bool only_closed) {
     if (!atomic_load_explicit(&cache->inbox, memory_order_relaxed))
         return;
     struct sw__slab *slab = atomic_exchange_explicit(&cache->inbox, NULL, memory_order_acquire);
-    atomic_store_explicit(&cache->left_in_inbox, 0, memory_order_relaxed);
+    atomic_store_explicit(&cache->inbox_bytes, 0, memory_order_relaxed);
     while (slab) {
         struct sw__slab *next = slab->next_in_inbox; /* before take_remote opens it to others */
         if (slab->is_ghost)
@@ -632,6 +637,12 @@ void sw__cache_collect_closed(struct sw__cache *cache, size_t *released) {
         }
     }
     sw__unlock(&cache->lock);
+}
+
+void sw__slabs_sweep_mine(struct sw__slabs *slabs) {
+    struct sw__cache *mine = sw__slabs_my_cache(slabs);
+    if (mine)
+        sw__cache_collect_closed(mine, NULL);
 }
 
 /* What is enough to have in slabs: what lived there at once, a little more, and as much as was

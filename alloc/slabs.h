@@ -137,7 +137,7 @@ struct sw__cache {
     struct sw__cache *next_orphan;
     struct sw__cache *older; /* all caches of the heap */
     _Alignas(64) _Atomic(struct sw__slab *) inbox;
-    _Atomic(size_t) left_in_inbox; /* bytes of the slabs that came there since it was emptied */
+    _Atomic(size_t) inbox_bytes; /* of the slabs that came there since it was emptied, nearly */
 };
 
 /* The slabs of one heap. */
@@ -150,10 +150,11 @@ struct sw__slabs {
     struct sw__cache *caches;            /* grows under the lock of all threads' tables as well */
     struct sw__slab *spare;
     bool is_in_front;
-    /* Told when there is more in slabs, with no lock held, and when there may be something to give
-     * back, and so much of it to sweep, perhaps with the lock of all threads' tables. Optional. */
+    /* Optional. when_made: the heap got a new slab, or absent pages came; no lock is held.
+     * when_freeable: memory became free, `unswept` bytes of it inside slabs; the lock of all threads'
+     * tables may be held, and no other. */
     void (*when_made)(struct sw__slabs *slabs);
-    void (*when_given_back)(struct sw__slabs *slabs, size_t unswept);
+    void (*when_freeable)(struct sw__slabs *slabs, size_t unswept);
 };
 
 /* How many heaps with slabs may exist at once. */
@@ -209,6 +210,8 @@ void sw__slabs_collect_orphans(struct sw__slabs *slabs);
 /* This thread has come to need more slabs: its sparse ones are swept where it holds more than it
  * needed of late, and more than what is missed again and again. */
 void sw__slabs_sweep_for_growth(struct sw__slabs *slabs);
+/* All that is closed of this thread's own slabs. */
+void sw__slabs_sweep_mine(struct sw__slabs *slabs);
 /* Bytes that sweeping all closed slabs might give back. */
 size_t sw__slabs_unswept(struct sw__slabs *slabs);
 
@@ -243,13 +246,15 @@ static inline struct sw__cache *sw__slabs_my_cache(const struct sw__slabs *slabs
     return __builtin_expect(mine != NULL, 1) ? mine->by_slot[slabs->slot] : NULL;
 }
 
-/* What this thread did may have left something to give back. */
-static inline void sw__slabs_tell_of_giving_back(struct sw__slabs *slabs) {
-    if (!slabs->when_given_back)
-        return;
+static inline size_t sw__slabs_my_unswept(const struct sw__slabs *slabs) {
     struct sw__cache *mine = sw__slabs_my_cache(slabs);
-    size_t unswept = mine ? atomic_load_explicit(&mine->unswept, memory_order_relaxed) : 0;
-    slabs->when_given_back(slabs, unswept);
+    return mine ? atomic_load_explicit(&mine->unswept, memory_order_relaxed) : 0;
+}
+
+/* What this thread did may have left something to give back. */
+static inline void sw__slabs_tell_of_freeable(struct sw__slabs *slabs) {
+    if (slabs->when_freeable)
+        slabs->when_freeable(slabs, sw__slabs_my_unswept(slabs));
 }
 
 /* A block of the cache's current slab; NULL when that has none. */

@@ -16,6 +16,7 @@
 #include "keeper.h"
 #include "pressure.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define KEPT_PERIODS 16
@@ -86,17 +87,19 @@ static size_t needed_of_late(const struct auto_heap *heap) {
     return deepest > heap->deepest_earlier ? deepest : heap->deepest_earlier;
 }
 
+static size_t deepest_in_ring(const struct auto_heap *heap) {
+    size_t deepest = 0;
+    for (int i = 0; i < EARLIER; i++)
+        if (heap->earlier[i] > deepest)
+            deepest = heap->earlier[i];
+    return deepest;
+}
+
 /* This period takes the place of the oldest one. */
 static void remember_period(struct auto_heap *heap) {
-    size_t deepest = deepest_of(heap), forgotten = heap->earlier[heap->oldest];
-    heap->earlier[heap->oldest] = deepest;
+    heap->earlier[heap->oldest] = deepest_of(heap);
     heap->oldest = (heap->oldest + 1) % EARLIER;
-    if (deepest >= heap->deepest_earlier || forgotten == heap->deepest_earlier) {
-        heap->deepest_earlier = deepest;
-        for (int i = 0; i < EARLIER && forgotten > deepest; i++)
-            if (heap->earlier[i] > heap->deepest_earlier)
-                heap->deepest_earlier = heap->earlier[i];
-    }
+    heap->deepest_earlier = deepest_in_ring(heap);
 }
 
 static size_t deepest_periods_ago(const struct auto_heap *heap, unsigned periods) {
@@ -226,34 +229,52 @@ static __attribute__((noinline)) void reconsider(struct auto_heap *heap, size_t 
         sw__keeper_call();
 }
 
-/* Notes that a large block is about to be allocated: the budget is to have room for it. Mostly, in
- * work that repeats itself, it has. Returns the most that lived before. */
-static size_t expect_large(struct auto_heap *heap, size_t size) {
-    size_t deepest = deepest_of(heap);
+/* A large block, or what one grows by, that is about to be taken. */
+struct request {
+    size_t size;
+    size_t live;           /* with it */
+    size_t deepest_before; /* the most that lived before it in this period */
+};
+
+/* The budget is to have room for it. Mostly, in work that repeats itself, it has. */
+static struct request expect_large(struct auto_heap *heap, size_t size) {
     size_t live = sw__extents_live(&heap->blocks.extents) + size;
-    size_t work = atomic_fetch_add_explicit(&heap->keeper.work, size, memory_order_relaxed) + size;
+    struct request request = {size, live, deepest_of(heap)};
     size_t counted = atomic_load_explicit(&heap->work_counted, memory_order_relaxed);
-    if (live > deepest || work - counted >= COUNTED_AT_ONCE || heap->is_restrained)
+    if (live > request.deepest_before || work_of(heap) + size - counted >= COUNTED_AT_ONCE ||
+        heap->is_restrained)
         reconsider(heap, live);
-    return deepest;
+    return request;
 }
 
-/* It was refused: nothing is to be kept for it, and it was no work. */
-static __attribute__((noinline, cold)) void unexpect_large(struct auto_heap *heap, size_t size,
-                                                           size_t deepest_before) {
-    size_t live = sw__extents_live(&heap->blocks.extents);
+/* Another thread may have ended the period meanwhile. */
+static void forget_in_earlier(struct auto_heap *heap, size_t refused, size_t live) {
+    for (int i = 0; i < EARLIER; i++)
+        if (heap->earlier[i] == refused)
+            heap->earlier[i] = live;
+    heap->deepest_earlier = deepest_in_ring(heap);
+}
+
+/* It was refused, so nothing is kept for it; and what the budget falls by was never purged. */
+static __attribute__((noinline, cold)) void unexpect_large(struct auto_heap *heap,
+                                                           const struct request *request) {
+    size_t live = sw__extents_live(&heap->blocks.extents), before = request->deepest_before;
     sw__lock(&heap->lock);
     heap->ahead = sw__smaller(heap->ahead, ahead_of(heap, live));
-    set_deepest(heap, deepest_before > live ? deepest_before : live);
-    heap->in_period -= sw__smaller(size, heap->in_period);
+    set_deepest(heap, before > live ? before : live);
+    forget_in_earlier(heap, request->live, live);
+    size_t let_go = heap->let_go;
     set_budget(heap, live);
+    heap->let_go = let_go;
     sw__unlock(&heap->lock);
 }
 
-/* What was expected has come, or not. */
-static void settle_large(struct auto_heap *heap, size_t size, size_t deepest_before, bool came) {
-    if (__builtin_expect(!came, 0))
-        unexpect_large(heap, size, deepest_before);
+/* It has come, and is work, or was refused. */
+static void settle_large(struct auto_heap *heap, const struct request *request, bool came) {
+    if (__builtin_expect(came, 1))
+        atomic_fetch_add_explicit(&heap->keeper.work, request->size, memory_order_relaxed);
+    else
+        unexpect_large(heap, request);
     sw__extents_keep_budget(&heap->blocks.extents);
 }
 
@@ -338,18 +359,27 @@ static size_t look(void *state) {
     return all_kept(heap);
 }
 
-/* Memory was freed: there is so much to sweep as well. */
-static void wake_keeper(struct auto_heap *heap, size_t unswept) {
-    size_t kept = sw__extents_kept(&heap->blocks.extents);
-    if (kept + unswept < SW__WORTH_A_CALL)
-        return;
-    if (!sw__keeper_is_missed(&heap->keeper, kept)) {
-        sw__keeper_wake(&heap->keeper);
-        return;
-    }
+/* What the keeper would do if it were there. */
+static void stand_in_for_keeper(struct auto_heap *heap) {
+    int kept_errno = errno;
+    struct sw__slabs *slabs = &heap->blocks.slabs;
+    sw__slabs_sweep_mine(slabs);
     sw__extents_rest(&heap->blocks.extents);
-    if (sw__keeper_is_missed(&heap->keeper, sw__extents_kept(&heap->blocks.extents)))
+    size_t left = sw__extents_kept(&heap->blocks.extents) + sw__slabs_my_unswept(slabs);
+    if (sw__keeper_is_missed(&heap->keeper, left))
         sw__keeper_do_without(); /* it will not go: all memory is locked */
+    errno = kept_errno;
+}
+
+/* Memory was freed, and so much inside slabs waits to be swept. */
+static void wake_keeper(struct auto_heap *heap, size_t unswept) {
+    size_t kept = sw__extents_kept(&heap->blocks.extents) + unswept;
+    if (kept < SW__WORTH_A_CALL)
+        return;
+    if (sw__keeper_is_missed(&heap->keeper, kept))
+        stand_in_for_keeper(heap);
+    else
+        sw__keeper_wake(&heap->keeper);
 }
 
 static struct auto_heap *heap_of(struct sw__slabs *slabs) {
@@ -367,7 +397,7 @@ static void when_slab_made(struct sw__slabs *slabs) {
     sw__slabs_sweep_for_growth(slabs);
 }
 
-static void when_slab_given_back(struct sw__slabs *slabs, size_t unswept) {
+static void when_slab_freeable(struct sw__slabs *slabs, size_t unswept) {
     wake_keeper(heap_of(slabs), unswept);
 }
 
@@ -404,7 +434,7 @@ static void *create(const struct sw__config *config) {
     heap->keeper.state = heap;
     heap->keeper.only_in_children = !config->background_thread;
     heap->blocks.slabs.when_made = when_slab_made;
-    heap->blocks.slabs.when_given_back = when_slab_given_back;
+    heap->blocks.slabs.when_freeable = when_slab_freeable;
     sw__keeper_add(&heap->keeper);
     return heap;
 }
@@ -419,9 +449,9 @@ static void *alloc(void *state, size_t size, size_t alignment, enum sw_tag tag) 
     if (__builtin_expect(size <= SW__SMALL_MAX, 1))
         return sw__blocks_alloc(state, size, alignment, tag);
     struct auto_heap *heap = state;
-    size_t deepest_before = expect_large(heap, size);
+    struct request request = expect_large(heap, size);
     void *block = sw__blocks_alloc(state, size, alignment, tag);
-    settle_large(heap, size, deepest_before, block != NULL);
+    settle_large(heap, &request, block != NULL);
     return block;
 }
 
@@ -429,9 +459,9 @@ static void *alloc_zeroed(void *state, size_t size, enum sw_tag tag) {
     if (size <= SW__SMALL_MAX)
         return sw__blocks_alloc_zeroed(state, size, tag);
     struct auto_heap *heap = state;
-    size_t deepest_before = expect_large(heap, size);
+    struct request request = expect_large(heap, size);
     void *block = sw__blocks_alloc_zeroed(state, size, tag);
-    settle_large(heap, size, deepest_before, block != NULL);
+    settle_large(heap, &request, block != NULL);
     return block;
 }
 
@@ -442,9 +472,9 @@ static void *resize(void *state, void *block, size_t size) {
         return sw__blocks_resize(state, block, size);
     size_t old = sw__blocks_usable_size(state, block);
     size_t more = size > old ? size - old : 0;
-    size_t deepest_before = more ? expect_large(heap, more) : 0;
+    struct request request = more ? expect_large(heap, more) : (struct request){0};
     void *resized = sw__blocks_resize(state, block, size);
-    settle_large(heap, more, deepest_before, resized || !more);
+    settle_large(heap, &request, resized || !more);
     return resized;
 }
 

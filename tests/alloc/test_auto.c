@@ -329,13 +329,12 @@ static void hold(struct holder *holder) {
     }
 }
 
-/* And sees that they go, at rest. */
-static void free_but_some(struct holder *holder) {
+/* Returns the bytes that stay. */
+static size_t free_but_some(struct holder *holder) {
     for (size_t i = 0; i < SMALL_COUNT; i++)
         if (i % SMALL_KEEP)
             sw_free(holder->heap, holder->blocks[i]);
-    size_t left = (size_t)SMALL_COUNT / SMALL_KEEP * SMALL_SIZE;
-    wait_until_no_more_than(holder->heap, left + 2 * MIB);
+    return (size_t)SMALL_COUNT / SMALL_KEEP * SMALL_SIZE;
 }
 
 static void free_the_others(struct holder *holder) {
@@ -351,7 +350,8 @@ static void at_rest_what_is_free_inside_slabs_goes_too(void **state) {
     static struct holder holder;
     holder.heap = make_auto("tracking:0");
     hold(&holder);
-    free_but_some(&holder);
+    size_t left = free_but_some(&holder);
+    wait_until_no_more_than(holder.heap, left + 2 * MIB);
     free_the_others(&holder);
     sw_heap_destroy(holder.heap);
 }
@@ -375,7 +375,8 @@ static void at_rest_what_another_thread_frees_goes_too(void **state) {
     pthread_barrier_wait(&holder.turn);
     while (sw__keeper_is_awake)
         sleep_ms(100);
-    free_but_some(&holder);
+    size_t left = free_but_some(&holder);
+    wait_until_no_more_than(holder.heap, left + 2 * MIB);
     free_the_others(&holder);
     pthread_barrier_wait(&holder.turn);
     pthread_join(owner, NULL);
@@ -541,6 +542,19 @@ static void little_work_beside_what_is_kept_is_rest(void **state) {
     sw_heap_destroy(heap);
 }
 
+/* A program that asks for more than there is, time and again, does not work. */
+static void what_is_refused_is_rest(void **state) {
+    (void)state;
+    sw_heap *heap = make_auto("tracking:0");
+    step(heap, BLOCKS, BLOCK);
+    for (int i = 0; i < 100 && resident_of(heap) > 2 * BLOCK; i++) {
+        assert_null(sw_alloc(heap, (size_t)1 << 50, SW_TAG_OTHER));
+        sleep_ms(50);
+    }
+    assert_true(resident_of(heap) <= 2 * BLOCK);
+    sw_heap_destroy(heap);
+}
+
 static void fork_one_that_ends(void) {
     pid_t child = fork();
     if (child == 0)
@@ -682,6 +696,21 @@ static void what_a_parent_frees_after_a_fork_is_not_kept(void **state) {
     sw_heap_destroy(heap);
 }
 
+/* Nor inside slabs; and who frees sees nothing of it. */
+static void what_a_parent_frees_inside_slabs_goes_too(void **state) {
+    (void)state;
+    static struct holder holder;
+    holder.heap = make_auto("tracking:0");
+    hold(&holder);
+    fork_one_that_ends();
+    errno = ERANGE;
+    size_t left = free_but_some(&holder);
+    assert_int_equal(errno, ERANGE);
+    assert_true(resident_of(holder.heap) < left + 10 * MIB);
+    free_the_others(&holder);
+    sw_heap_destroy(holder.heap);
+}
+
 /* Where it gives one again, it comes: nothing is left for the parent's or the child's life. */
 static int live_without_threads(void) {
     sw_heap *heap = make_auto("tracking:0");
@@ -791,6 +820,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_single_block_is_given_back_too),
         cmocka_unit_test(little_work_is_forgotten_as_well),
         cmocka_unit_test(little_work_beside_what_is_kept_is_rest),
+        cmocka_unit_test(what_is_refused_is_rest),
         cmocka_unit_test(the_end_of_threads_is_work_that_has_stopped),
         cmocka_unit_test(an_idle_process_is_not_woken),
         cmocka_unit_test(no_thread_is_started_where_memory_is_freed),
@@ -802,6 +832,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_child_keeps_no_copy_of_what_is_free),
         cmocka_unit_test(a_parent_that_waits_for_its_child_keeps_nothing),
         cmocka_unit_test(what_a_parent_frees_after_a_fork_is_not_kept),
+        cmocka_unit_test(what_a_parent_frees_inside_slabs_goes_too),
         cmocka_unit_test(a_spike_that_is_forgotten_leaves_no_room),
         cmocka_unit_test(a_child_needs_no_room_for_its_parents_holes),
         cmocka_unit_test(a_child_has_its_own_needs),
