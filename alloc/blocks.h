@@ -24,9 +24,9 @@ void sw__blocks_destroy(void *state);
 void *sw__blocks_alloc(void *state, size_t size, size_t alignment, enum sw_tag tag);
 void *sw__blocks_alloc_zeroed(void *state, size_t size, enum sw_tag tag);
 void sw__blocks_free(void *state, void *block);
-/* Frees a small block; a large one is left to be freed: its extent. */
+/* Frees a small block and returns NULL; of a large one it returns the extent, to be freed. */
 struct sw__extent *sw__blocks_free_small(struct sw__blocks *blocks, void *block);
-/* Is it the size that a large block of this heap has, and would have if it were of the new one? */
+/* Would a block of that size take as many pages as this large block has? */
 bool sw__blocks_suits(struct sw__blocks *blocks, const void *large, size_t size);
 void *sw__blocks_resize(void *state, void *block, size_t size);
 size_t sw__blocks_usable_size(void *state, const void *block);

@@ -161,7 +161,7 @@ static struct sw__cache *make_cache(struct sw__slabs *slabs) {
     return cache;
 }
 
-/* Under the lock that who collects the orphans holds: meanwhile there seem to be none. */
+/* sw__slabs_collect_orphans() takes all orphans off for a while, under the same lock. */
 static struct sw__cache *adopt_or_make(struct sw__slabs *slabs) {
     sw__lock(&threads.lock);
     struct sw__cache *cache = adopt_orphan(slabs);
@@ -263,7 +263,8 @@ void sw__slabs_visit_locks(struct sw__slabs *slabs, sw__lock_visitor *visitor, v
     visitor(context, &slabs->lock);
 }
 
-/* With orphans in their hands, or blocks on the way to an inbox, threads are gone. */
+/* Threads that are gone may have had an orphan in their hands, or a slab on its way to an inbox: both
+ * lists are made anew. */
 static void mend_after_fork(struct sw__slabs *slabs, const struct sw__cache *mine) {
     slabs->orphans = NULL;
     for (struct sw__cache *cache = slabs->caches; cache; cache = cache->older) {

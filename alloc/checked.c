@@ -56,8 +56,8 @@ enum fill { CANARY = 0xc3, NEW = 0xff, FREED = 0xdb };
 #define GUARDS_MAX 8192
 
 #define QUARANTINE_BLOCKS ((size_t)1 << 16)
-/* A closed block of such a part of the quarantine gives its pages back, and weighs so many times
- * less. */
+/* A closed block of at least a quarter of the quarantine gives its pages back, and then counts as a
+ * sixteenth of its size. */
 #define PURGED_PART    4
 #define PURGED_LIGHTER 16
 

@@ -375,7 +375,7 @@ sw_heap *sw__heap_create(const char *name, const struct sw__config *config) {
                         "this kernel's pages are not the 4 KiB that Stepwell was built for");
     mind_forks_once();
     sw_heap *heap = create(strategy, config);
-    return heap ? heap : sw__fail(ENOMEM, "out of memory: no room for a new heap");
+    return heap ? heap : sw__fail(ENOMEM, "no room for a new heap: out of memory, or too many heaps");
 }
 
 sw_heap *sw_heap_create(const char *name, const char *conf) {

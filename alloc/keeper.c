@@ -25,7 +25,7 @@
 #define DEAR_IN_A_MS_OF_REST ((size_t)256 << 10)
 /* Of what is kept, so little taken between two looks is no work: what a server's own house needs. */
 #define LITTLE_SHARE 64
-/* Where work goes on after forks, what is kept is given back for one in so long at last. */
+/* However often work went on right after a fork, one in so long is given back for. */
 #define FORKS_APART_MOST (600000 * MS)
 #define NEXT_TRY         (1000 * MS) /* for a thread, where the system gave none */
 #define LAST_WAIT        1           /* second, for the thread's end when the process ends */
@@ -173,8 +173,8 @@ static bool watch_work(void) {
     return true;
 }
 
-/* Until somebody calls. Who took a block while all was given back may have seen us awake, and not
- * called. False when the thread is to end. */
+/* Until somebody calls. A thread that took a block while give_back() ran may have read that we are
+ * awake, and not called: hence the look. False when the thread is to end. */
 static bool rest_until_work(void) {
     bool leaves = false;
     sw__lock(&keeper.lock);
@@ -216,8 +216,8 @@ void sw__keeper_call(void) {
 static bool wait_for_its_end(const struct timespec *most) {
     int cancelled_before;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancelled_before);
-    int error = most ? pthread_timedjoin_np(keeper.thread, NULL, most)
-                     : pthread_join(keeper.thread, NULL);
+    int error =
+        most ? pthread_timedjoin_np(keeper.thread, NULL, most) : pthread_join(keeper.thread, NULL);
     pthread_setcancelstate(cancelled_before, NULL);
     return error == 0;
 }

@@ -6,9 +6,9 @@
  * times a second while there is work, and sleeps for good when all has been given back, until there
  * is something again: a process that holds little has none, and an idle one is not woken. It is
  * gone before fork(), so that a program of one thread forks as one (CPython 3.12 warns of others),
- * and comes again when next a large block or a slab is taken. Until then nobody watches, so what is
- * kept goes before it, the more seldom, the more often work went on at once; and what is freed
- * meanwhile goes when it is much.
+ * and comes again when next a large block or a slab is taken. No thread runs until then, so free
+ * memory is given back before the fork (less and less often where work went on right after earlier
+ * forks), and after it by the thread that frees, once 8 MiB are free.
  *
  * It is started where memory is taken, and never where it is freed: libc frees what a thread had
  * with a lock in hand that the start of another one takes.
@@ -25,11 +25,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* All functions of a client are called under the keeper's lock. */
 struct sw__keeper_client {
     _Atomic(size_t) work; /* the heap's: bytes of large blocks taken so far */
     /* Called at every look, from the keeper's thread. Returns the bytes that are kept. */
     size_t (*look)(void *state);
-    /* Called when work has stopped. Returns the bytes given back. */
+    /* Called when work has stopped, or by the forking thread. Returns the bytes given back. */
     size_t (*give_back)(void *state);
     /* Called when work is back, again and again for as long as it returns true: brings a little of
      * what was given back, ahead of who wants it. */
@@ -50,7 +51,7 @@ void sw__keeper_remove(struct sw__keeper_client *client);
 #define SW__WORTH_A_THREAD ((size_t)8 << 20)
 #define SW__WORTH_A_CALL   ((size_t)1 << 20)
 
-extern atomic_bool sw__keeper_is_there; /* or will never be */
+extern atomic_bool sw__keeper_is_there; /* the thread runs, or none is to be started: at the end */
 extern atomic_bool sw__keeper_is_awake;
 extern atomic_bool sw__keeper_is_gone; /* since a fork, until memory is taken */
 void sw__keeper_start(void);
@@ -58,8 +59,8 @@ void sw__keeper_start(void);
  * anywhere. */
 void sw__keeper_call(void);
 
-/* The heap has taken memory and holds so much now: is the thread to be started? By one whose end is
- * noticed, see below, and without any lock held. */
+/* The heap has taken memory and holds so much now: is the caller to start the thread? It holds no
+ * lock, and has passed sw__slabs_mind_end_of_thread(). */
 static inline bool sw__keeper_is_wanted(const struct sw__keeper_client *client, size_t held) {
     return __builtin_expect(held >= SW__WORTH_A_THREAD &&
                                 !atomic_load_explicit(&sw__keeper_is_there, memory_order_relaxed) &&

@@ -5,6 +5,10 @@
  * memory that is all zero, and to use it before and after libc's own start and end. The algorithm
  * is the third of U. Drepper, "Futexes Are Tricky" (2011): 0 free, 1 held, 2 held and somebody
  * sleeps.
+ *
+ * Who holds several has taken them in this order, in which a fork takes all (heap.c): the keeper's
+ * two; that of all heaps; that of all threads' tables; then, of one heap: its ledger's, that of a
+ * look at it, its strategy's own, its caches', its slabs', its extents'.
  */
 #ifndef SW_LOCK_H
 #define SW_LOCK_H

@@ -35,7 +35,7 @@ bool sw__os_set_access(void *start, size_t size, bool accessible);
 /* Gives a range back whole: neither reserved nor committed any longer. */
 void sw__os_release(void *start, size_t size);
 /* Gives the pages of a committed range back; it reads as zero afterwards. False if the kernel would
- * not (locked pages): then the contents are as they were. */
+ * not (locked pages): then each page is as it was or reads as zero, for it may have come half way. */
 bool sw__os_purge(void *start, size_t size);
 /* Moves the pages of a committed range to another of the same size, which loses what it had; the
  * first reads as zero afterwards. Nothing is copied and nothing faults. False leaves the first as

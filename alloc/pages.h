@@ -86,8 +86,8 @@ char *sw__pages_last_full(const struct sw__pages *pages, char *start, char *end,
                           enum sw__grain grain);
 char *sw__pages_last_empty(const struct sw__pages *pages, char *start, char *end,
                            enum sw__grain grain);
-/* Bytes of the whole units in [start, end) that are all touched, of which the others are not that
- * would be theirs if the range began `there`: at the same offset in a unit. */
+/* Bytes of the whole units in [start, end) that are all touched, and all untouched in `others` at the
+ * place they have if the range begins `there`, which is at the same offset in a unit. */
 size_t sw__pages_movable(const struct sw__pages *pages, const char *start, const char *end,
                          const struct sw__pages *others, const char *there);
 /* Where a move may take place: from a full grain to an empty one, and so many neighbours below. */

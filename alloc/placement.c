@@ -72,7 +72,7 @@ static struct sw__extent *find_fit(struct sw__extents *extents, struct sw__side 
     return extent ? extent : sw__region_grow(extents, side, size, alignment, false);
 }
 
-/* What is a multiple of it begins on a huge page. */
+/* An extent whose size is a multiple of a huge page begins on one. */
 static size_t preferred_alignment(size_t size, size_t asked) {
     bool is_whole = size >= SW__HUGE_PAGE && (size & (SW__HUGE_PAGE - 1)) == 0;
     return is_whole && asked < SW__HUGE_PAGE ? SW__HUGE_PAGE : asked;

@@ -7,7 +7,8 @@
 
 /* Of a smaller extent that moves the contents are copied: pages would cost as much. */
 #define MOVED_LEAST ((size_t)1 << 20)
-/* One that moves is to have such a share of it as room behind it: too little for its like. */
+/* An extent that moves has a quarter of its size free behind it: too little for another of its
+ * size, which so does not come there. */
 #define ROOM_SHARE 4
 
 static void shrink(struct sw__extents *extents, struct sw__extent *extent, size_t size) {

@@ -15,13 +15,14 @@ static void note(struct sw__extents *extents, struct sw__pages *pages, enum sw__
 
 /* ---- Work has stopped ------------------------------------------------------------------------ */
 
-/* The kernel is asked what is there: a page that was part of a block may never have been used. */
+/* Touched means handed out: the kernel knows whether it was ever written. */
 static bool is_whole(const struct sw__pages *pages, const char *piece) {
     return sw__pages_touched(pages, piece, SW__HUGE_PAGE) == SW__HUGE_PAGE &&
            sw__os_resident(piece, SW__HUGE_PAGE) == SW__HUGE_PAGE;
 }
 
-/* What came in vain after the last rest does not come again; what was not brought may. */
+/* Notes as SW__TO_BRING each whole huge page, but for those that were brought after the last rest and
+ * not used. */
 static void note_what_is_whole(struct sw__extents *extents, const struct sw__extent *extent) {
     char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
     struct sw__pages *pages = &extent->region->pages;

@@ -43,7 +43,8 @@ static void set_absent(struct sw__slab *slab, uint64_t pages) {
     atomic_store_explicit(&slab->absent, pages, memory_order_relaxed);
 }
 
-/* An absent page comes again; who counts sees all of it, or nothing. */
+/* An absent page comes again; both changes under the heap's lock, so that statistics never see one
+ * without the other. */
 static bool bring_page(struct sw__slabs *slabs, struct sw__slab *slab, unsigned page) {
     char *start = sw__extent_start(slab->extent) + ((size_t)page << SW__PAGE_SHIFT);
     sw__lock(&slabs->lock);
@@ -157,7 +158,7 @@ static unsigned first_run(uint64_t pages, unsigned first) {
     return others ? (unsigned)__builtin_ctzll(others) : SW__SLAB_PAGES_MAX;
 }
 
-/* Who counts sees all of it, or nothing. */
+/* Under the heap's lock, as in bring_page(). */
 static void give_run_back(struct sw__slabs *slabs, struct sw__slab *slab, size_t start, size_t size,
                           size_t *released) {
     sw__lock(&slabs->lock);

@@ -14,7 +14,7 @@
 
 enum { SW__SLAB_PAGES_MAX = 64, SW__SLAB_BLOCKS_MAX = 4096 };
 
-/* Of what is present in a cache's slabs, no more counts as missed. */
+/* A cache's `missed` is at most `present` divided by this. */
 #define SW__MISSED_SHARE 2
 
 /* Ensures a block in the free list: of an absent page that has been cut, or newly cut. False when

@@ -30,9 +30,9 @@ _Static_assert(SLAB / FIRST_PART >= SLAB_FOR_MAX && LARGE_SLAB / FIRST_PART >= S
 /* What a cache may keep in slabs with nothing live, beside those it takes blocks from. */
 #define MOST_KEPT (4 * SLAB)
 
-/* More than was needed may be in slabs before they are swept: so much, or a share of it; and what
- * was missed. What was needed is forgotten at a share of what is made anew, and what was missed at
- * that of what is swept. */
+/* A cache sweeps once `present` exceeds `needed` by UNSWEPT_BYTES or a share of it, whichever is
+ * more, and by `missed`. `needed` decays by a share of the bytes that are made anew, `missed` by the
+ * same share of those that are swept. */
 #define UNSWEPT_BYTES ((size_t)1 << 20)
 #define UNSWEPT_SHARE 16
 #define FORGET_SHARE  8
@@ -564,7 +564,7 @@ static void take_remote(struct sw__slab *slab) {
         heed_free(slab);
 }
 
-/* All of it, or for who is not the owner what is closed. */
+/* The owner takes all of it over; another thread, with only_closed, leaves open slabs there. */
 static void empty_inbox(struct sw__cache *cache, bool only_closed) {
     if (!atomic_load_explicit(&cache->inbox, memory_order_relaxed))
         return;
@@ -591,8 +591,8 @@ static void collect_if_empty(struct sw__slab *slab) {
     give_slab_back(slab);
 }
 
-/* Nothing lives in the first of a bin's list, if it was kept, and in the last, if it was current a
- * moment ago: all others went when they emptied. After a fork some may not have. */
+/* Only the first of a bin's list (if it was kept) and the last (if it was current a moment ago) can be
+ * empty: all others went when they emptied. After a fork any may be. */
 static void collect_bin(struct sw__cache *cache, unsigned class) {
     struct sw__bin *bin = &cache->bins[class];
     retire_current(bin);

@@ -9,9 +9,9 @@
  *           allocates after that, from destructors that come later, is out of a borrowed orphan
  *   bin     a cache's slabs of one class: the current one, which blocks are taken from, and in a
  *           list the others that have free blocks
- *   closed  a slab for which its owner, too, must hold the cache's lock; any other is open. Such is
- *           one that is full, and one that is sparse: with no more live blocks than it has pages,
- *           and a quarter of its blocks free
+ *   closed  a slab for which its owner, too, must hold the cache's lock; any other is open. A slab
+ *           is closed while it is full, and while it is sparse: no more live blocks than pages, and
+ *           a quarter of its blocks free
  *   sweep   what any thread may do to a closed slab: pages with nothing live are given back, and
  *           are absent until their blocks are wanted. What is free there and may go is `unswept`
  *
@@ -124,11 +124,11 @@ struct sw__cache {
     struct sw__slab *last_listed[SW__CLASS_COUNT]; /* where the bin has any listed */
     uint32_t slab_counts[SW__CLASS_COUNT];
     size_t bytes_kept; /* in slabs with nothing live */
-    size_t present;    /* in all its slabs, but for absent pages */
-    size_t grown;      /* so much of that since the last look at it */
-    size_t needed;     /* the most that lived at once, of late */
-    size_t missed;     /* so much of what was swept for growth came again, of late */
-    bool is_rested;    /* what comes again was swept at a rest */
+    size_t present;    /* bytes of all its slabs, but for absent pages */
+    size_t grown;      /* bytes added to `present` since budget_of() last looked */
+    size_t needed;     /* the most bytes that lived at once; decays */
+    size_t missed;     /* bytes that were swept for growth and came again; decays */
+    bool is_rested;    /* the last sweep was at a rest: what comes again is not missed */
     uint32_t unswept_count;
     _Atomic(size_t) unswept; /* of its closed slabs; atomic for who asks from outside */
     struct sw__slab *first_unswept, *last_unswept; /* closed the longest ago, and the last */
@@ -177,7 +177,7 @@ extern _Thread_local struct sw__cache *sw__front_cache __attribute__((tls_model(
 extern struct sw__slab sw__no_slab;
 extern struct sw__cache sw__no_cache;
 
-/* False when out of memory or slots. */
+/* False when there are SW__SLOTS heaps with slabs already. */
 bool sw__slabs_init(struct sw__slabs *slabs, struct sw__extents *extents);
 /* To be called before the extents end, with no thread in the heap. */
 void sw__slabs_destroy(struct sw__slabs *slabs);
@@ -187,9 +187,12 @@ void sw__slabs_put_in_front(struct sw__slabs *slabs);
 
 /* For a thread without a cache, which adopts or makes one. NULL when out of memory. */
 void *sw__slabs_alloc_without_cache(struct sw__slabs *slabs, unsigned class);
+/* For this thread's cache, whose current slab has no free block. NULL when out of memory. Takes the
+ * cache's lock, as the next two do. */
 void *sw__slabs_alloc_slow(struct sw__cache *cache, unsigned class);
+/* This thread's open slab has come to its alarm. */
 void sw__slabs_free_alarm(struct sw__cache *cache, struct sw__slab *slab);
-/* Of a closed slab, or another thread's. */
+/* A block of a closed slab, or of another thread's. */
 void sw__slabs_free_slow(struct sw__slab *slab, void *block);
 
 /* Everything of a cache that has nothing live goes back to the extents, the current slabs too. Its
@@ -199,16 +202,17 @@ void sw__cache_collect(struct sw__cache *cache);
  * slabs, and those that stay are swept. Adds to *released, unless that is NULL, the bytes that were
  * there of what was swept. */
 void sw__cache_collect_closed(struct sw__cache *cache, size_t *released);
-/* The first for this thread's cache and the orphans, the second for all. The pages of whole slabs
- * stay with the extents: trim those. */
+/* sw__cache_collect() for this thread's cache and for orphans, sw__cache_collect_closed() for all. The
+ * pages of whole slabs stay with the extents: trim those. All three are called without a lock. */
 void sw__slabs_collect(struct sw__slabs *slabs, size_t *released);
-/* The first for the orphans alone, the second for all: for a rest of the work. */
+/* The same without this thread's cache: for a rest of the work, from any thread. */
 void sw__slabs_collect_at_rest(struct sw__slabs *slabs, size_t *released);
-/* Of the orphans alone. */
+/* The orphans alone. */
 void sw__slabs_collect_orphans(struct sw__slabs *slabs);
 
 /* This thread has come to need more slabs: its sparse ones are swept where it holds more than it
- * needed of late, and more than what is missed again and again. */
+ * needed of late, and more than what is missed again and again. Takes its cache's lock, as the next
+ * does, which may be called with that of all threads' tables. */
 void sw__slabs_sweep_for_growth(struct sw__slabs *slabs);
 /* All that is closed of this thread's own slabs. */
 void sw__slabs_sweep_mine(struct sw__slabs *slabs);
@@ -228,6 +232,7 @@ void sw__slabs_collect_after_fork(void);
 /* Of threads without a table, which never allocated a small block or are past their end, so many
  * are in the midst of a call: a fork may find one there. */
 extern atomic_int sw__strangers_within;
+/* Has this thread a table, and is not past its end? */
 bool sw__slabs_know_thread(void);
 
 /* This thread's end will be noticed, even if it never has a small block: with the last such thread

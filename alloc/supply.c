@@ -12,10 +12,10 @@
 #define MOST_DONORS 64
 /* A run of pages of a live extent that is longer moves in parts: it takes as much address space. */
 #define MOST_AT_ONCE ((size_t)64 << 20)
-/* Of so many extents of one huge page each, one is not asked to be. */
+/* One in so many extents of the size of a huge page stays on small pages, to show whether such
+ * extents are used to their end. */
 #define ONE_PROBE_IN 8
-/* Address space that may be taken for zeroed extents while free one is there, beside as much again as
- * is held. */
+/* Zeroed extents may take fresh address space until twice what is held is reserved, and so much. */
 #define MOST_IN_ADVANCE ((size_t)64 << 20)
 /* So many extents are zeroed without asking what is there, at most. */
 #define MOST_UNASKED 15
@@ -284,8 +284,8 @@ static void want_edges(struct sw__extents *extents, struct sw__extent *extent) {
         want_shared(extents, extent, huge_last);
 }
 
-/* Of an extent that is one huge page all of it would be there with its first byte, and none could
- * tell how such extents are used: some are left as they are, and more where one was not used. */
+/* On a huge page all of an extent is there with its first byte, and nobody can tell whether it is
+ * used: one in ONE_PROBE_IN stays on small pages, and each while the last that was seen was not. */
 static bool is_probe(struct sw__extents *extents, const struct sw__extent *extent) {
     return sw__extent_size(extent) == SW__HUGE_PAGE &&
            (++extents->single_huge_pages % ONE_PROBE_IN == 0 ||

@@ -24,8 +24,8 @@ size_t sw__supply_over_budget(const struct sw__extents *extents, size_t more);
 bool sw__supply_wants_fresh(struct sw__extents *extents, size_t size);
 
 /* All pages of an extent that is in no tree become touched: they move there from free extents where
- * the budget asks for it, and may come new otherwise. False, with nothing that matters changed,
- * where the limit has no room for them and the kernel would not take free ones back. */
+ * the budget asks for it, and may come new otherwise. False, with some free pages moved or purged at
+ * most, where the limit has no room for them and the kernel would not take free ones back. */
 bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent,
                         enum sw__filling filling);
 

@@ -32,9 +32,10 @@ struct sw__usage {
     enum sw__use last; /* what was known last */
 };
 
-/* An extent's untouched pages are about to come: one becomes a witness if it is one of them, */
+/* An extent's untouched pages are about to come: one near its end is watched, if it is untouched. */
 void sw__usage_watch(struct sw__usage *usage, const struct sw__extent *extent);
-/* or if all are given back and come anew; and if nothing but itself can bring it. */
+/* All its pages were given back and come anew: the same, unless a huge page could bring that one with
+ * others. */
 void sw__usage_watch_renewed(struct sw__usage *usage, const struct sw__extent *extent);
 /* What is known now. */
 enum sw__use sw__usage_look(struct sw__usage *usage);

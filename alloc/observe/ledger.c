@@ -64,8 +64,7 @@ static bool ensure_room(struct sw__ledger *ledger, struct sw__address_table *tab
     return room;
 }
 
-/* For one that comes, or is taken and comes back: on two pages that it shares, perhaps, where it had
- * none before. */
+/* For a block that comes, or was taken and comes back at an address that may lie on two new pages. */
 static bool ensure_room_for_one_more(struct sw__ledger *ledger) {
     size_t blocks = ledger->taken + 1;
     return ensure_room(ledger, &ledger->blocks, ledger->blocks.count + blocks) &&

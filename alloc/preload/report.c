@@ -35,7 +35,7 @@ static void add_level(struct sw__text *text, const char *name, struct sw_level l
                  sw__mib(level.peak));
 }
 
-/* Of what is known only now, and not what it was at most. */
+/* A value that is known now, but whose peak is not. */
 static void add_now(struct sw__text *text, const char *name, double bytes) {
     sw__text_add(text, "stepwell: %-10s %12.2f %12s\n", name, sw__mib((size_t)bytes), "n/a");
 }

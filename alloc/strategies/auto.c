@@ -22,10 +22,10 @@
 #define KEPT_PERIODS 16
 #define EARLIER      (KEPT_PERIODS - 1)
 #define PERIOD_TURNS 4
-/* Where a step is marked that turns over so much, no other will be. */
+/* A step that turns over so much is the last: the program marks no more. */
 #define LONGEST_STEP_TURNS 256
-/* A budget is looser than needed by a share of it, and for each degree of looseness by so many
- * bytes more, or by a smaller share of a large heap. */
+/* The budget is needed + needed / LOOSE_SHARE + room + looseness * the larger of DEGREE_BYTES and
+ * needed / DEGREE_SHARE. */
 #define LOOSE_SHARE    170
 #define DEGREE_BYTES   ((size_t)128 << 10)
 #define DEGREE_SHARE   1024
@@ -50,14 +50,14 @@ struct auto_heap {
     bool has_rested;     /* all was given back, */
     size_t live_at_rest; /* beside so much; */
     size_t work_at_rest;
-    size_t ahead;            /* since then so much is worth holding before it is asked for; */
-    size_t ahead_looked_for; /* and for so much there was room in the control group */
-    unsigned looseness;      /* of the budget */
-    size_t room;             /* in it, for the sake of what was purged */
-    unsigned calm_periods;   /* since it was */
-    size_t moved_before;     /* this period */
-    size_t purged_before;
-    size_t let_go;             /* by so much the budget has fallen in it */
+    size_t ahead; /* since the rest, pages are brought ahead of work up to so much held */
+    size_t ahead_looked_for;   /* `ahead` when the control group was last asked for room */
+    unsigned looseness;        /* of the budget */
+    size_t room;               /* in it, for the sake of what was purged */
+    unsigned calm_periods;     /* since anything was purged to be missed */
+    size_t moved_before;       /* extents.moved and */
+    size_t purged_before;      /* extents.purged as this period began */
+    size_t let_go;             /* by so much the budget has fallen in this period */
     atomic_bool is_restrained; /* the budget depends on what is live */
     size_t retain, soft_limit; /* as configured; 0: none */
     struct sw__pressure pressure;
