@@ -20,4 +20,8 @@ static inline size_t sw__smaller(size_t a, size_t b) {
     return a < b ? a : b;
 }
 
+static inline size_t sw__larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
 #endif

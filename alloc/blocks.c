@@ -132,7 +132,7 @@ size_t sw__blocks_largest_free(void *state) {
     struct sw__blocks *blocks = state;
     size_t small = sw__slabs_largest_free(&blocks->slabs);
     size_t large = sw__extents_largest_free(&blocks->extents);
-    return small > large ? small : large;
+    return sw__larger(small, large);
 }
 
 void sw__blocks_visit_ranges(void *state, sw__range_visitor *visitor, void *context) {

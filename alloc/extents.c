@@ -242,7 +242,7 @@ static size_t most_present(struct sw__treap_node *node, size_t most) {
     size_t size = sw__extent_size(extent);
     if (extent->touched > most) {
         size_t present = sw__os_resident(start, size);
-        most = present > most ? present : most;
+        most = sw__larger(present, most);
     }
     return most_present(node->right, most_present(node->left, most));
 }

@@ -7,6 +7,7 @@
  */
 #include "stepwell.h"
 
+#include "align.h"
 #include "checked.h"
 #include "error.h"
 #include "keeper.h"
@@ -125,7 +126,7 @@ static size_t ask_resident(struct sw_heap *heap, size_t active) {
         return resident_in_ranges(heap);
     size_t now = unaccounted();
     size_t growth = now > heap->unaccounted_before ? now - heap->unaccounted_before : 0;
-    return growth > active ? growth : active;
+    return sw__larger(growth, active);
 }
 
 static void raise_level(struct sw_level *level, size_t current) {
@@ -150,9 +151,8 @@ static void look(struct sw_heap *heap, struct sw_stats *stats) {
         stats->allocated = heap->allocated;
     }
     raise_level(&heap->resident, resident);
-    heap->reserved.current = own.reserved.current > resident ? own.reserved.current : resident;
-    size_t peak =
-        own.reserved.peak > heap->reserved.current ? own.reserved.peak : heap->reserved.current;
+    heap->reserved.current = sw__larger(own.reserved.current, resident);
+    size_t peak = sw__larger(own.reserved.peak, heap->reserved.current);
     if (peak > heap->reserved.peak) {
         heap->reserved.peak = peak;
         heap->allocated_at_reserved_peak = stats->allocated.current;
@@ -375,7 +375,8 @@ sw_heap *sw__heap_create(const char *name, const struct sw__config *config) {
                         "this kernel's pages are not the 4 KiB that Stepwell was built for");
     mind_forks_once();
     sw_heap *heap = create(strategy, config);
-    return heap ? heap : sw__fail(ENOMEM, "no room for a new heap: out of memory, or too many heaps");
+    return heap ? heap
+                : sw__fail(ENOMEM, "no room for a new heap: out of memory, or too many heaps");
 }
 
 sw_heap *sw_heap_create(const char *name, const char *conf) {

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* The unit of everything below. Kernels with larger pages (16 or 64 KiB on some aarch64) are told
  * from 4 KiB ones at start-up and refused there: purging by 4 KiB would be an error on them. */
@@ -18,6 +19,15 @@
 #define SW__PAGE            ((size_t)1 << SW__PAGE_SHIFT)
 #define SW__HUGE_PAGE_SHIFT 21
 #define SW__HUGE_PAGE       ((size_t)1 << SW__HUGE_PAGE_SHIFT)
+
+/* Where the huge page of an address begins; and the first that begins there or later. */
+static inline char *sw__huge_page_at(const char *address) {
+    return (char *)(address - ((uintptr_t)address & (SW__HUGE_PAGE - 1)));
+}
+
+static inline char *sw__huge_page_from(const char *address) {
+    return (char *)(address + (-(uintptr_t)address & (SW__HUGE_PAGE - 1)));
+}
 
 /* True when the kernel's page is the one this was built for. */
 bool sw__os_page_size_fits(void);

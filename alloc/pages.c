@@ -176,7 +176,7 @@ static void decline_if_missing(struct sw__pages *pages, const char *start, const
 
 void sw__pages_decline_missing(struct sw__pages *pages, const char *start, const char *end) {
     for (const char *next; start < end; start = next) {
-        next = start + SW__HUGE_PAGE - ((uintptr_t)start & (SW__HUGE_PAGE - 1));
+        next = sw__huge_page_from(start + 1);
         decline_if_missing(pages, start, next < end ? next : end);
     }
 }
@@ -189,9 +189,7 @@ bool sw__pages_may_come_along(const struct sw__pages *pages, const char *page, c
 }
 
 void sw__pages_decline_shared(struct sw__pages *pages, const char *start, const char *end) {
-    const size_t inside = SW__HUGE_PAGE - 1; /* regions are aligned to huge pages */
-    const char *up = start + (-(uintptr_t)start & inside);
-    const char *down = end - ((uintptr_t)end & inside);
+    const char *up = sw__huge_page_from(start), *down = sw__huge_page_at(end);
     if (up > start)
         decline_if_missing(pages, start, up < end ? up : end);
     if (down < end && down >= up)
@@ -215,10 +213,9 @@ char *sw__pages_first_noted(const struct sw__pages *pages, enum sw__note what, c
 }
 
 size_t sw__pages_forget(struct sw__pages *pages, char *start, char *end) {
-    const size_t inside = SW__HUGE_PAGE - 1; /* regions are aligned to huge pages */
     size_t forgotten = 0;
-    start -= (uintptr_t)start & inside;
-    end += -(uintptr_t)end & inside;
+    start = sw__huge_page_at(start);
+    end = sw__huge_page_from(end);
     for (enum sw__note what = 0; what < SW__NOTES; what++)
         for (char *each = start; (each = sw__pages_first_noted(pages, what, each, end));)
             forgotten += sw__pages_note(pages, what, each, false);

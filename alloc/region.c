@@ -187,8 +187,7 @@ static struct sw__region *add_region(struct sw__extents *extents, struct sw__sid
         wanted = LAST_REGION;
     while (least > LAST_REGION / 2 && wanted < least + least / 2 && wanted <= SIZE_MAX / 2)
         wanted *= 2;
-    struct sw__region *region =
-        reserve_region(extents, side, wanted > least ? wanted : least, least);
+    struct sw__region *region = reserve_region(extents, side, sw__larger(wanted, least), least);
     return region || wanted <= least ? region : reserve_region(extents, side, least, least);
 }
 

@@ -6,8 +6,6 @@
 #include "placement.h"
 #include "supply.h"
 
-#define INSIDE (SW__HUGE_PAGE - 1) /* regions are aligned to huge pages */
-
 static void note(struct sw__extents *extents, struct sw__pages *pages, enum sw__note what,
                  const char *piece, bool is_so) {
     sw__extents_count(&extents->noted, (size_t)is_so - sw__pages_note(pages, what, piece, is_so));
@@ -26,8 +24,8 @@ static bool is_whole(const struct sw__pages *pages, const char *piece) {
 static void note_what_is_whole(struct sw__extents *extents, const struct sw__extent *extent) {
     char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
     struct sw__pages *pages = &extent->region->pages;
-    for (char *piece = start + (-(uintptr_t)start & INSIDE);
-         end - piece >= (ptrdiff_t)SW__HUGE_PAGE; piece += SW__HUGE_PAGE) {
+    for (char *piece = sw__huge_page_from(start); end - piece >= (ptrdiff_t)SW__HUGE_PAGE;
+         piece += SW__HUGE_PAGE) {
         bool came_in_vain = sw__pages_first_noted(pages, SW__BROUGHT, piece, piece + SW__HUGE_PAGE);
         note(extents, pages, SW__BROUGHT, piece, false);
         if (!came_in_vain && is_whole(pages, piece))

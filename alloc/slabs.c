@@ -337,7 +337,7 @@ static size_t present_free(const struct sw__slab *slab) {
 
 /* So many blocks more are free, each with its page, perhaps. Only of closed slabs it is told. */
 static void count_freed(struct sw__slab *slab, size_t blocks) {
-    size_t each = slab->block_size > SW__PAGE ? slab->block_size : SW__PAGE;
+    size_t each = sw__larger(slab->block_size, SW__PAGE);
     size_t most = present_free(slab);
     if (slab->unswept < most && is_closed(slab))
         count_unswept(slab, sw__smaller(blocks * each, most - slab->unswept));
@@ -655,7 +655,7 @@ static size_t budget_of(struct sw__cache *cache) {
     cache->needed = live > cache->needed - forgotten ? live : cache->needed - forgotten;
     cache->grown = 0;
     size_t share = cache->needed / UNSWEPT_SHARE;
-    return cache->needed + (share > UNSWEPT_BYTES ? share : UNSWEPT_BYTES) + cache->missed;
+    return cache->needed + sw__larger(share, UNSWEPT_BYTES) + cache->missed;
 }
 
 /* Those that have been closed the longest; the next time it goes on. */

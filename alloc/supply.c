@@ -275,10 +275,8 @@ static void want_edges(struct sw__extents *extents, struct sw__extent *extent) {
     size_t size = sw__extent_size(extent);
     if (extents->budget == SIZE_MAX || sw__supply_over_budget(extents, size + 2 * SW__HUGE_PAGE))
         return;
-    const size_t inside = SW__HUGE_PAGE - 1; /* regions are aligned to huge pages */
-    char *start = sw__extent_start(extent), *last = sw__extent_end(extent) - 1;
-    char *huge_start = start - ((uintptr_t)start & inside);
-    char *huge_last = last - ((uintptr_t)last & inside);
+    char *huge_start = sw__huge_page_at(sw__extent_start(extent));
+    char *huge_last = sw__huge_page_at(sw__extent_end(extent) - 1);
     want_shared(extents, extent, huge_start);
     if (huge_last != huge_start)
         want_shared(extents, extent, huge_last);

@@ -320,18 +320,14 @@ static size_t rest_of(const struct side *side) {
     return side->current ? present_behind(side->current) : 0;
 }
 
-static size_t larger(size_t a, size_t b) {
-    return a > b ? a : b;
-}
-
 static size_t largest_free(void *state) {
     struct arena *arena = state;
     size_t largest = sw__extents_largest_free(&arena->extents);
     sw__lock(&arena->lock);
-    largest = larger(largest, rest_of(&arena->passing));
-    largest = larger(largest, rest_of(&arena->lasting));
+    largest = sw__larger(largest, rest_of(&arena->passing));
+    largest = sw__larger(largest, rest_of(&arena->lasting));
     for (const struct chunk *chunk = arena->empty; chunk; chunk = chunk->next)
-        largest = larger(largest, present_behind(chunk));
+        largest = sw__larger(largest, present_behind(chunk));
     sw__unlock(&arena->lock);
     return largest;
 }

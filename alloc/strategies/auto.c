@@ -70,7 +70,7 @@ struct auto_heap {
  * where what is given back is missed. */
 static size_t slack(const struct auto_heap *heap, size_t needed) {
     size_t share = needed / DEGREE_SHARE;
-    size_t degree = share > DEGREE_BYTES ? share : DEGREE_BYTES;
+    size_t degree = sw__larger(share, DEGREE_BYTES);
     return needed / LOOSE_SHARE + heap->looseness * degree + heap->room;
 }
 
@@ -84,7 +84,7 @@ static void set_deepest(struct auto_heap *heap, size_t live) {
 
 static size_t needed_of_late(const struct auto_heap *heap) {
     size_t deepest = deepest_of(heap);
-    return deepest > heap->deepest_earlier ? deepest : heap->deepest_earlier;
+    return sw__larger(deepest, heap->deepest_earlier);
 }
 
 static size_t deepest_in_ring(const struct auto_heap *heap) {
@@ -182,7 +182,7 @@ static void set_budget(struct auto_heap *heap, size_t live) {
 /* So much lives, or is about to. */
 static void expect_keeper(const struct auto_heap *heap, size_t live) {
     size_t held = atomic_load_explicit(&heap->blocks.extents.held, memory_order_relaxed);
-    if (sw__keeper_is_wanted(&heap->keeper, held > live ? held : live) &&
+    if (sw__keeper_is_wanted(&heap->keeper, sw__larger(held, live)) &&
         sw__slabs_mind_end_of_thread())
         sw__keeper_start();
 }
@@ -261,7 +261,7 @@ static __attribute__((noinline, cold)) void unexpect_large(struct auto_heap *hea
     size_t live = sw__extents_live(&heap->blocks.extents), before = request->deepest_before;
     sw__lock(&heap->lock);
     heap->ahead = sw__smaller(heap->ahead, ahead_of(heap, live));
-    set_deepest(heap, before > live ? before : live);
+    set_deepest(heap, sw__larger(before, live));
     forget_in_earlier(heap, request->live, live);
     size_t let_go = heap->let_go;
     set_budget(heap, live);

@@ -359,7 +359,7 @@ static size_t most_present(const struct sw__treap_node *node, size_t most) {
         return most;
     if (node->size > most) {
         size_t present = sw__os_resident((const void *)node->address, node->size);
-        most = present > most ? present : most;
+        most = sw__larger(present, most);
     }
     return most_present(node->right, most_present(node->left, most));
 }
@@ -370,7 +370,7 @@ static size_t largest_free(void *state) {
     size_t small = most_present(pool->free_blocks, 0);
     sw__unlock(&pool->lock);
     size_t large = sw__extents_largest_free(&pool->extents);
-    return small > large ? small : large;
+    return sw__larger(small, large);
 }
 
 static void visit_ranges(void *state, sw__range_visitor *visitor, void *context) {
