@@ -97,9 +97,13 @@ static size_t deepest_in_ring(const struct auto_heap *heap) {
 
 /* This period takes the place of the oldest one. */
 static void remember_period(struct auto_heap *heap) {
-    heap->earlier[heap->oldest] = deepest_of(heap);
+    size_t deepest = deepest_of(heap), forgotten = heap->earlier[heap->oldest];
+    heap->earlier[heap->oldest] = deepest;
     heap->oldest = (heap->oldest + 1) % EARLIER;
-    heap->deepest_earlier = deepest_in_ring(heap);
+    if (deepest >= heap->deepest_earlier)
+        heap->deepest_earlier = deepest;
+    else if (forgotten == heap->deepest_earlier)
+        heap->deepest_earlier = deepest_in_ring(heap);
 }
 
 static size_t deepest_periods_ago(const struct auto_heap *heap, unsigned periods) {
@@ -229,22 +233,19 @@ static __attribute__((noinline)) void reconsider(struct auto_heap *heap, size_t 
         sw__keeper_call();
 }
 
-/* A large block, or what one grows by, that is about to be taken. */
-struct request {
-    size_t size;
-    size_t live;           /* with it */
-    size_t deepest_before; /* the most that lived before it in this period */
+/* What lives with a large block that is about to be taken, and the most that did so far in this
+ * period: two words, so that they stay in registers. */
+struct expected {
+    size_t live, deepest_before;
 };
 
 /* The budget is to have room for it. Mostly, in work that repeats itself, it has. */
-static struct request expect_large(struct auto_heap *heap, size_t size) {
-    size_t live = sw__extents_live(&heap->blocks.extents) + size;
-    struct request request = {size, live, deepest_of(heap)};
+static inline struct expected expect_large(struct auto_heap *heap, size_t size) {
+    size_t live = sw__extents_live(&heap->blocks.extents) + size, deepest = deepest_of(heap);
     size_t counted = atomic_load_explicit(&heap->work_counted, memory_order_relaxed);
-    if (live > request.deepest_before || work_of(heap) + size - counted >= COUNTED_AT_ONCE ||
-        heap->is_restrained)
+    if (live > deepest || work_of(heap) + size - counted >= COUNTED_AT_ONCE || heap->is_restrained)
         reconsider(heap, live);
-    return request;
+    return (struct expected){live, deepest};
 }
 
 /* Another thread may have ended the period meanwhile. */
@@ -257,12 +258,12 @@ static void forget_in_earlier(struct auto_heap *heap, size_t refused, size_t liv
 
 /* It was refused, so nothing is kept for it; and what the budget falls by was never purged. */
 static __attribute__((noinline, cold)) void unexpect_large(struct auto_heap *heap,
-                                                           const struct request *request) {
-    size_t live = sw__extents_live(&heap->blocks.extents), before = request->deepest_before;
+                                                           struct expected expected) {
+    size_t live = sw__extents_live(&heap->blocks.extents);
     sw__lock(&heap->lock);
     heap->ahead = sw__smaller(heap->ahead, ahead_of(heap, live));
-    set_deepest(heap, sw__larger(before, live));
-    forget_in_earlier(heap, request->live, live);
+    set_deepest(heap, sw__larger(expected.deepest_before, live));
+    forget_in_earlier(heap, expected.live, live);
     size_t let_go = heap->let_go;
     set_budget(heap, live);
     heap->let_go = let_go;
@@ -270,11 +271,12 @@ static __attribute__((noinline, cold)) void unexpect_large(struct auto_heap *hea
 }
 
 /* It has come, and is work, or was refused. */
-static void settle_large(struct auto_heap *heap, const struct request *request, bool came) {
+static inline void settle_large(struct auto_heap *heap, size_t size, struct expected expected,
+                                bool came) {
     if (__builtin_expect(came, 1))
-        atomic_fetch_add_explicit(&heap->keeper.work, request->size, memory_order_relaxed);
+        atomic_fetch_add_explicit(&heap->keeper.work, size, memory_order_relaxed);
     else
-        unexpect_large(heap, request);
+        unexpect_large(heap, expected);
     sw__extents_keep_budget(&heap->blocks.extents);
 }
 
@@ -360,7 +362,7 @@ static size_t look(void *state) {
 }
 
 /* What the keeper would do if it were there. */
-static void stand_in_for_keeper(struct auto_heap *heap) {
+static __attribute__((noinline, cold)) void stand_in_for_keeper(struct auto_heap *heap) {
     int kept_errno = errno;
     struct sw__slabs *slabs = &heap->blocks.slabs;
     sw__slabs_sweep_mine(slabs);
@@ -449,9 +451,9 @@ static void *alloc(void *state, size_t size, size_t alignment, enum sw_tag tag) 
     if (__builtin_expect(size <= SW__SMALL_MAX, 1))
         return sw__blocks_alloc(state, size, alignment, tag);
     struct auto_heap *heap = state;
-    struct request request = expect_large(heap, size);
+    struct expected expected = expect_large(heap, size);
     void *block = sw__blocks_alloc(state, size, alignment, tag);
-    settle_large(heap, &request, block != NULL);
+    settle_large(heap, size, expected, block != NULL);
     return block;
 }
 
@@ -459,9 +461,9 @@ static void *alloc_zeroed(void *state, size_t size, enum sw_tag tag) {
     if (size <= SW__SMALL_MAX)
         return sw__blocks_alloc_zeroed(state, size, tag);
     struct auto_heap *heap = state;
-    struct request request = expect_large(heap, size);
+    struct expected expected = expect_large(heap, size);
     void *block = sw__blocks_alloc_zeroed(state, size, tag);
-    settle_large(heap, &request, block != NULL);
+    settle_large(heap, size, expected, block != NULL);
     return block;
 }
 
@@ -472,9 +474,9 @@ static void *resize(void *state, void *block, size_t size) {
         return sw__blocks_resize(state, block, size);
     size_t old = sw__blocks_usable_size(state, block);
     size_t more = size > old ? size - old : 0;
-    struct request request = more ? expect_large(heap, more) : (struct request){0};
+    struct expected expected = more ? expect_large(heap, more) : (struct expected){0};
     void *resized = sw__blocks_resize(state, block, size);
-    settle_large(heap, &request, resized || !more);
+    settle_large(heap, more, expected, resized || !more);
     return resized;
 }
 

@@ -46,7 +46,7 @@ static inline uint64_t run_pairs(const struct shape *shape, uint64_t total, unsi
                                  void *(*make)(void *), void *(*release)(void *)) {
     static struct pair pairs[MAX_THREADS / 2];
     pthread_t threads[MAX_THREADS];
-    unsigned number = (shape->threads + 1) / 2;
+    const unsigned number = shape->threads / 2 > 0 ? shape->threads / 2 : 1;
     for (unsigned i = 0; i < number; i++) {
         pairs[i] = (struct pair){.total = total / number, .room = room, .number = i};
         pthread_mutex_init(&pairs[i].lock, NULL);
