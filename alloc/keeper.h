@@ -82,9 +82,7 @@ static inline void sw__keeper_do_without(void) {
 
 /* There is something to give back. To be called from anywhere. */
 static inline void sw__keeper_wake(const struct sw__keeper_client *client) {
-    if (__builtin_expect(!client->only_in_children &&
-                             !atomic_load_explicit(&sw__keeper_is_awake, memory_order_relaxed),
-                         0))
+    if (__builtin_expect(!client->only_in_children && !atomic_load(&sw__keeper_is_awake), 0))
         sw__keeper_call();
 }
 

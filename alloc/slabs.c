@@ -495,18 +495,16 @@ static __attribute__((noinline)) void reclaim(struct sw__cache *owner, struct sw
         sw__slabs_tell_of_freeable(owner->slabs);
 }
 
-/* Owner and keeper may both sleep: the keeper is woken each time another MiB of slabs has come. */
+/* Owner and keeper may both sleep: the keeper is woken each time another MiB of slabs has come. It
+ * says that it sleeps before it looks into inboxes, and here the slab comes before the look whether it
+ * does: hence the order of the count. */
 static void tell_of_inbox(struct sw__cache *owner, size_t slab_size) {
     struct sw__slabs *slabs = owner->slabs;
     if (!slabs->when_freeable)
         return;
-    size_t before = atomic_fetch_add_explicit(&owner->inbox_bytes, slab_size, memory_order_relaxed);
-    size_t bytes = before + slab_size;
-    if (before / TOLD_OF_INBOX != bytes / TOLD_OF_INBOX) {
-        /* Who falls asleep looks into the inbox after saying so; the slab came before this look. */
-        atomic_thread_fence(memory_order_seq_cst);
+    size_t before = atomic_fetch_add(&owner->inbox_bytes, slab_size), bytes = before + slab_size;
+    if (before / TOLD_OF_INBOX != bytes / TOLD_OF_INBOX)
         slabs->when_freeable(slabs, bytes);
-    }
 }
 
 static void free_remote(struct sw__slab *slab, struct sw__free_block *block) {

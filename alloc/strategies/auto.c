@@ -7,9 +7,11 @@
  * enough to hold a step. The heap keeps as many physical pages as the deepest of the last
  * KEPT_PERIODS periods needed, a little for rounding, and room for the holes among blocks whose pages
  * cannot move; and gives back what is above it, the largest free extents first. So a spike is
- * forgotten after some steps, and steady work neither faults nor calls the system. A clock only tells
- * that work has stopped (keeper.h): then nothing is kept, and when work is back its pages are brought
- * ahead of it. Nor is anything kept near the limit of a container (pressure.h).
+ * forgotten after some steps, and steady work neither faults nor calls the system. Where work goes on
+ * that is much smaller, a period is over after a second as well: else the turnover of a spike might
+ * take hours. A clock also tells that work has stopped (keeper.h): then nothing is kept, and when work
+ * is back its pages are brought ahead of it. Nor is anything kept near the limit of a container
+ * (pressure.h).
  */
 #include "align.h"
 #include "blocks.h"
@@ -22,6 +24,11 @@
 #define KEPT_PERIODS 16
 #define EARLIER      (KEPT_PERIODS - 1)
 #define PERIOD_TURNS 4
+/* So many looks of the keeper, of a tenth of a second each, during which no more lived than such a
+ * share of what recent periods needed, end a period: KEPT_PERIODS of them are longer than a step of
+ * ten seconds, whose pages are to stay. */
+#define LOOKS_IN_PERIOD 10
+#define MUCH_LESS       2
 /* A step that turns over so much is the last: the program marks no more. */
 #define LONGEST_STEP_TURNS 256
 /* The budget is needed + needed / LOOSE_SHARE + room + looseness * the larger of DEGREE_BYTES and
@@ -38,13 +45,15 @@
 #define AHEAD 4
 
 struct auto_heap {
-    struct sw__blocks blocks;     /* first: the slots of blocks.h work on it */
-    struct sw__lock lock;         /* guards the rest */
-    _Atomic(size_t) deepest;      /* the most that lived at once in this period */
-    size_t earlier[EARLIER];      /* the same of those before, as a ring */
-    unsigned oldest;              /* of them */
-    size_t deepest_earlier;       /* of them */
-    size_t in_period;             /* bytes of large blocks allocated in this period */
+    struct sw__blocks blocks; /* first: the slots of blocks.h work on it */
+    struct sw__lock lock;     /* guards the rest */
+    _Atomic(size_t) deepest;  /* the most that lived at once in this period */
+    size_t earlier[EARLIER];  /* the same of those before, as a ring */
+    unsigned oldest;          /* of them */
+    size_t deepest_earlier;   /* of them */
+    size_t in_period;         /* bytes of large blocks allocated in this period */
+    size_t seen_live;         /* the most that lived at the looks since it began, or at the last */
+    int looks;                /* so many */
     _Atomic(size_t) work_counted; /* of keeper.work, what is counted there */
     bool steps_are_marked;
     bool has_rested;     /* all was given back, */
@@ -154,6 +163,8 @@ static void end_period(struct auto_heap *heap) {
     remember_period(heap);
     set_deepest(heap, sw__extents_live(&heap->blocks.extents));
     heap->in_period = 0;
+    heap->looks = 0;
+    heap->seen_live = deepest_of(heap);
     if (work_of(heap) - heap->work_at_rest > PERIOD_TURNS * needed_of_late(heap))
         heap->has_rested = false; /* this work has all it needs */
     size_t moved = since(&heap->blocks.extents.moved, &heap->moved_before);
@@ -217,6 +228,7 @@ static __attribute__((noinline)) void reconsider(struct auto_heap *heap, size_t 
     heap->in_period += turned_over;
     if (live > deepest_of(heap))
         set_deepest(heap, live);
+    heap->seen_live = sw__larger(heap->seen_live, live);
     if (heap->in_period / LONGEST_STEP_TURNS > deepest_of(heap))
         heap->steps_are_marked = false; /* any more, as when training is over */
     if (!heap->steps_are_marked && heap->in_period / PERIOD_TURNS > deepest_of(heap))
@@ -348,15 +360,29 @@ static void begin_in_child(void *state) {
     sw__unlock(&heap->lock);
 }
 
-/* Others may have taken what the group's limit leaves. */
+/* Has less been needed for so long that the period is to end? Ends it. */
+static bool forget_by_time(struct auto_heap *heap, size_t live) {
+    heap->seen_live = sw__larger(heap->seen_live, live);
+    if (heap->steps_are_marked || ++heap->looks < LOOKS_IN_PERIOD)
+        return false;
+    bool is_over = heap->seen_live < needed_of_late(heap) / MUCH_LESS;
+    if (is_over)
+        end_period(heap);
+    heap->looks = 0;
+    heap->seen_live = live;
+    return is_over;
+}
+
+/* Others may have taken what the group's limit leaves, or work may have become less. */
 static size_t look(void *state) {
     struct auto_heap *heap = state;
+    size_t live = sw__extents_live(&heap->blocks.extents);
     sw__lock(&heap->lock);
-    bool is_tight = sw__pressure_look(&heap->pressure);
-    if (is_tight)
-        set_budget(heap, sw__extents_live(&heap->blocks.extents));
+    bool is_tight = sw__pressure_look(&heap->pressure), is_over = forget_by_time(heap, live);
+    if (is_tight || is_over)
+        set_budget(heap, live);
     sw__unlock(&heap->lock);
-    if (is_tight)
+    if (is_tight || is_over)
         sw__extents_keep_budget(&heap->blocks.extents);
     return all_kept(heap);
 }

@@ -204,6 +204,27 @@ static void a_spike_is_forgotten(void **state) {
     sw_heap_destroy(heap);
 }
 
+static void compute(int ms) {
+    clock_t until = clock() + ms * CLOCKS_PER_SEC / 1000;
+    for (volatile unsigned i = 0; clock() < until; i++)
+        ;
+}
+
+/* Though what follows is so much smaller that its turnover would take hours, and is no rest. */
+static void a_spike_is_forgotten_by_time_as_well(void **state) {
+    (void)state;
+    sw_heap *heap = make_auto("tracking:0");
+    step(heap, BLOCKS, BLOCK);
+    size_t spike = resident_of(heap);
+    for (int i = 0; i < 50 && resident_of(heap) >= spike / 4; i++)
+        for (int j = 0; j < 20; j++) {
+            compute(25);
+            step(heap, 1, 40 * KIB);
+        }
+    assert_true(resident_of(heap) < spike / 4);
+    sw_heap_destroy(heap);
+}
+
 /* As where an evaluation follows: the last step had an end, but nobody says so of what comes. */
 static void marks_that_end_do_not_keep_what_steps_needed(void **state) {
     (void)state;
@@ -593,9 +614,7 @@ static void a_busy_process_keeps_its_pages(void **state) {
     (void)state;
     sw_heap *heap = make_auto("tracking:0");
     step(heap, BLOCKS, BLOCK);
-    clock_t until = clock() + CLOCKS_PER_SEC;
-    for (volatile unsigned i = 0; clock() < until; i++)
-        ;
+    compute(1000);
     assert_true(resident_of(heap) >= BLOCKS * BLOCK);
     sw_heap_destroy(heap);
 }
@@ -808,6 +827,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(what_comes_and_goes_in_any_order_is_not_purged_for_ever),
         cmocka_unit_test(a_block_that_moves_is_needed_once),
         cmocka_unit_test(a_spike_is_forgotten),
+        cmocka_unit_test(a_spike_is_forgotten_by_time_as_well),
         cmocka_unit_test(marks_that_end_do_not_keep_what_steps_needed),
         cmocka_unit_test(what_small_blocks_need_is_kept_as_well),
         cmocka_unit_test(what_was_refused_is_not_kept_for),
