@@ -51,7 +51,7 @@ static struct {
     int returns; /* how often in a row work was back soon */
 } keeper = {.patience = PATIENCE, .forks_apart = SOON};
 
-atomic_bool sw__keeper_is_there, sw__keeper_is_awake, sw__keeper_is_gone;
+atomic_bool sw__keeper_is_there, sw__keeper_is_awake, sw__keeper_is_away;
 
 static int64_t now_of(clockid_t clock) {
     struct timespec time;
@@ -71,7 +71,7 @@ struct rest {
 static size_t taken_since_last_look(void) {
     size_t taken = 0;
     for (struct sw__keeper_client *each = keeper.clients; each; each = each->next)
-        if (!each->only_in_children)
+        if (!each->wants_no_thread)
             taken += atomic_load_explicit(&each->work, memory_order_relaxed) - each->work_seen;
     return taken;
 }
@@ -96,7 +96,7 @@ static void learn_patience(void) {
 static bool there_was_work(void) {
     size_t taken = taken_since_last_look(), kept = 0;
     for (struct sw__keeper_client *each = keeper.clients; each; each = each->next) {
-        if (each->only_in_children)
+        if (each->wants_no_thread)
             continue;
         kept += each->look(each->state);
         each->work_seen = atomic_load_explicit(&each->work, memory_order_relaxed);
@@ -125,7 +125,7 @@ static bool is_idle(struct rest *rest) {
 static void give_back(void) {
     keeper.gave_back = keeper.taken_since = 0;
     for (struct sw__keeper_client *each = keeper.clients; each; each = each->next)
-        if (!each->only_in_children)
+        if (!each->wants_no_thread)
             keeper.gave_back += each->give_back(each->state);
     keeper.gave_back_at = keeper.gave_back >= SW__WORTH_A_THREAD ? now_of(CLOCK_MONOTONIC) : 0;
 }
@@ -144,7 +144,7 @@ static void bring_back(void) {
         more = false;
         sw__lock(&keeper.lock);
         for (struct sw__keeper_client *each = keeper.clients; each; each = each->next)
-            more |= !each->only_in_children && each->bring_back(each->state);
+            more |= !each->wants_no_thread && each->bring_back(each->state);
         sw__unlock(&keeper.lock);
     }
 }
@@ -368,7 +368,7 @@ void sw__keeper_before_fork(void) {
     sw__lock(&keeper.lock);
     if (watched) {
         give_back_for_fork();
-        atomic_store(&sw__keeper_is_gone, true);
+        atomic_store(&sw__keeper_is_away, true);
     }
 }
 

@@ -38,8 +38,8 @@ struct sw__keeper_client {
     /* Called in a forked child: gives back, and knows nothing of the parent's work. */
     void (*begin_in_child)(void *state);
     void *state;
-    bool only_in_children; /* wants no thread to come */
-    size_t work_seen;      /* the keeper's, as what follows */
+    bool wants_no_thread; /* begin_in_child is called all the same */
+    size_t work_seen;     /* the keeper's, as what follows */
     struct sw__keeper_client *next;
 };
 
@@ -53,7 +53,7 @@ void sw__keeper_remove(struct sw__keeper_client *client);
 
 extern atomic_bool sw__keeper_is_there; /* the thread runs, or none is to be started: at the end */
 extern atomic_bool sw__keeper_is_awake;
-extern atomic_bool sw__keeper_is_gone; /* since a fork, until memory is taken */
+extern atomic_bool sw__keeper_is_away; /* since a fork, until memory is taken */
 void sw__keeper_start(void);
 /* There is something to do, as to bring back: the thread looks up, awake or not. To be called from
  * anywhere. */
@@ -64,25 +64,25 @@ void sw__keeper_call(void);
 static inline bool sw__keeper_is_wanted(const struct sw__keeper_client *client, size_t held) {
     return __builtin_expect(held >= SW__WORTH_A_THREAD &&
                                 !atomic_load_explicit(&sw__keeper_is_there, memory_order_relaxed) &&
-                                !client->only_in_children,
+                                !client->wants_no_thread,
                             0);
 }
 
 /* So much is kept, and nobody watches: a parent may free all it has after a fork, and wait. */
 static inline bool sw__keeper_is_missed(const struct sw__keeper_client *client, size_t kept) {
-    return __builtin_expect(atomic_load_explicit(&sw__keeper_is_gone, memory_order_relaxed) &&
-                                kept >= SW__WORTH_A_THREAD && !client->only_in_children,
+    return __builtin_expect(atomic_load_explicit(&sw__keeper_is_away, memory_order_relaxed) &&
+                                kept >= SW__WORTH_A_THREAD && !client->wants_no_thread,
                             0);
 }
 
 /* It is not missed any more. */
 static inline void sw__keeper_do_without(void) {
-    atomic_store_explicit(&sw__keeper_is_gone, false, memory_order_relaxed);
+    atomic_store_explicit(&sw__keeper_is_away, false, memory_order_relaxed);
 }
 
 /* There is something to give back. To be called from anywhere. */
 static inline void sw__keeper_wake(const struct sw__keeper_client *client) {
-    if (__builtin_expect(!client->only_in_children && !atomic_load(&sw__keeper_is_awake), 0))
+    if (__builtin_expect(!client->wants_no_thread && !atomic_load(&sw__keeper_is_awake), 0))
         sw__keeper_call();
 }
 

@@ -460,7 +460,7 @@ static void *create(const struct sw__config *config) {
     heap->keeper.bring_back = bring_back;
     heap->keeper.begin_in_child = begin_in_child;
     heap->keeper.state = heap;
-    heap->keeper.only_in_children = !config->background_thread;
+    heap->keeper.wants_no_thread = !config->background_thread;
     heap->blocks.slabs.when_made = when_slab_made;
     heap->blocks.slabs.when_freeable = when_slab_freeable;
     sw__keeper_add(&heap->keeper);
