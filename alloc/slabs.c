@@ -392,10 +392,11 @@ void sw__slabs_free_alarm(struct sw__cache *cache, struct sw__slab *slab) {
     sw__slabs_tell_of_freeable(cache->slabs);
 }
 
-/* The bin's current slab has nothing to give, and nothing waits in its remote list. */
+/* The bin has a current slab, which has nothing to give, and nothing waits in its remote list. */
 static bool is_current_used_up(const struct sw__bin *bin) {
     const struct sw__slab *slab = bin->current;
-    return sw__slab_is_full(slab) && !atomic_load_explicit(&slab->remote, memory_order_relaxed);
+    return slab != &sw__no_slab && sw__slab_is_full(slab) &&
+           !atomic_load_explicit(&slab->remote, memory_order_relaxed);
 }
 
 /* One more block of a closed slab is free. If the slab was full and the bin has no block at hand, it
@@ -496,15 +497,15 @@ static __attribute__((noinline)) void reclaim(struct sw__cache *owner, struct sw
 }
 
 /* Owner and keeper may both sleep: the keeper is woken each time another MiB of slabs has come. It
- * says that it sleeps before it looks into inboxes, and here the slab comes before the look whether it
- * does: hence the order of the count. */
+ * says that it sleeps before it looks into inboxes; here the slab is there before that is read, for
+ * the count and the reading are sequentially consistent. */
 static void tell_of_inbox(struct sw__cache *owner, size_t slab_size) {
     struct sw__slabs *slabs = owner->slabs;
     if (!slabs->when_freeable)
         return;
     size_t before = atomic_fetch_add(&owner->inbox_bytes, slab_size), bytes = before + slab_size;
     if (before / TOLD_OF_INBOX != bytes / TOLD_OF_INBOX)
-        slabs->when_freeable(slabs, bytes);
+        slabs->when_freeable(slabs, owner, bytes);
 }
 
 static void free_remote(struct sw__slab *slab, struct sw__free_block *block) {
@@ -637,12 +638,6 @@ void sw__cache_collect_closed(struct sw__cache *cache, size_t *released) {
     sw__unlock(&cache->lock);
 }
 
-void sw__slabs_sweep_mine(struct sw__slabs *slabs) {
-    struct sw__cache *mine = sw__slabs_my_cache(slabs);
-    if (mine)
-        sw__cache_collect_closed(mine, NULL);
-}
-
 /* What is enough to have in slabs: what lived there at once, a little more, and as much as was
  * missed after it had been swept. So what one size leaves free serves the next; and where sizes
  * take turns, it stays. What was needed is forgotten by and by as slabs are made. */
@@ -722,13 +717,17 @@ static void *alloc_from_next(struct sw__cache *cache, unsigned class) {
 }
 
 void *sw__slabs_alloc_slow(struct sw__cache *cache, unsigned class) {
+    struct sw__slabs *slabs = cache->slabs;
     sw__lock(&cache->lock);
     size_t before = cache->grown;
+    bool takes_over = atomic_load_explicit(&cache->inbox, memory_order_relaxed) != NULL;
     void *block = alloc_from_next(cache, class);
     bool has_grown = cache->grown > before;
     sw__unlock(&cache->lock);
-    if (has_grown && cache->slabs->when_made)
-        cache->slabs->when_made(cache->slabs);
+    if (has_grown && slabs->when_made)
+        slabs->when_made(slabs);
+    if (takes_over)
+        sw__slabs_tell_of_freeable(slabs);
     return block;
 }
 

@@ -151,10 +151,10 @@ struct sw__slabs {
     struct sw__slab *spare;
     bool is_in_front;
     /* Optional. when_made: the heap got a new slab, or absent pages came; no lock is held.
-     * when_freeable: memory became free, `unswept` bytes of it inside slabs; the lock of all threads'
-     * tables may be held, and no other. */
+     * when_freeable: memory became free, up to `unswept` bytes of it inside the cache's slabs (NULL:
+     * of none); the lock of all threads' tables may be held, and no other. */
     void (*when_made)(struct sw__slabs *slabs);
-    void (*when_freeable)(struct sw__slabs *slabs, size_t unswept);
+    void (*when_freeable)(struct sw__slabs *slabs, struct sw__cache *cache, size_t unswept);
 };
 
 /* How many heaps with slabs may exist at once. */
@@ -211,11 +211,8 @@ void sw__slabs_collect_at_rest(struct sw__slabs *slabs, size_t *released);
 void sw__slabs_collect_orphans(struct sw__slabs *slabs);
 
 /* This thread has come to need more slabs: its sparse ones are swept where it holds more than it
- * needed of late, and more than what is missed again and again. Takes its cache's lock, as the next
- * does, which may be called with that of all threads' tables. */
+ * needed of late, and more than what is missed again and again. Takes its cache's lock. */
 void sw__slabs_sweep_for_growth(struct sw__slabs *slabs);
-/* All that is closed of this thread's own slabs. */
-void sw__slabs_sweep_mine(struct sw__slabs *slabs);
 /* Bytes that sweeping all closed slabs might give back. */
 size_t sw__slabs_unswept(struct sw__slabs *slabs);
 
@@ -251,15 +248,16 @@ static inline struct sw__cache *sw__slabs_my_cache(const struct sw__slabs *slabs
     return __builtin_expect(mine != NULL, 1) ? mine->by_slot[slabs->slot] : NULL;
 }
 
-static inline size_t sw__slabs_my_unswept(const struct sw__slabs *slabs) {
-    struct sw__cache *mine = sw__slabs_my_cache(slabs);
-    return mine ? atomic_load_explicit(&mine->unswept, memory_order_relaxed) : 0;
+static inline size_t sw__cache_unswept(const struct sw__cache *cache) {
+    return cache ? atomic_load_explicit(&cache->unswept, memory_order_relaxed) : 0;
 }
 
 /* What this thread did may have left something to give back. */
 static inline void sw__slabs_tell_of_freeable(struct sw__slabs *slabs) {
-    if (slabs->when_freeable)
-        slabs->when_freeable(slabs, sw__slabs_my_unswept(slabs));
+    if (!slabs->when_freeable)
+        return;
+    struct sw__cache *mine = sw__slabs_my_cache(slabs);
+    slabs->when_freeable(slabs, mine, sw__cache_unswept(mine));
 }
 
 /* A block of the cache's current slab; NULL when that has none. */

@@ -8,7 +8,7 @@
  * KEPT_PERIODS periods needed, a little for rounding, and room for the holes among blocks whose pages
  * cannot move; and gives back what is above it, the largest free extents first. So a spike is
  * forgotten after some steps, and steady work neither faults nor calls the system. Where work goes on
- * that is much smaller, a period is over after a second as well: else the turnover of a spike might
+ * that is much smaller and no steps are marked, a period is over after a second as well: else the turnover of a spike might
  * take hours. A clock also tells that work has stopped (keeper.h): then nothing is kept, and when work
  * is back its pages are brought ahead of it. Nor is anything kept near the limit of a container
  * (pressure.h).
@@ -52,9 +52,10 @@ struct auto_heap {
     unsigned oldest;          /* of them */
     size_t deepest_earlier;   /* of them */
     size_t in_period;         /* bytes of large blocks allocated in this period */
-    size_t seen_live;         /* the most that lived at the looks since it began, or at the last */
-    int looks;                /* so many */
+    size_t seen_live;         /* the most that was seen to live since `looks` was 0 */
+    int looks;                /* of the keeper's: see LOOKS_IN_PERIOD */
     _Atomic(size_t) work_counted; /* of keeper.work, what is counted there */
+    size_t announced;             /* to `pressure`, and not in keeper.work when that was counted */
     bool steps_are_marked;
     bool has_rested;     /* all was given back, */
     size_t live_at_rest; /* beside so much; */
@@ -219,13 +220,26 @@ static bool runs_ahead(struct auto_heap *heap, size_t live) {
     return true;
 }
 
-/* What expect_large() leaves to be done under the lock. */
-static __attribute__((noinline)) void reconsider(struct auto_heap *heap, size_t live) {
+/* Large blocks taken since the last count. */
+static size_t count_work(struct auto_heap *heap) {
+    size_t work = work_of(heap), more = work - heap->work_counted;
+    atomic_store_explicit(&heap->work_counted, work, memory_order_relaxed);
+    heap->in_period += more;
+    return more;
+}
+
+/* Asks before the block is there, when there is still something to give back for it. */
+static bool is_tight_with(struct auto_heap *heap, size_t taken, size_t coming) {
+    size_t unannounced = taken - sw__smaller(taken, heap->announced);
+    heap->announced = coming;
+    return sw__pressure_is_tight(&heap->pressure, unannounced + coming);
+}
+
+/* So much lives, with what is coming. What expect_large() leaves to be done under the lock. */
+static __attribute__((noinline)) void reconsider(struct auto_heap *heap, size_t live,
+                                                 size_t coming) {
     sw__lock(&heap->lock);
-    size_t turned_over = work_of(heap) - heap->work_counted;
-    atomic_store_explicit(&heap->work_counted, heap->work_counted + turned_over,
-                          memory_order_relaxed);
-    heap->in_period += turned_over;
+    size_t taken = count_work(heap);
     if (live > deepest_of(heap))
         set_deepest(heap, live);
     heap->seen_live = sw__larger(heap->seen_live, live);
@@ -234,7 +248,7 @@ static __attribute__((noinline)) void reconsider(struct auto_heap *heap, size_t 
     if (!heap->steps_are_marked && heap->in_period / PERIOD_TURNS > deepest_of(heap))
         end_period(heap);
     bool was_tight = heap->pressure.is_tight;
-    bool is_tight = sw__pressure_is_tight(&heap->pressure, turned_over);
+    bool is_tight = is_tight_with(heap, taken, coming);
     set_budget(heap, live);
     bool urges = runs_ahead(heap, live);
     sw__unlock(&heap->lock);
@@ -256,7 +270,7 @@ static inline struct expected expect_large(struct auto_heap *heap, size_t size) 
     size_t live = sw__extents_live(&heap->blocks.extents) + size, deepest = deepest_of(heap);
     size_t counted = atomic_load_explicit(&heap->work_counted, memory_order_relaxed);
     if (live > deepest || work_of(heap) + size - counted >= COUNTED_AT_ONCE || heap->is_restrained)
-        reconsider(heap, live);
+        reconsider(heap, live, size);
     return (struct expected){live, deepest};
 }
 
@@ -274,7 +288,12 @@ static __attribute__((noinline, cold)) void unexpect_large(struct auto_heap *hea
     size_t live = sw__extents_live(&heap->blocks.extents);
     sw__lock(&heap->lock);
     heap->ahead = sw__smaller(heap->ahead, ahead_of(heap, live));
-    set_deepest(heap, sw__larger(expected.deepest_before, live));
+    heap->announced = 0;
+    if (heap->seen_live == expected.live)
+        heap->seen_live = live;
+    /* Of two that are refused at once, the second may have seen the first. */
+    size_t deepest = sw__smaller(deepest_of(heap), expected.deepest_before);
+    set_deepest(heap, sw__larger(deepest, live));
     forget_in_earlier(heap, expected.live, live);
     size_t let_go = heap->let_go;
     set_budget(heap, live);
@@ -388,24 +407,25 @@ static size_t look(void *state) {
 }
 
 /* What the keeper would do if it were there. */
-static __attribute__((noinline, cold)) void stand_in_for_keeper(struct auto_heap *heap) {
+static __attribute__((noinline, cold)) void stand_in_for_keeper(struct auto_heap *heap,
+                                                                struct sw__cache *cache) {
     int kept_errno = errno;
-    struct sw__slabs *slabs = &heap->blocks.slabs;
-    sw__slabs_sweep_mine(slabs);
+    if (cache)
+        sw__cache_collect_closed(cache, NULL);
     sw__extents_rest(&heap->blocks.extents);
-    size_t left = sw__extents_kept(&heap->blocks.extents) + sw__slabs_my_unswept(slabs);
+    size_t left = sw__extents_kept(&heap->blocks.extents) + sw__cache_unswept(cache);
     if (sw__keeper_is_missed(&heap->keeper, left))
         sw__keeper_do_without(); /* it will not go: all memory is locked */
     errno = kept_errno;
 }
 
-/* Memory was freed, and so much inside slabs waits to be swept. */
-static void wake_keeper(struct auto_heap *heap, size_t unswept) {
+/* Memory was freed, up to so much of it inside that cache's slabs. */
+static void wake_keeper(struct auto_heap *heap, struct sw__cache *cache, size_t unswept) {
     size_t kept = sw__extents_kept(&heap->blocks.extents) + unswept;
     if (kept < SW__WORTH_A_CALL)
         return;
     if (sw__keeper_is_missed(&heap->keeper, kept))
-        stand_in_for_keeper(heap);
+        stand_in_for_keeper(heap, cache);
     else
         sw__keeper_wake(&heap->keeper);
 }
@@ -420,13 +440,13 @@ static void when_slab_made(struct sw__slabs *slabs) {
     struct auto_heap *heap = heap_of(slabs);
     size_t live = sw__extents_live(slabs->extents), deepest = deepest_of(heap);
     if (deepest && live > deepest)
-        reconsider(heap, live);
+        reconsider(heap, live, 0);
     expect_keeper(heap, live);
     sw__slabs_sweep_for_growth(slabs);
 }
 
-static void when_slab_freeable(struct sw__slabs *slabs, size_t unswept) {
-    wake_keeper(heap_of(slabs), unswept);
+static void when_slab_freeable(struct sw__slabs *slabs, struct sw__cache *cache, size_t unswept) {
+    wake_keeper(heap_of(slabs), cache, unswept);
 }
 
 /* A large block was freed. */
@@ -438,7 +458,7 @@ static void consider_giving_back(struct auto_heap *heap) {
         sw__unlock(&heap->lock);
         sw__extents_keep_budget(extents);
     }
-    wake_keeper(heap, 0);
+    wake_keeper(heap, NULL, 0);
 }
 
 /* ---- The slots ------------------------------------------------------------------------------- */

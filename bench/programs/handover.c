@@ -55,5 +55,5 @@ static void *consume(void *own) {
 int main(int count, char **arguments) {
     struct shape shape = begin(count, arguments);
     uint64_t batches = run_pairs(&shape, share(&shape, BATCHES), WAITING, load, consume);
-    report_at_rest(&shape, batches * (SAMPLES + 1));
+    report_at_rest(&shape, batches * (SAMPLES + 2));
 }

@@ -87,6 +87,9 @@ static void mixed(unsigned long rounds) {
 static void replace_8k(unsigned long rounds) {
     static void *blocks[REPLACED];
     uint32_t state = 12345;
+    for (size_t i = 0; i < REPLACED; i++) {
+        blocks[i] = malloc(8192);
+    }
     for (unsigned long i = 0; i < rounds; i++) {
         state = state * 1664525u + 1013904223u;
         void **place = &blocks[(state >> 16) % REPLACED];

@@ -6,7 +6,7 @@
  */
 #include "shape.h"
 
-enum { PHASES = 26, LEAST = 96, KEEP = 50, MOST = 655360 };
+enum { PHASES = 27, LEAST = 96, KEEP = 50, MOST = 655360 };
 
 #define VOLUME (60 * MIB)
 
@@ -37,9 +37,10 @@ int main(int count, char **arguments) {
         operations += run_phase(size, share(&shape, VOLUME) / size, kept[phase]);
     }
     report_at_rest(&shape, operations);
-    for (size_t phase = 0; phase < PHASES; phase++) {
+    size = LEAST;
+    for (size_t phase = 0; phase < PHASES; phase++, size += size / 4) {
         for (void **block = kept[phase]; *block; block++) {
-            free(*block);
+            give(*block, size);
         }
     }
 }
