@@ -45,15 +45,15 @@
 #define AHEAD 4
 
 struct auto_heap {
-    struct sw__blocks blocks; /* first: the slots of blocks.h work on it */
-    struct sw__lock lock;     /* guards the rest */
-    _Atomic(size_t) deepest;  /* the most that lived at once in this period */
-    size_t earlier[EARLIER];  /* the same of those before, as a ring */
-    unsigned oldest;          /* of them */
-    size_t deepest_earlier;   /* of them */
-    size_t in_period;         /* bytes of large blocks allocated in this period */
-    size_t seen_live;         /* the most that was seen to live since `looks` was 0 */
-    int looks;                /* of the keeper's: see LOOKS_IN_PERIOD */
+    struct sw__blocks blocks;     /* first: the slots of blocks.h work on it */
+    struct sw__lock lock;         /* guards the rest */
+    _Atomic(size_t) deepest;      /* the most that lived at once in this period */
+    size_t earlier[EARLIER];      /* the same of those before, as a ring */
+    unsigned oldest;              /* of them */
+    size_t deepest_earlier;       /* of them */
+    size_t in_period;             /* bytes of large blocks allocated in this period */
+    size_t seen_live;             /* the most that was seen to live since `looks` was 0 */
+    int looks;                    /* of the keeper's: see LOOKS_IN_PERIOD */
     _Atomic(size_t) work_counted; /* of keeper.work, what is counted there */
     size_t announced;             /* to `pressure`, and not in keeper.work when that was counted */
     bool steps_are_marked;

@@ -452,7 +452,7 @@ static void at_rest_what_was_taken_over_goes_too(void **state) {
         pthread_barrier_wait(&holder.turn);
     }
     pthread_barrier_wait(&holder.turn);
-    size_t left = (SMALL_COUNT / SMALL_KEEP + ROUNDS * 9) * SMALL_SIZE;
+    size_t left = (SMALL_COUNT / SMALL_KEEP + (size_t)ROUNDS * 9) * SMALL_SIZE;
     wait_until_no_more_than(holder.heap, left + 4 * MIB);
     free_the_others(&holder);
     pthread_barrier_wait(&holder.turn);
