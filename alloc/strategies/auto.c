@@ -100,8 +100,7 @@ static size_t needed_of_late(const struct auto_heap *heap) {
 static size_t deepest_in_ring(const struct auto_heap *heap) {
     size_t deepest = 0;
     for (int i = 0; i < EARLIER; i++)
-        if (heap->earlier[i] > deepest)
-            deepest = heap->earlier[i];
+        deepest = sw__larger(deepest, heap->earlier[i]);
     return deepest;
 }
 
@@ -160,12 +159,17 @@ static void heed_purges(struct auto_heap *heap, size_t purged) {
         heap->room -= heap->room / 8;
 }
 
+/* For a second of much less: see forget_by_time(). */
+static void begin_watch(struct auto_heap *heap, size_t live) {
+    heap->looks = 0;
+    heap->seen_live = live;
+}
+
 static void end_period(struct auto_heap *heap) {
     remember_period(heap);
     set_deepest(heap, sw__extents_live(&heap->blocks.extents));
     heap->in_period = 0;
-    heap->looks = 0;
-    heap->seen_live = deepest_of(heap);
+    begin_watch(heap, deepest_of(heap));
     if (work_of(heap) - heap->work_at_rest > PERIOD_TURNS * needed_of_late(heap))
         heap->has_rested = false; /* this work has all it needs */
     size_t moved = since(&heap->blocks.extents.moved, &heap->moved_before);
@@ -387,8 +391,8 @@ static bool forget_by_time(struct auto_heap *heap, size_t live) {
     bool is_over = heap->seen_live < needed_of_late(heap) / MUCH_LESS;
     if (is_over)
         end_period(heap);
-    heap->looks = 0;
-    heap->seen_live = live;
+    else
+        begin_watch(heap, live);
     return is_over;
 }
 

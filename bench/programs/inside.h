@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "process.h"
 #include "syscalls.h"
 
 enum { WARM_UP = 3, MAX_STEPS = 1000 };
@@ -30,25 +31,6 @@ struct figures {
         double ms, wall_ms; /* of the figures' clock, and of the one on the wall */
     } times[MAX_STEPS];
 };
-
-/* The sum of the named fields, bytes. */
-static inline int64_t of_process(const char *path, const char *const *names) {
-    char text[8192];
-    int file = open(path, O_RDONLY);
-    ssize_t length = read(file, text, sizeof text - 1);
-    close(file);
-    text[length > 0 ? length : 0] = 0;
-    int64_t kib = 0;
-    for (; *names; names++) {
-        const char *field = strstr(text, *names);
-        kib += field ? strtol(field + strlen(*names), NULL, 10) : 0;
-    }
-    return kib * 1024;
-}
-
-static inline int64_t status(const char *name) {
-    return of_process("/proc/self/status", (const char *const[]){name, NULL});
-}
 
 static inline int64_t file_pages(void) {
     return of_process("/proc/self/status", (const char *const[]){"RssFile:", "RssShmem:", NULL});

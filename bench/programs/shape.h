@@ -12,7 +12,6 @@
 #ifndef SHAPE_H
 #define SHAPE_H
 
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -20,6 +19,8 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "process.h"
 
 enum { PAGE = 4096, MAX_THREADS = 64, QUICK = 20 };
 
@@ -73,25 +74,16 @@ static inline void report(const struct shape *shape, uint64_t operations) {
            (processor_ns() - shape->start) / (double)operations);
 }
 
-/* Of the process, now. */
-static inline size_t resident(void) {
-    char text[128] = "";
-    int file = open("/proc/self/statm", O_RDONLY);
-    ssize_t length = read(file, text, sizeof text - 1);
-    close(file);
-    const char *second = length > 0 ? strchr(text, ' ') : NULL;
-    if (!second) {
-        fail("/proc/self/statm can't be read");
-    }
-    return strtoul(second, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE);
-}
-
 /* Of a program with something live at its end, or nothing: what is resident a second later. */
 static inline void report_at_rest(const struct shape *shape, uint64_t operations) {
     double each = (processor_ns() - shape->start) / (double)operations;
     sleep(1);
-    printf("{\"operations\": %llu, \"ns_per_op\": %.3f, \"resident_1000ms\": %zu}\n",
-           (unsigned long long)operations, each, resident());
+    int64_t resident = status("VmRSS:");
+    if (resident <= 0) {
+        fail("/proc/self/status can't be read");
+    }
+    printf("{\"operations\": %llu, \"ns_per_op\": %.3f, \"resident_1000ms\": %lld}\n",
+           (unsigned long long)operations, each, (long long)resident);
 }
 
 /* Random numbers: xorshift, one state per thread, never zero. */

@@ -339,7 +339,8 @@ static void when_work_has_stopped_nothing_is_kept(void **state) {
 /* Blocks that lie several to a slab, and one of so many stays longer. */
 struct holder {
     sw_heap *heap;
-    pthread_barrier_t turn;
+    pthread_t owner;
+    pthread_barrier_t turn; /* the owner's, and the test's */
     void *blocks[4 << 10];
 };
 
@@ -384,6 +385,25 @@ static void at_rest_what_is_free_inside_slabs_goes_too(void **state) {
     sw_heap_destroy(holder.heap);
 }
 
+static void start_owner(struct holder *holder, void *(*work)(void *)) {
+    holder->heap = make_auto("tracking:0");
+    pthread_barrier_init(&holder->turn, NULL, 2);
+    assert_int_equal(pthread_create(&holder->owner, NULL, work, holder), 0);
+}
+
+static void end_owner(struct holder *holder) {
+    pthread_barrier_wait(&holder->turn);
+    pthread_join(holder->owner, NULL);
+    pthread_barrier_destroy(&holder->turn);
+    sw_heap_destroy(holder->heap);
+}
+
+static void wait_until_keeper_sleeps(void) {
+    for (int i = 0; i < 300 && sw__keeper_is_awake; i++)
+        sleep_ms(100);
+    assert_false(sw__keeper_is_awake);
+}
+
 static void *hold_and_wait(void *argument) {
     struct holder *holder = argument;
     hold(holder);
@@ -396,21 +416,13 @@ static void *hold_and_wait(void *argument) {
 static void at_rest_what_another_thread_frees_goes_too(void **state) {
     (void)state;
     static struct holder holder;
-    pthread_t owner;
-    holder.heap = make_auto("tracking:0");
-    pthread_barrier_init(&holder.turn, NULL, 2);
-    assert_int_equal(pthread_create(&owner, NULL, hold_and_wait, &holder), 0);
+    start_owner(&holder, hold_and_wait);
     pthread_barrier_wait(&holder.turn);
-    for (int i = 0; i < 300 && sw__keeper_is_awake; i++)
-        sleep_ms(100);
-    assert_false(sw__keeper_is_awake);
+    wait_until_keeper_sleeps();
     size_t left = free_but_some(&holder);
     wait_until_no_more_than(holder.heap, left + 2 * MIB);
     free_the_others(&holder);
-    pthread_barrier_wait(&holder.turn);
-    pthread_join(owner, NULL);
-    pthread_barrier_destroy(&holder.turn);
-    sw_heap_destroy(holder.heap);
+    end_owner(&holder);
 }
 
 enum { ROUNDS = 64, EACH = SMALL_COUNT / ROUNDS };
@@ -438,14 +450,11 @@ static void *hold_and_take_on(void *argument) {
 static void at_rest_what_was_taken_over_goes_too(void **state) {
     (void)state;
     static struct holder holder;
-    pthread_t owner;
-    holder.heap = make_auto("tracking:0");
-    pthread_barrier_init(&holder.turn, NULL, 2);
-    assert_int_equal(pthread_create(&owner, NULL, hold_and_take_on, &holder), 0);
+    start_owner(&holder, hold_and_take_on);
     for (size_t round = 0; round < ROUNDS; round++) {
         pthread_barrier_wait(&holder.turn);
-        for (int i = 0; round == 0 && i < 300 && sw__keeper_is_awake; i++)
-            sleep_ms(100);
+        if (round == 0)
+            wait_until_keeper_sleeps();
         for (size_t i = round * EACH; i < (round + 1) * EACH; i++)
             if (i % SMALL_KEEP)
                 sw_free(holder.heap, holder.blocks[i]);
@@ -455,10 +464,7 @@ static void at_rest_what_was_taken_over_goes_too(void **state) {
     size_t left = (SMALL_COUNT / SMALL_KEEP + (size_t)ROUNDS * 9) * SMALL_SIZE;
     wait_until_no_more_than(holder.heap, left + 4 * MIB);
     free_the_others(&holder);
-    pthread_barrier_wait(&holder.turn);
-    pthread_join(owner, NULL);
-    pthread_barrier_destroy(&holder.turn);
-    sw_heap_destroy(holder.heap);
+    end_owner(&holder);
 }
 
 static size_t most_resident_meanwhile(sw_heap *heap, int ms) {
@@ -783,19 +789,13 @@ static void what_a_parent_frees_inside_slabs_goes_too(void **state) {
 static void what_others_free_after_a_fork_goes_too(void **state) {
     (void)state;
     static struct holder holder;
-    pthread_t owner;
-    holder.heap = make_auto("tracking:0");
-    pthread_barrier_init(&holder.turn, NULL, 2);
-    assert_int_equal(pthread_create(&owner, NULL, hold_and_wait, &holder), 0);
+    start_owner(&holder, hold_and_wait);
     pthread_barrier_wait(&holder.turn);
     fork_one_that_ends();
     size_t left = free_but_some(&holder);
     assert_true(resident_of(holder.heap) < left + 10 * MIB);
     free_the_others(&holder);
-    pthread_barrier_wait(&holder.turn);
-    pthread_join(owner, NULL);
-    pthread_barrier_destroy(&holder.turn);
-    sw_heap_destroy(holder.heap);
+    end_owner(&holder);
 }
 
 /* Where it gives one again, it comes: nothing is left for the parent's or the child's life. */
