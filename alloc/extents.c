@@ -22,12 +22,10 @@ void sw__extents_init(struct sw__extents *extents, struct sw__meta *meta,
 }
 
 void sw__extents_destroy(struct sw__extents *extents) {
-    for (int side = 0; side < SW__SIDES; side++)
-        for (struct sw__region *region = extents->sides[side].regions; region;
-             region = region->next) {
-            sw__page_map_set(region->start, region->committed, NULL);
-            sw__os_release(region->start, region->size);
-        }
+    for (struct sw__region *region = NULL; (region = sw__region_after(extents, region));) {
+        sw__page_map_set(region->start, region->committed, NULL);
+        sw__os_release(region->start, region->size);
+    }
 }
 
 static struct sw__extent *obtain(struct sw__extents *extents, size_t size, size_t alignment,
@@ -188,16 +186,19 @@ static void give_back_free_regions(struct sw__extents *extents, struct sw__side 
     }
 }
 
+/* Nothing of the region is to be brought any more. */
+static void forget_notes(struct sw__extents *extents, struct sw__region *region) {
+    char *end = region->start + region->committed;
+    sw__extents_count(&extents->noted, -sw__pages_forget(&region->pages, region->start, end));
+}
+
 size_t sw__extents_trim(struct sw__extents *extents) {
     size_t released = 0;
     sw__lock(&extents->lock);
     sw__placement_release_parked(extents);
+    for (struct sw__region *region = NULL; (region = sw__region_after(extents, region));)
+        forget_notes(extents, region);
     for (int side = 0; side < SW__SIDES; side++) {
-        for (struct sw__region *region = extents->sides[side].regions; region;
-             region = region->next)
-            sw__extents_count(&extents->noted,
-                              -sw__pages_forget(&region->pages, region->start,
-                                                region->start + region->committed));
         released += sw__supply_purge_side(extents, &extents->sides[side]);
         give_back_free_regions(extents, &extents->sides[side]);
     }
@@ -209,10 +210,8 @@ size_t sw__extents_trim(struct sw__extents *extents) {
 
 void sw__extents_visit(struct sw__extents *extents, sw__range_visitor *visitor, void *context) {
     sw__lock(&extents->lock);
-    for (int side = 0; side < SW__SIDES; side++)
-        for (struct sw__region *region = extents->sides[side].regions; region;
-             region = region->next)
-            visitor(context, region->start, region->committed);
+    for (struct sw__region *region = NULL; (region = sw__region_after(extents, region));)
+        visitor(context, region->start, region->committed);
     sw__unlock(&extents->lock);
 }
 
@@ -225,10 +224,8 @@ static void visit_sizes(const struct sw__region *region, sw__size_visitor *visit
 void sw__extents_visit_sizes(struct sw__extents *extents, sw__size_visitor *visitor,
                              void *context) {
     sw__lock(&extents->lock);
-    for (int side = 0; side < SW__SIDES; side++)
-        for (struct sw__region *region = extents->sides[side].regions; region;
-             region = region->next)
-            visit_sizes(region, visitor, context);
+    for (struct sw__region *region = NULL; (region = sw__region_after(extents, region));)
+        visit_sizes(region, visitor, context);
     sw__unlock(&extents->lock);
 }
 

@@ -27,6 +27,16 @@ struct sw__region {
     struct sw__pages pages;
 };
 
+/* All regions, side by side: the first after NULL, and NULL after the last. */
+static inline struct sw__region *sw__region_after(const struct sw__extents *extents,
+                                                  const struct sw__region *region) {
+    struct sw__region *next = region ? region->next : extents->sides[0].regions;
+    const struct sw__side *side = region ? region->side : extents->sides;
+    while (!next && ++side < extents->sides + SW__SIDES)
+        next = side->regions;
+    return next;
+}
+
 /* What is read without the lock is written under it alone: no bus is locked for that. */
 static inline void sw__extents_count(_Atomic(size_t) *level, size_t more) {
     size_t before = atomic_load_explicit(level, memory_order_relaxed);

@@ -116,10 +116,8 @@ static size_t cuts_left(struct sw__extents *extents) {
     size_t cuts = 0;
     if (!extents->most_cuts)
         extents->most_cuts = sw__os_most_mappings() / 2 + 1;
-    for (int side = 0; side < SW__SIDES; side++)
-        for (struct sw__region *region = extents->sides[side].regions; region;
-             region = region->next)
-            cuts += sw__pages_cuts(&region->pages);
+    for (struct sw__region *region = NULL; (region = sw__region_after(extents, region));)
+        cuts += sw__pages_cuts(&region->pages);
     return cuts < extents->most_cuts ? extents->most_cuts - cuts : 0;
 }
 
