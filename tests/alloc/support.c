@@ -6,11 +6,13 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "os.h"
+#include "pressure.h"
 
 _Thread_local size_t check_operation;
 
@@ -205,6 +207,46 @@ uint64_t random_of(uint64_t *state) {
 
 size_t below(uint64_t *state, size_t bound) {
     return (size_t)(((unsigned __int128)random_of(state) * bound) >> 64);
+}
+
+/* ---- Control groups -------------------------------------------------------------------------- */
+
+static char root[128];
+
+int make_root(void **state) {
+    (void)state;
+    snprintf(root, sizeof root, "/tmp/stepwell-groups-XXXXXX");
+    sw__pressure_root = root;
+    return mkdtemp(root) ? 0 : -1;
+}
+
+int remove_root(void **state) {
+    (void)state;
+    char command[160];
+    snprintf(command, sizeof command, "rm -rf %s", root);
+    sw__pressure_root = "";
+    return system(command);
+}
+
+void write_file(const char *path, const char *text) {
+    char whole[512];
+    snprintf(whole, sizeof whole, "%s/%s", root, path);
+    for (char *slash = strchr(whole + strlen(root) + 1, '/'); slash;
+         slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        mkdir(whole, 0755);
+        *slash = '/';
+    }
+    FILE *file = fopen(whole, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+void write_number(const char *path, size_t number) {
+    char text[32];
+    snprintf(text, sizeof text, "%zu\n", number);
+    write_file(path, text);
 }
 
 /* ---- The process ----------------------------------------------------------------------------- */

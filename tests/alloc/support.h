@@ -135,6 +135,16 @@ uint64_t random_of(uint64_t *state);
 /* In [0, bound). */
 size_t below(uint64_t *state, size_t bound);
 
+/* ---- Control groups -------------------------------------------------------------------------- */
+
+/* Setup and teardown of tests that tell the library of limits: it looks for /proc and /sys in a
+ * folder of the test's own, which is empty. */
+int make_root(void **state);
+int remove_root(void **state);
+/* A file in it, and the folders on the way. */
+void write_file(const char *path, const char *text);
+void write_number(const char *path, size_t number);
+
 /* ---- The process ----------------------------------------------------------------------------- */
 
 struct mappings {

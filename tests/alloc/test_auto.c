@@ -715,6 +715,44 @@ static void a_soft_limit_gives_back_first_and_refuses_nothing(void **state) {
     sw_heap_destroy(heap);
 }
 
+/* A group of 256 MiB, of which so much is used. */
+static void tell_of_group(size_t used) {
+    write_file("proc/self/cgroup", "0::/job\n");
+    write_file("sys/fs/cgroup/job/memory.stat", "anon 0\ninactive_file 0\nactive_file 0\n");
+    write_number("sys/fs/cgroup/job/memory.max", 256 * MIB);
+    write_number("sys/fs/cgroup/job/memory.current", used);
+}
+
+static void near_the_limit_of_a_group_nothing_is_kept(void **state) {
+    (void)state;
+    static const size_t used[] = {10 * MIB, 250 * MIB, 10 * MIB};
+    tell_of_group(used[0]);
+    sw_heap *heap = make_auto("tracking:0,background_thread:0");
+    for (size_t i = 0; i < LENGTH_OF(used); i++) {
+        tell_of_group(used[i]);
+        for (int steps = 0; steps < 10; steps++)
+            step(heap, BLOCKS, BLOCK);
+        bool is_near = used[i] > 240 * MIB;
+        assert_true(is_near ? resident_of(heap) <= MIB : resident_of(heap) >= BLOCKS * BLOCK);
+    }
+    sw_heap_destroy(heap);
+}
+
+/* Which is asked for and not yet written, so that the group knows nothing of it. */
+static void for_a_block_that_comes_near_the_limit_all_is_given_back(void **state) {
+    (void)state;
+    tell_of_group(150 * MIB);
+    sw_heap *heap = make_auto("tracking:0,background_thread:0");
+    for (int i = 0; i < 5; i++)
+        step(heap, BLOCKS, BLOCK);
+    assert_true(resident_of(heap) >= BLOCKS * BLOCK);
+    void *block = sw_alloc(heap, 120 * MIB, SW_TAG_OTHER);
+    assert_non_null(block);
+    assert_true(resident_of(heap) <= MIB);
+    sw_free(heap, block);
+    sw_heap_destroy(heap);
+}
+
 /* As of DataLoader's workers: what the parent keeps for its steps is no use to them. */
 static void a_child_keeps_no_copy_of_what_is_free(void **state) {
     (void)state;
@@ -917,6 +955,10 @@ int main(int argc, char **argv) {
         cmocka_unit_test(without_the_thread_it_stays),
         cmocka_unit_test(small_heaps_start_no_thread),
         cmocka_unit_test(no_more_is_retained_than_allowed),
+        cmocka_unit_test_setup_teardown(near_the_limit_of_a_group_nothing_is_kept, make_root,
+                                        remove_root),
+        cmocka_unit_test_setup_teardown(for_a_block_that_comes_near_the_limit_all_is_given_back,
+                                        make_root, remove_root),
         cmocka_unit_test(a_soft_limit_gives_back_first_and_refuses_nothing),
         cmocka_unit_test(a_child_keeps_no_copy_of_what_is_free),
         cmocka_unit_test(a_parent_that_waits_for_its_child_keeps_nothing),

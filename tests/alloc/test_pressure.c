@@ -4,48 +4,7 @@
  */
 #include "support.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "pressure.h"
-
-static char root[128];
-
-static void write_file(const char *path, const char *text) {
-    char whole[512];
-    snprintf(whole, sizeof whole, "%s/%s", root, path);
-    for (char *slash = strchr(whole + strlen(root) + 1, '/'); slash;
-         slash = strchr(slash + 1, '/')) {
-        *slash = '\0';
-        mkdir(whole, 0755);
-        *slash = '/';
-    }
-    FILE *file = fopen(whole, "w");
-    assert_non_null(file);
-    fputs(text, file);
-    fclose(file);
-}
-
-static void write_number(const char *path, size_t number) {
-    char text[32];
-    snprintf(text, sizeof text, "%zu\n", number);
-    write_file(path, text);
-}
-
-static int set_up(void **state) {
-    (void)state;
-    snprintf(root, sizeof root, "/tmp/stepwell-pressure-XXXXXX");
-    sw__pressure_root = root;
-    return mkdtemp(root) ? 0 : -1;
-}
-
-static int tear_down(void **state) {
-    (void)state;
-    char command[160];
-    snprintf(command, sizeof command, "rm -rf %s", root);
-    sw__pressure_root = "";
-    return system(command);
-}
 
 static void without_a_group_nothing_is_tight(void **state) {
     (void)state;
@@ -180,7 +139,7 @@ static void files_are_not_read_each_time(void **state) {
     assert_in_range(allocated, 50 * MIB, 200 * MIB); /* an eighth of what was left */
 }
 
-#define PRESSURE_TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+#define PRESSURE_TEST(function) cmocka_unit_test_setup_teardown(function, make_root, remove_root)
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
