@@ -13,12 +13,15 @@
 
 /* Blocks over this size are cut from slabs of LARGE_SLAB, so that a slab has eight at least. The
  * first slabs of a bin are a quarter of that: there are many bins and many threads, most need
- * little, and a small slab is soon empty. */
+ * little, and a small slab is soon empty. But one with fewer than FEW_BLOCKS is soon full, too: of
+ * those there are less. */
 #define SLAB         ((size_t)64 << 10)
 #define SLAB_FOR_MAX (SLAB / 8)
 #define LARGE_SLAB   (4 * SLAB)
 #define FIRST_PART   4
 #define FIRST_SLABS  8
+#define FEW_BLOCKS   8
+#define FIRST_OF_FEW 2
 
 _Static_assert(SLAB / FIRST_PART % SW__SLICE == 0, "slabs are entered in the page map");
 _Static_assert(LARGE_SLAB / SW__PAGE <= SW__SLAB_PAGES_MAX &&
@@ -90,6 +93,11 @@ static size_t first_slab(unsigned class) {
     return whole_slab(class) / FIRST_PART;
 }
 
+static bool is_next_a_first(const struct sw__cache *cache, unsigned class) {
+    bool has_few = first_slab(class) / sw__class_sizes[class] < FEW_BLOCKS;
+    return cache->slab_counts[class] < (has_few ? FIRST_OF_FEW : FIRST_SLABS);
+}
+
 static void set_owner(struct sw__slab *slab, struct sw__cache *cache) {
     atomic_store_explicit(&slab->owner, (uintptr_t)cache, memory_order_relaxed);
 }
@@ -137,7 +145,7 @@ static struct sw__extent *alloc_extent(struct sw__extents *extents, unsigned cla
 static struct sw__slab *make_slab(struct sw__cache *cache, unsigned class) {
     struct sw__slabs *slabs = cache->slabs;
     size_t block_size = sw__class_sizes[class];
-    bool is_first = cache->slab_counts[class] < FIRST_SLABS;
+    bool is_first = is_next_a_first(cache, class);
     sw__lock(&slabs->lock);
     struct sw__slab *slab = take_descriptor(slabs);
     struct sw__extent *extent = slab ? alloc_extent(slabs->extents, class, is_first) : NULL;
