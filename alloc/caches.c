@@ -222,10 +222,7 @@ void sw__slabs_collect_orphans(struct sw__slabs *slabs) {
 
 /* Of all threads: none ever goes before the heap does. */
 static struct sw__cache *newest_cache(struct sw__slabs *slabs) {
-    sw__lock(&threads.lock);
-    struct sw__cache *cache = slabs->caches;
-    sw__unlock(&threads.lock);
-    return cache;
+    return atomic_load_explicit(&slabs->caches, memory_order_acquire);
 }
 
 void sw__slabs_collect_at_rest(struct sw__slabs *slabs, size_t *released) {

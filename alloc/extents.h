@@ -7,8 +7,8 @@
  *   extent    a run of pages in a region's committed part, live, parked or free. Two free extents
  *             never touch: they coalesce at once
  *   parked    the extent freed last, still as it was: if the next one wanted is of its size it is
- *             taken without search, cut and joining. Any other change of what is live, trim, and
- *             whoever asks for free extents or their pages sets it free first
+ *             taken without search, cut and joining. Whoever makes another extent live or free,
+ *             trims, or asks for free extents or their pages sets it free first
  *   dirty     a free extent with touched pages (see pages.h); a clean one has none
  *   held      bytes of touched pages, of live extents and of free ones
  *

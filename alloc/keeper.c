@@ -84,7 +84,7 @@ static void learn_patience(void) {
     bool is_dear = keeper.gave_back / DEAR_IN_A_MS_OF_REST > (size_t)(rest / MS);
     keeper.returns = rest < SOON && is_dear ? keeper.returns + 1 : 0;
     if (keeper.returns >= SO_OFTEN && keeper.patience < MOST) {
-        keeper.patience *= 2;
+        keeper.patience = keeper.patience < MOST / 2 ? 2 * keeper.patience : MOST;
         keeper.returns = 0;
     } else if (rest >= SOON) {
         keeper.patience = PATIENCE;

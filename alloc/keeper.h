@@ -80,10 +80,10 @@ static inline void sw__keeper_do_without(void) {
     atomic_store_explicit(&sw__keeper_is_away, false, memory_order_relaxed);
 }
 
-/* There is something to give back. To be called from anywhere. */
-static inline void sw__keeper_wake(const struct sw__keeper_client *client) {
-    if (__builtin_expect(!client->wants_no_thread && !atomic_load(&sw__keeper_is_awake), 0))
-        sw__keeper_call();
+/* Is the keeper to be called where there is something to give back? While it is awake it sees that by
+ * itself. */
+static inline bool sw__keeper_is_asleep(const struct sw__keeper_client *client) {
+    return !client->wants_no_thread && !atomic_load(&sw__keeper_is_awake);
 }
 
 /* The last thread whose end is noticed has ended, and it may be the last of the program: a process

@@ -157,8 +157,10 @@ bool sw__os_move(void *from, void *to, size_t size) {
     munmap(between, size);
     /* The kernel may have taken the target away before memory of its own ran out. Nobody else's
      * mapping is replaced. */
-    (void)mmap(to, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
-               -1, 0);
+    void *again = mmap(to, size, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    if (again == MAP_FAILED && errno != EEXIST)
+        abort(); /* a hole in the heap, and nothing to fill it */
     return false;
 }
 

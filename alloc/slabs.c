@@ -200,12 +200,17 @@ static void take_from_queue(struct sw__cache *cache, struct sw__slab *slab) {
     *(next ? &next->previous_unswept : &cache->last_unswept) = previous;
 }
 
+/* Of slabs in the queue, that is: less than a page is not worth a look. */
 static void count_unswept(struct sw__slab *slab, size_t more) {
     struct sw__cache *cache = sw__slab_owner(slab);
-    size_t before = atomic_load_explicit(&cache->unswept, memory_order_relaxed);
+    size_t all = atomic_load_explicit(&cache->unswept, memory_order_relaxed);
+    if (slab->is_in_queue)
+        all -= slab->unswept;
     slab->unswept += more;
-    atomic_store_explicit(&cache->unswept, before + more, memory_order_relaxed);
     bool is_worth_it = slab->unswept >= SW__PAGE;
+    if (is_worth_it)
+        all += slab->unswept;
+    atomic_store_explicit(&cache->unswept, all, memory_order_relaxed);
     if (is_worth_it && !slab->is_in_queue)
         put_into_queue(cache, slab);
     else if (!is_worth_it && slab->is_in_queue)

@@ -10,8 +10,8 @@
  *   bin     a cache's slabs of one class: the current one, which blocks are taken from, and in a
  *           list the others that have free blocks
  *   closed  a slab for which its owner, too, must hold the cache's lock; any other is open. A slab
- *           is closed while it is full, and while it is sparse: no more live blocks than pages, and
- *           a quarter of its blocks free
+ *           is closed when it is full, and when it is sparse: no more live blocks than pages, and a
+ *           quarter of its blocks free
  *   sweep   what any thread may do to a closed slab: pages with nothing live are given back, and
  *           are absent until their blocks are wanted. What is free there and may go is `unswept`
  *
@@ -26,7 +26,8 @@
  * last block of a slab which the owner takes none from gives its pages back then and there. That
  * all blocks are in `remote` is told by their number; then nobody has one to free, and the owner
  * does not touch the slab without the cache's lock. The slab's descriptor stays in the inbox, a
- * ghost, until the owner finds it there.
+ * ghost, until the owner finds it there. What others have freed in an open slab, short of all of it,
+ * waits for the owner.
  *
  * Invariants of a slab: used = blocks handed out and not back in `free`, those in `remote`
  * included; used + length(free) + those cut that lie on absent pages = carved <= capacity; used ==
@@ -123,14 +124,15 @@ struct sw__cache {
     struct sw__bin bins[SW__CLASS_COUNT];
     struct sw__slab *last_listed[SW__CLASS_COUNT]; /* where the bin has any listed */
     uint32_t slab_counts[SW__CLASS_COUNT];
-    size_t bytes_kept; /* in slabs with nothing live */
-    size_t present;    /* bytes of all its slabs, but for absent pages */
-    size_t grown;      /* bytes added to `present` since budget_of() last looked */
-    size_t needed;     /* the most bytes that lived at once; decays */
-    size_t missed;     /* bytes that were swept for growth and came again; decays */
-    bool is_rested;    /* the last sweep was at a rest: what comes again is not missed */
-    uint32_t unswept_count;
-    _Atomic(size_t) unswept; /* of its closed slabs; atomic for who asks from outside */
+    size_t bytes_kept;            /* in slabs with nothing live */
+    size_t present;               /* bytes of all its slabs, but for absent pages */
+    size_t grown;                 /* bytes added to `present` since budget_of() last looked */
+    size_t needed;                /* the most bytes that lived at once; decays */
+    size_t missed;                /* bytes that were swept for growth and came again; decays */
+    bool is_rested;               /* the last sweep was at a rest: what comes again is not missed */
+    uint32_t unswept_count;       /* slabs that are worth sweeping */
+    _Atomic(size_t) unswept;      /* of those; atomic for who asks from outside */
+    _Atomic(size_t) unswept_seen; /* by sw__cache_has_more_unswept() */
     struct sw__slab *first_unswept, *last_unswept; /* closed the longest ago, and the last */
     struct sw__slabs *slabs;
     struct sw__lock lock; /* held by whoever does more than the fast paths: mostly its thread */
@@ -147,7 +149,7 @@ struct sw__slabs {
     struct sw__lock lock;                /* guards what follows, and whatever an orphan holds */
     _Atomic(struct sw__cache *) orphans; /* read without the lock, to see whether there are any */
     struct sw__slab *all;                /* in use and spare */
-    struct sw__cache *caches;            /* grows under the lock of all threads' tables as well */
+    _Atomic(struct sw__cache *) caches;  /* all; grows under the lock of all threads' tables */
     struct sw__slab *spare;
     bool is_in_front;
     /* Optional. when_made: the heap got a new slab, or absent pages came; no lock is held.
@@ -156,6 +158,8 @@ struct sw__slabs {
     void (*when_made)(struct sw__slabs *slabs);
     void (*when_freeable)(struct sw__slabs *slabs, struct sw__cache *cache, size_t unswept);
 };
+
+#define SW__UNSWEPT_PART ((size_t)64 << 10)
 
 /* How many heaps with slabs may exist at once. */
 enum { SW__SLOTS = 504 };
@@ -250,6 +254,15 @@ static inline struct sw__cache *sw__slabs_my_cache(const struct sw__slabs *slabs
 
 static inline size_t sw__cache_unswept(const struct sw__cache *cache) {
     return cache ? atomic_load_explicit(&cache->unswept, memory_order_relaxed) : 0;
+}
+
+/* Has the cache, with so much unswept, a part more than at the last yes, or the least since then? */
+static inline bool sw__cache_has_more_unswept(struct sw__cache *cache, size_t unswept) {
+    size_t seen = atomic_load_explicit(&cache->unswept_seen, memory_order_relaxed);
+    bool has_more = unswept >= seen + SW__UNSWEPT_PART;
+    if (has_more || unswept < seen)
+        atomic_store_explicit(&cache->unswept_seen, unswept, memory_order_relaxed);
+    return has_more;
 }
 
 /* What this thread did may have left something to give back. */

@@ -69,13 +69,18 @@ static size_t enough(struct auto_heap *heap, size_t live) {
 }
 
 static void set_budget(struct auto_heap *heap, size_t live) {
-    struct sw__extents *extents = &heap->blocks.extents;
-    size_t before = atomic_load_explicit(&extents->budget, memory_order_relaxed);
-    size_t budget = enough(heap, live);
-    if (before != SIZE_MAX && before > budget)
-        sw__budget_fell(&heap->recent, before - budget);
     heap->is_restrained = heap->retain || heap->soft_limit || heap->pressure.is_tight;
-    sw__extents_set_budget(extents, budget);
+    sw__extents_set_budget(&heap->blocks.extents, enough(heap, live));
+}
+
+/* What is purged because the budget falls is not missed. */
+static void adapt_budget(struct auto_heap *heap, size_t live) {
+    _Atomic(size_t) *budget = &heap->blocks.extents.budget;
+    size_t before = atomic_load_explicit(budget, memory_order_relaxed);
+    set_budget(heap, live);
+    size_t after = atomic_load_explicit(budget, memory_order_relaxed);
+    if (before != SIZE_MAX && before > after)
+        sw__budget_fell(&heap->recent, before - after);
 }
 
 /* So much lives, or is about to. */
@@ -126,7 +131,7 @@ static __attribute__((noinline)) void reconsider(struct auto_heap *heap, size_t 
         end_period(heap, sw__extents_live(&heap->blocks.extents));
     bool was_tight = heap->pressure.is_tight;
     bool is_tight = is_tight_with(heap, taken, coming);
-    set_budget(heap, live);
+    adapt_budget(heap, live);
     bool urges = runs_ahead(heap, live);
     sw__unlock(&heap->lock);
     if (is_tight && !was_tight)
@@ -160,7 +165,7 @@ static __attribute__((noinline, cold)) void unexpect_large(struct auto_heap *hea
     heap->ahead = sw__smaller(heap->ahead, ahead_of(heap, live));
     heap->announced = 0;
     sw__budget_refuse(&heap->recent, expected.live, expected.deepest_before, live);
-    sw__extents_set_budget(&heap->blocks.extents, enough(heap, live));
+    set_budget(heap, live);
     sw__unlock(&heap->lock);
 }
 
@@ -231,7 +236,7 @@ static void begin_in_child(void *state) {
     sw__lock(&heap->lock);
     heap->has_rested = false;
     sw__budget_restart(&heap->recent, live, moved_by(heap), purged_by(heap));
-    sw__extents_set_budget(extents, enough(heap, live));
+    set_budget(heap, live);
     sw__unlock(&heap->lock);
 }
 
@@ -245,7 +250,7 @@ static size_t look(void *state) {
     if (is_over)
         end_period(heap, live);
     if (is_tight || is_over)
-        set_budget(heap, live);
+        adapt_budget(heap, live);
     sw__unlock(&heap->lock);
     if (is_tight || is_over)
         sw__extents_keep_budget(&heap->blocks.extents);
@@ -265,15 +270,23 @@ static __attribute__((noinline, cold)) void stand_in_for_keeper(struct auto_heap
     errno = kept_errno;
 }
 
+/* A thread's own cache mostly tells enough. But many threads may leave a little each: so all caches
+ * are looked at whenever a part more has come to one. */
+static size_t kept_with(struct auto_heap *heap, struct sw__cache *cache, size_t unswept) {
+    size_t kept = sw__extents_kept(&heap->blocks.extents) + unswept;
+    bool has_more = kept < SW__WORTH_A_CALL && cache && sw__cache_has_more_unswept(cache, unswept);
+    return has_more ? all_kept(heap) : kept;
+}
+
 /* Memory was freed, up to so much of it inside that cache's slabs. */
 static void wake_keeper(struct auto_heap *heap, struct sw__cache *cache, size_t unswept) {
-    size_t kept = sw__extents_kept(&heap->blocks.extents) + unswept;
-    if (kept < SW__WORTH_A_CALL)
+    if (!sw__keeper_is_asleep(&heap->keeper))
         return;
+    size_t kept = kept_with(heap, cache, unswept);
     if (sw__keeper_is_missed(&heap->keeper, kept))
         stand_in_for_keeper(heap, cache);
-    else
-        sw__keeper_wake(&heap->keeper);
+    else if (kept >= SW__WORTH_A_CALL)
+        sw__keeper_call();
 }
 
 static struct auto_heap *heap_of(struct sw__slabs *slabs) {
@@ -295,12 +308,12 @@ static void when_slab_freeable(struct sw__slabs *slabs, struct sw__cache *cache,
     wake_keeper(heap_of(slabs), cache, unswept);
 }
 
-/* A large block was freed. */
+/* A large block was freed, or some of it. */
 static void consider_giving_back(struct auto_heap *heap) {
     struct sw__extents *extents = &heap->blocks.extents;
     if (heap->is_restrained) {
         sw__lock(&heap->lock);
-        set_budget(heap, sw__extents_live(extents));
+        adapt_budget(heap, sw__extents_live(extents));
         sw__unlock(&heap->lock);
         sw__extents_keep_budget(extents);
     }
@@ -340,7 +353,7 @@ static void destroy(void *state) {
 }
 
 static void *alloc(void *state, size_t size, size_t alignment, enum sw_tag tag) {
-    if (__builtin_expect(size <= SW__SMALL_MAX, 1))
+    if (__builtin_expect(size <= SW__SMALL_MAX && alignment <= SW__SMALL_MAX, 1))
         return sw__blocks_alloc(state, size, alignment, tag);
     struct auto_heap *heap = state;
     struct expected expected = expect_large(heap, size);
@@ -369,6 +382,8 @@ static void *resize(void *state, void *block, size_t size) {
     struct expected expected = more ? expect_large(heap, more) : (struct expected){0};
     void *resized = sw__blocks_resize(state, block, size);
     settle_large(heap, more, expected, resized || !more);
+    if (size < old && resized)
+        consider_giving_back(heap);
     return resized;
 }
 
@@ -393,7 +408,7 @@ static void step_end(void *state) {
     sw__lock(&heap->lock);
     size_t live = sw__extents_live(&heap->blocks.extents);
     end_period(heap, live);
-    set_budget(heap, live);
+    adapt_budget(heap, live);
     sw__unlock(&heap->lock);
     sw__extents_keep_budget(&heap->blocks.extents);
 }

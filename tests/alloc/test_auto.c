@@ -467,6 +467,54 @@ static void at_rest_what_was_taken_over_goes_too(void **state) {
     end_owner(&holder);
 }
 
+enum { LEAVERS = 12, LEFT_COUNT = 900 };
+
+/* One of many threads that leave less behind than is worth a call. */
+struct leaver {
+    sw_heap *heap;
+    pthread_barrier_t *turn;
+};
+
+static void *leave_a_little(void *argument) {
+    struct leaver *leaver = argument;
+    void *blocks[LEFT_COUNT];
+    for (int i = 0; i < LEFT_COUNT; i++) {
+        CHECK(blocks[i] = sw_alloc(leaver->heap, KIB, SW_TAG_OTHER));
+        touch(blocks[i], KIB);
+    }
+    pthread_barrier_wait(leaver->turn);
+    pthread_barrier_wait(leaver->turn);
+    for (int i = 0; i < LEFT_COUNT; i++)
+        if (i % 16) /* one stays in each slab */
+            sw_free(leaver->heap, blocks[i]);
+    pthread_barrier_wait(leaver->turn);
+    pthread_barrier_wait(leaver->turn);
+    for (int i = 0; i < LEFT_COUNT; i += 16)
+        sw_free(leaver->heap, blocks[i]);
+    return NULL;
+}
+
+static void at_rest_what_many_leave_a_little_of_goes_too(void **state) {
+    (void)state;
+    pthread_barrier_t turn;
+    pthread_t threads[LEAVERS];
+    struct leaver leaver = {make_auto("tracking:0"), &turn};
+    pthread_barrier_init(&turn, NULL, LEAVERS + 1);
+    for (int i = 0; i < LEAVERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, leave_a_little, &leaver), 0);
+    pthread_barrier_wait(&turn);
+    step(leaver.heap, 1, 16 * MIB); /* so that there is a keeper */
+    wait_until_keeper_sleeps();
+    pthread_barrier_wait(&turn);
+    pthread_barrier_wait(&turn);
+    wait_until_no_more_than(leaver.heap, (LEAVERS * LEFT_COUNT * KIB) / 2);
+    pthread_barrier_wait(&turn);
+    for (int i = 0; i < LEAVERS; i++)
+        pthread_join(threads[i], NULL);
+    pthread_barrier_destroy(&turn);
+    sw_heap_destroy(leaver.heap);
+}
+
 static size_t most_resident_meanwhile(sw_heap *heap, int ms) {
     size_t most = 0;
     for (int i = 0; i < ms; i++) {
@@ -528,6 +576,21 @@ static void a_single_block_is_given_back_too(void **state) {
     sw_heap *heap = make_auto("tracking:0");
     step(heap, 1, 16 * MIB);
     wait_until_no_more_than(heap, MIB);
+    sw_heap_destroy(heap);
+}
+
+/* Of a block that becomes smaller the rest is free. */
+static void what_a_block_shrinks_by_is_given_back_too(void **state) {
+    (void)state;
+    sw_heap *heap = make_auto("tracking:0");
+    char *block = sw_alloc(heap, 64 * MIB, SW_TAG_OTHER);
+    assert_non_null(block);
+    touch(block, 64 * MIB);
+    wait_until_keeper_sleeps();
+    block = sw_realloc(heap, block, MIB);
+    assert_non_null(block);
+    wait_until_no_more_than(heap, 2 * MIB);
+    sw_free(heap, block);
     sw_heap_destroy(heap);
 }
 
@@ -704,6 +767,38 @@ static void no_more_is_retained_than_allowed(void **state) {
         step(heap, BLOCKS, BLOCK);
         assert_true(resident_of(heap) <= 5 * MIB);
     }
+    sw_heap_destroy(heap);
+}
+
+static void of_what_a_block_shrinks_by_no_more_is_retained(void **state) {
+    (void)state;
+    sw_heap *heap = make_auto("tracking:0,background_thread:0,retain:4M");
+    char *block = sw_alloc(heap, 64 * MIB, SW_TAG_OTHER);
+    assert_non_null(block);
+    touch(block, 64 * MIB);
+    block = sw_realloc(heap, block, 2 * MIB);
+    assert_non_null(block);
+    assert_true(resident_of(heap) <= 7 * MIB);
+    sw_free(heap, block);
+    sw_heap_destroy(heap);
+}
+
+/* They are extents, however small. */
+static void what_blocks_of_large_alignment_need_is_kept_as_well(void **state) {
+    (void)state;
+    enum { ALIGNED = 200 };
+    void *blocks[ALIGNED];
+    sw_heap *heap = make_auto("tracking:0,background_thread:0");
+    step(heap, 1, 100 * KIB);
+    for (int i = 0; i < ALIGNED; i++) {
+        blocks[i] = sw_alloc_aligned(heap, 64 * KIB, 32 * KIB, SW_TAG_OTHER);
+        assert_non_null(blocks[i]);
+        touch(blocks[i], 32 * KIB);
+    }
+    for (int i = 0; i < ALIGNED; i++)
+        sw_free(heap, blocks[i]);
+    step(heap, 1, 100 * KIB);
+    assert_true(resident_of(heap) >= ALIGNED * 32 * KIB);
     sw_heap_destroy(heap);
 }
 
@@ -936,15 +1031,18 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_spike_is_forgotten_by_time_as_well),
         cmocka_unit_test(marks_that_end_do_not_keep_what_steps_needed),
         cmocka_unit_test(what_small_blocks_need_is_kept_as_well),
+        cmocka_unit_test(what_blocks_of_large_alignment_need_is_kept_as_well),
         cmocka_unit_test(what_was_refused_is_not_kept_for),
         cmocka_unit_test(ragged_steps_hold_no_more_than_the_deepest),
         cmocka_unit_test(at_rest_what_is_free_inside_slabs_goes_too),
         cmocka_unit_test(at_rest_what_another_thread_frees_goes_too),
         cmocka_unit_test(at_rest_what_was_taken_over_goes_too),
+        cmocka_unit_test(at_rest_what_many_leave_a_little_of_goes_too),
         cmocka_unit_test(after_a_rest_what_work_had_comes_again),
         cmocka_unit_test(work_that_is_back_at_once_is_waited_for),
         cmocka_unit_test(when_work_has_stopped_nothing_is_kept),
         cmocka_unit_test(a_single_block_is_given_back_too),
+        cmocka_unit_test(what_a_block_shrinks_by_is_given_back_too),
         cmocka_unit_test(little_work_is_forgotten_as_well),
         cmocka_unit_test(little_work_beside_what_is_kept_is_rest),
         cmocka_unit_test(what_is_refused_is_rest),
@@ -955,6 +1053,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(without_the_thread_it_stays),
         cmocka_unit_test(small_heaps_start_no_thread),
         cmocka_unit_test(no_more_is_retained_than_allowed),
+        cmocka_unit_test(of_what_a_block_shrinks_by_no_more_is_retained),
         cmocka_unit_test_setup_teardown(near_the_limit_of_a_group_nothing_is_kept, make_root,
                                         remove_root),
         cmocka_unit_test_setup_teardown(for_a_block_that_comes_near_the_limit_all_is_given_back,
