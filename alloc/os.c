@@ -368,17 +368,20 @@ int sw__os_stderr(void) {
     return is_ours ? STDERR_FILENO : -1;
 }
 
-void sw__os_write(int file, const char *text, size_t length) {
+bool sw__os_write(int file, const char *text, size_t length) {
     sigset_t broken_pipe, before, pending;
     const struct timespec at_once = {0};
     sigemptyset(&broken_pipe);
     sigaddset(&broken_pipe, SIGPIPE);
     pthread_sigmask(SIG_BLOCK, &broken_pipe, &before);
     sigpending(&pending);
-    if (syscall(SYS_write, file, text, length) < 0 && errno == EPIPE &&
-        !sigismember(&pending, SIGPIPE))
+    long written = syscall(SYS_write, file, text, length);
+    int error = errno;
+    if (written < 0 && error == EPIPE && !sigismember(&pending, SIGPIPE))
         syscall(SYS_rt_sigtimedwait, &broken_pipe, NULL, &at_once, _NSIG / 8); /* no cancellation */
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = written < 0 ? error : ENOSPC; /* of part of it */
+    return written >= 0 && (size_t)written == length;
 }
 
 /* In bytes; 0 when it is not there. */
@@ -390,6 +393,11 @@ static size_t status_size(const char *key) {
 
 size_t sw__os_process_resident(void) {
     return status_size("VmRSS:");
+}
+
+/* Not getrusage()'s: that knows what the process was before it became this program. */
+size_t sw__os_process_peak(void) {
+    return status_size("VmHWM:");
 }
 
 size_t sw__os_process_anonymous(void) {

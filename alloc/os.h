@@ -78,6 +78,7 @@ size_t sw__os_zero(char *start, size_t size);
 /* Bytes of this process that are physically present: all of them (VmRSS), and those of anonymous
  * memory (RssAnon). */
 size_t sw__os_process_resident(void);
+size_t sw__os_process_peak(void);
 size_t sw__os_process_anonymous(void);
 
 /* The most that a process could ever have: the machine's memory, or RLIMIT_AS. */
@@ -89,7 +90,7 @@ size_t sw__os_most_mappings(void);
 /* The beginning of a small file, with a NUL behind it. False when it can't be read. */
 bool sw__os_read_file(const char *path, char *text, size_t size);
 /* What can't be written is lost; where nobody reads a pipe any more, no signal comes of it. */
-void sw__os_write(int file, const char *text, size_t length);
+bool sw__os_write(int file, const char *text, size_t length);
 /* Where messages go: file 2, or -1 where that is another than when the process began, unless it is
  * a terminal, a pipe or a log. */
 int sw__os_stderr(void);

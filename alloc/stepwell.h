@@ -107,7 +107,8 @@ SW_API const char *sw_tag_name(enum sw_tag tag);
 /*
  * A new heap. conf is NULL or "key:value,key:value", "tracking:0,limit:4G" for example. The keys,
  * their defaults and what they do are in README.md under Options, in stepwell(7), and at the end of
- * `stepwell run --help`.
+ * `stepwell run --help`. One that is not the strategy's, as "limit" is none of "system", changes
+ * nothing.
  *
  * NULL with errno EINVAL when the strategy or a key is unknown (sw_error() names the nearest),
  * ENOMEM when memory is out, ENOTSUP when the strategy is not to be had on this machine.

@@ -18,6 +18,6 @@ void sw__text_add(struct sw__text *text, const char *format, ...) {
         text->length += (size_t)length < room ? (size_t)length : room - 1;
 }
 
-void sw__text_write(const struct sw__text *text, int file) {
-    sw__os_write(file, text->bytes, text->length);
+bool sw__text_write(const struct sw__text *text, int file) {
+    return sw__os_write(file, text->bytes, text->length);
 }

@@ -4,6 +4,7 @@
 #ifndef SW_TEXT_H
 #define SW_TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct sw__text {
@@ -14,7 +15,8 @@ struct sw__text {
 /* What does not fit is cut off. */
 void sw__text_add(struct sw__text *text, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-void sw__text_write(const struct sw__text *text, int file);
+/* False when not all of it was written, with the reason in errno. */
+bool sw__text_write(const struct sw__text *text, int file);
 
 static inline double sw__mib(size_t bytes) {
     return (double)bytes / (1 << 20);

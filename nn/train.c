@@ -401,6 +401,10 @@ static int prepare(struct training *t) {
     if (!nn_model_takes(&t->model, t->batch)) {
         return nn_fail(t->error, "a batch of %zu is too large", t->batch);
     }
+    if (options->batch > t->data.count) {
+        return nn_fail(t->error, "a batch of %zu is more than the data has: %zu examples",
+                       options->batch, t->data.count);
+    }
     t->optimizer = make_optimizer(t->recipe);
     return plan_steps(t);
 }

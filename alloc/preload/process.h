@@ -43,6 +43,6 @@ static inline void sw__process_ensure(void) {
 }
 
 /* Writes the table of what the heap holds (report.c). */
-void sw__report(int file);
+bool sw__report(int file);
 
 #endif

@@ -88,29 +88,27 @@ static void add_process(struct sw__text *text) {
                  "stepwell: %.2f s, of CPU %.2f user, %.2f system; page faults %ld, from disk %ld; "
                  "peak RSS %.2f MiB\n",
                  seconds_since_start(), seconds(usage.ru_utime), seconds(usage.ru_stime),
-                 usage.ru_minflt, usage.ru_majflt, sw__mib((size_t)usage.ru_maxrss << 10));
+                 usage.ru_minflt, usage.ru_majflt, sw__mib(sw__os_process_peak()));
 }
 
-static void report_nothing(int file) {
+static bool report_nothing(int file) {
     struct sw__text text = {.length = 0};
     sw__text_add(&text, "stepwell: %s (pid %d) allocated nothing\n", program_invocation_short_name,
                  (int)getpid());
-    sw__text_write(&text, file);
+    return sw__text_write(&text, file);
 }
 
-void sw__report(int file) {
+bool sw__report(int file) {
     struct sw_stats stats;
     struct sw__text text = {.length = 0};
-    if (!sw__process.heap) {
-        report_nothing(file);
-        return;
-    }
+    if (!sw__process.heap)
+        return report_nothing(file);
     sw__heap_look(sw__process.heap, &stats);
     stats.process_resident = sw__os_process_resident();
     stats.accounted = stats.resident.current + stats.metadata.current; /* of malloc's heap alone */
     add_process(&text);
     add_heap(&text, &stats);
-    sw__text_write(&text, file);
+    return sw__text_write(&text, file);
 }
 
 /* ---- Where it goes --------------------------------------------------------------------------- */
@@ -150,33 +148,39 @@ static int stderr_now(void) {
     return is_still_it ? output.own_stderr : sw__os_stderr();
 }
 
-/* The file, with %p in its name filled in; -1 is told of. */
-static int open_report(void) {
-    char path[PATH_MAX];
+static void say_unwritten(const char *path, int error) {
+    struct sw__text text = {.length = 0};
+    sw__text_add(&text, "stepwell: can't write '%.1000s', named in %s: %s\n", path,
+                 sw__variables[SW__STATS].name, strerrordesc_np(error));
+    sw__text_write(&text, stderr_now());
+}
+
+/* The file's name, with %p in it filled in. */
+static void name_report(char path[PATH_MAX]) {
     const char *mark = strstr(output.file + output.folder, "%p");
     if (mark)
-        snprintf(path, sizeof path, "%.*s%d%s", (int)(mark - output.file), output.file,
-                 (int)getpid(), mark + 2);
+        snprintf(path, PATH_MAX, "%.*s%d%s", (int)(mark - output.file), output.file, (int)getpid(),
+                 mark + 2);
     else
-        snprintf(path, sizeof path, "%s", output.file);
+        snprintf(path, PATH_MAX, "%s", output.file);
+}
+
+static void report_to_file(void) {
+    char path[PATH_MAX];
+    name_report(path);
     int file = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    if (file < 0) {
-        struct sw__text text = {.length = 0};
-        sw__text_add(&text, "stepwell: can't write '%.1000s', named in %s: %s\n", path,
-                     sw__variables[SW__STATS].name, strerrordesc_np(errno));
-        sw__text_write(&text, stderr_now());
-    }
-    return file;
+    int error = file >= 0 && sw__report(file) ? 0 : errno;
+    if (file >= 0 && close(file) != 0 && !error)
+        error = errno;
+    if (error)
+        say_unwritten(path, error);
 }
 
 static void report_where_asked(void) {
-    const struct sw__stats_wish *wish = &output.wish;
-    int file = wish->file ? open_report() : stderr_now();
-    if (file < 0)
-        return;
-    sw__report(file);
-    if (wish->file)
-        close(file);
+    if (output.wish.file)
+        report_to_file();
+    else
+        sw__report(stderr_now());
 }
 
 /* ---- On SIGUSR2 ------------------------------------------------------------------------------ */

@@ -1,10 +1,12 @@
 /*
  * main.c - `stepwell`: finds the subcommand and hands over. Adding one is a line in command.h.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "arguments.h"
@@ -158,8 +160,26 @@ static void leave(int code, void *context) {
     }
 }
 
+/*
+ * OpenBLAS starts its threads before main(), and they would take the program's signals: one that is
+ * to be passed on would end us, and the end of a child be lost. So all signals are blocked, for those
+ * threads for ever, until main() begins. This comes before the constructors of the libraries, and so
+ * before a sanitizer's own beginning.
+ */
+static sigset_t all_signals;
+static sigset_t mask_at_start;
+
+__attribute__((no_sanitize("address", "thread", "undefined"))) static void hold_signals(void) {
+    sigfillset(&all_signals);
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all_signals, &mask_at_start, _NSIG / 8);
+}
+
+__attribute__((section(".preinit_array"),
+               used)) static void (*const held_first)(void) = hold_signals;
+
 int main(int argc, char **argv) {
     static char program[] = "stepwell";
+    sigprocmask(SIG_SETMASK, &mask_at_start, NULL);
     program_invocation_name = program;
     argp_err_exit_status = EXIT_MISUSED;
     on_exit(leave, NULL);

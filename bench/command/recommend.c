@@ -193,6 +193,14 @@ static void say_alternative(struct recommendation *recommendation, const struct 
         percent(median(other, MEASURE_step_ms), median(taken, MEASURE_step_ms)));
 }
 
+static const char *why_nothing_compares(const struct field *all) {
+    if (all->count < 2) {
+        return "one strategy alone compares with nothing";
+    }
+    return size_of_field(all) == 0 ? "no strategy could do the work"
+                                   : "one strategy alone could do the work";
+}
+
 void recommend(const struct row *rows, size_t count, struct recommendation *recommendation) {
     struct field all = {.rows = rows, .count = count < CANDIDATES_MOST ? count : CANDIDATES_MOST};
     *recommendation = (struct recommendation){0};
@@ -200,7 +208,7 @@ void recommend(const struct row *rows, size_t count, struct recommendation *reco
         all.in[i] = !isnan(median(&rows[i], MEASURE_step_ms));
     }
     if (size_of_field(&all) < 2) {
-        say(recommendation, "No recommendation: one strategy alone compares with nothing.");
+        say(recommendation, "No recommendation: %s.", why_nothing_compares(&all));
         return;
     }
     if (!losses_agree(rows, count) || !weights_agree(rows, count)) {

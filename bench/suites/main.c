@@ -12,6 +12,7 @@
  * of an earlier benchmark in spite of a trim it grows into unseen. Where its figures matter to the
  * last MiB, run it by itself: --benchmark_filter=WORKLOAD/system.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -99,5 +100,10 @@ int main(int argc, char **argv) {
         for (size_t j = 0; suites[i](j); j++)
             for (size_t k = 0; sw_strategy_info(k); k++)
                 register_workload(suites[i](j), sw_strategy_info(k)->name);
-    return gb_main(argc, argv, help, refuse);
+    int code = gb_main(argc, argv, help, refuse);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "stepwell-bench: not all could be written: %s\n", strerror(errno));
+        return 1;
+    }
+    return code;
 }

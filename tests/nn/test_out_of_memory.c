@@ -139,7 +139,7 @@ static void the_batch_is_blamed_where_a_smaller_one_helps(void **state) {
         bool is_batch;
     } cases[] = {{"limit:30M", 1, false},    {"limit:40M", 1, false},
                  {"limit:60M", 1, false},    {"limit:60M,tracking:0", 64, true},
-                 {"limit:90M", 64, false},   {"limit:200M", 20000, true},
+                 {"limit:90M", 64, false},   {"limit:200M", 16384, true},
                  {"limit:110M", 4096, true}, {"limit:110M,tracking:0", 4096, true}};
     failing = 0;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

@@ -171,6 +171,13 @@ class Table(unittest.TestCase):
         self.assertEqual([len(rows[name]) for name in ("allocated", "resident", "reserved")], [1, 1, 2])
         self.assertGreater(float(re.search(r"peak RSS (\S+)", text).group(1)), 100)
 
+    def test_the_peak_is_the_programs_own(self):
+        """And not that of who started it: Python does so by vfork."""
+        program = ("import os, subprocess; large = b'x' * (300 << 20); "
+                   "subprocess.run(['ls', '/'], env={**os.environ, 'STEPWELL_STATS': '1'})")
+        text = run(sys.executable, "-c", program).stderr
+        self.assertLess(float(re.search(r"peak RSS (\S+)", text).group(1)), 100)
+
     def test_a_program_that_ends_within_malloc_ends(self):
         for conf in "", "tracking:1", "checked:1":
             tables = 0
@@ -233,6 +240,12 @@ class Table(unittest.TestCase):
         self.assertEqual((result.stdout, result.stderr),
                          ("said\n", "stepwell: can't write '/no/such/file', named in STEPWELL_STATS: "
                                     "No such file or directory\n"))
+
+    def test_a_full_disk_is_told_of(self):
+        result = run(sys.executable, "-c", "print('said')", STATS="/dev/full")
+        self.assertEqual((result.stdout, result.stderr),
+                         ("said\n", "stepwell: can't write '/dev/full', named in STEPWELL_STATS: "
+                                    "No space left on device\n"))
 
     def test_a_program_that_closes_stderr(self):
         self.rows(run(sys.executable, "-c", "import os; os.close(2)", STATS="1").stderr)

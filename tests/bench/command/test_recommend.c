@@ -130,6 +130,15 @@ static void alone_is_no_choice(void **state) {
     assert_non_null(strstr(recommendation.text, "No recommendation"));
 }
 
+/* Which is no strategy left out by the user: they were tried, and failed. */
+static void failures_are_no_choice(void **state) {
+    (void)state;
+    struct row rows[] = {make_row("pool", 10, 100, 0), make_row("auto", NAN, NAN, NAN)};
+    expect_words(rows, 2, "No recommendation: one strategy alone could do the work.");
+    rows[0] = make_row("pool", NAN, NAN, NAN);
+    expect_words(rows, 2, "No recommendation: no strategy could do the work.");
+}
+
 static void different_work_is_not_compared(void **state) {
     (void)state;
     struct row rows[] = {make_row("system", 10, 100, 0), make_row("pool", 10, 90, 0)};
@@ -153,6 +162,7 @@ int main(void) {
         cmocka_unit_test(few_kilobytes_do_not_decide),
         cmocka_unit_test(unknown_measures_decide_nothing),
         cmocka_unit_test(alone_is_no_choice),
+        cmocka_unit_test(failures_are_no_choice),
         cmocka_unit_test(different_work_is_not_compared),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 says where Stepwell is not behind malloc. STEPWELL_COMMAND names the program, CC a compiler."""
 
 import os
+import resource
 import shutil
 import signal
 import stat
@@ -183,6 +184,15 @@ class Signals(Test):
                 process.send_signal(signal.Signals[f"SIG{name}"])
                 self.assertEqual(process.communicate(timeout=60), ("got\n", ""))
                 self.assertEqual(process.returncode, 3)
+
+    def test_where_address_space_is_short(self):
+        """OpenBLAS's threads ask for more than there is, without end; run waits for none of them."""
+        for mib in 60, 100, 150:
+            with self.subTest(mib):
+                limits = [mib << 20, mib << 20]
+                result = run("--", "sh", "-c", "echo ran; exit 3",
+                             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, limits))
+                self.expect(result, 3, "ran\n")
 
     def test_ignored_ones_stay_ignored(self):
         result = run("--", "sh", "-c", "kill -HUP $$; kill -CHLD $$; echo on",
