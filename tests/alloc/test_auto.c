@@ -507,7 +507,7 @@ static void at_rest_what_many_leave_a_little_of_goes_too(void **state) {
     wait_until_keeper_sleeps();
     pthread_barrier_wait(&turn);
     pthread_barrier_wait(&turn);
-    wait_until_no_more_than(leaver.heap, (LEAVERS * LEFT_COUNT * KIB) / 2);
+    wait_until_no_more_than(leaver.heap, LEAVERS * (LEFT_COUNT * KIB) / 2);
     pthread_barrier_wait(&turn);
     for (int i = 0; i < LEAVERS; i++)
         pthread_join(threads[i], NULL);
@@ -798,7 +798,7 @@ static void what_blocks_of_large_alignment_need_is_kept_as_well(void **state) {
     for (int i = 0; i < ALIGNED; i++)
         sw_free(heap, blocks[i]);
     step(heap, 1, 100 * KIB);
-    assert_true(resident_of(heap) >= ALIGNED * 32 * KIB);
+    assert_true(resident_of(heap) >= ALIGNED * (32 * KIB));
     sw_heap_destroy(heap);
 }
 
