@@ -1,12 +1,10 @@
 /*
  * main.c - `stepwell`: finds the subcommand and hands over. Adding one is a line in command.h.
  */
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "arguments.h"
@@ -77,23 +75,33 @@ static int run_command(const struct command *command, int argc, char **argv) {
     return command->run(argc, argv);
 }
 
-static bool trains(const char *name) {
-    return strcmp(name, "train") == 0 || strcmp(name, "compare") == 0;
-}
-
 /*
  * OpenBLAS has started its threads by now. They are of no use here, for nn has its own, and each
  * takes 128 MiB of address space when it comes to run: where that is limited, nobody could tell
- * beforehand whether the rest will do. To have none takes a variable that OpenBLAS reads when it is
- * loaded, and so another beginning. The workers of `compare` inherit it.
+ * beforehand whether the rest will do, and one that gets none asks without end, with a fork waiting
+ * for it. To have none takes a variable that OpenBLAS reads when it is loaded, and so another
+ * beginning. The workers of `compare` inherit it. The command of `run` is given back what it was.
  */
+static const char blas_threads[] = "OPENBLAS_NUM_THREADS";
+static const char blas_threads_before[] = "STEPWELL_BLAS_THREADS_BEFORE"; /* "": not set */
+
 static void begin_without_blas_threads(char **argv) {
-    static const char variable[] = "OPENBLAS_NUM_THREADS";
-    const char *before = getenv(variable);
+    const char *before = getenv(blas_threads);
     struct rlimit limit;
     bool limited = getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY;
-    if (limited && (!before || strcmp(before, "1") != 0) && setenv(variable, "1", 1) == 0) {
+    if (limited && (!before || strcmp(before, "1") != 0) &&
+        setenv(blas_threads_before, before ? before : "", 1) == 0 &&
+        setenv(blas_threads, "1", 1) == 0) {
         execv("/proc/self/exe", argv); /* returns where there is no /proc: then it must do so */
+    }
+}
+
+static void restore_blas_threads(void) {
+    const char *before = getenv(blas_threads_before);
+    if (before && *before) {
+        setenv(blas_threads, before, 1);
+    } else if (before) {
+        unsetenv(blas_threads);
     }
 }
 
@@ -160,26 +168,8 @@ static void leave(int code, void *context) {
     }
 }
 
-/*
- * OpenBLAS starts its threads before main(), and they would take the program's signals: one that is
- * to be passed on would end us, and the end of a child be lost. So all signals are blocked, for those
- * threads for ever, until main() begins. This comes before the constructors of the libraries, and so
- * before a sanitizer's own beginning.
- */
-static sigset_t all_signals;
-static sigset_t mask_at_start;
-
-__attribute__((no_sanitize("address", "thread", "undefined"))) static void hold_signals(void) {
-    sigfillset(&all_signals);
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all_signals, &mask_at_start, _NSIG / 8);
-}
-
-__attribute__((section(".preinit_array"),
-               used)) static void (*const held_first)(void) = hold_signals;
-
 int main(int argc, char **argv) {
     static char program[] = "stepwell";
-    sigprocmask(SIG_SETMASK, &mask_at_start, NULL);
     program_invocation_name = program;
     argp_err_exit_status = EXIT_MISUSED;
     on_exit(leave, NULL);
@@ -204,8 +194,13 @@ int main(int argc, char **argv) {
     if (strcmp(argv[1], "__complete") == 0) {
         return complete(argc - 2, argv + 2);
     }
-    if (trains(argv[1])) {
+    bool runs = strcmp(argv[1], "run") == 0;
+    if (runs || is_either(argv[1], "train", "compare")) {
         begin_without_blas_threads(argv);
     }
+    if (runs) {
+        restore_blas_threads();
+    }
+    unsetenv(blas_threads_before);
     return run_command(find_command(argv[1]), argc - 1, argv + 1);
 }

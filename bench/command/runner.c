@@ -125,7 +125,7 @@ static bool start_worker(const struct training_options *training, const char *st
     }
     compose_arguments(&list, training, strategy, results[1], count_calls);
     fflush(NULL);
-    pid_t pid = _Fork(); /* as in supervise.c */
+    pid_t pid = fork();
     if (pid == 0) {
         close_if_open(go[1]); /* or it would wait for itself when the parent is gone */
         become_worker(&list, results[1], go[0]);

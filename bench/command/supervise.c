@@ -65,13 +65,12 @@ static _Noreturn void become(char **command, const struct command_process *proce
     _exit(EXIT_MACHINERY);
 }
 
-/* Returns 0 when the command runs, or the error of execvp(). The child is made past all fork
- * handlers: OpenBLAS's waits for its threads, and where address space is short these ask for memory
- * without end. */
+/* Returns 0 when the command runs, or the error of execvp(). OpenBLAS's fork handler ends its threads,
+ * which else would take signals that are to be passed on. */
 static int start(char **command, struct command_process *process, const struct witness *witness) {
     int ends[2];
     int error = 0;
-    if (pipe2(ends, O_CLOEXEC) != 0 || (process->pid = _Fork()) < 0) {
+    if (pipe2(ends, O_CLOEXEC) != 0 || (process->pid = fork()) < 0) {
         machinery_failed("no process for the command");
     }
     if (process->pid == 0) {

@@ -213,6 +213,11 @@ class Quick(Test):
                 self.assertEqual(tags["activation"]["requested"], 0)
                 self.assertGreater(tags["activation"]["requested_peak"], 0)
 
+    def test_train_refuses_a_batch_that_the_data_does_not_have(self):
+        result = run("train", "--batch", "100000", "--steps", "2")
+        self.assertEqual((result.returncode, result.stdout), (1, ""))
+        self.assertIn("a batch of 100000 is more than the data has: ", result.stderr)
+
     def test_train_without_a_ledger_says_what_it_does_not_know(self):
         arguments = ["train", "-q", "--steps=5", "--conf=tracking:0"]
         data = json.loads(self.expect(run(*arguments, "--json"), 0).stdout)

@@ -194,6 +194,16 @@ class Signals(Test):
                              preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, limits))
                 self.expect(result, 3, "ran\n")
 
+    def test_where_address_space_is_short_the_command_is_told_nothing_of_it(self):
+        """Of how run itself does without OpenBLAS's threads."""
+        limits = [400 << 20, 400 << 20]
+        for before in {}, {"OPENBLAS_NUM_THREADS": "3"}:
+            result = run("--", "env", env=environment(**before),
+                         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, limits))
+            said = dict(line.split("=", 1) for line in result.stdout.splitlines()
+                        if line.startswith(("OPENBLAS", "STEPWELL_BLAS")))
+            self.assertEqual((result.returncode, said), (0, before))
+
     def test_ignored_ones_stay_ignored(self):
         result = run("--", "sh", "-c", "kill -HUP $$; kill -CHLD $$; echo on",
                      preexec_fn=lambda: [signal.signal(number, signal.SIG_IGN)
