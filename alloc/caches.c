@@ -225,10 +225,14 @@ static struct sw__cache *newest_cache(struct sw__slabs *slabs) {
     return atomic_load_explicit(&slabs->caches, memory_order_acquire);
 }
 
-void sw__slabs_collect_at_rest(struct sw__slabs *slabs, size_t *released) {
-    sw__slabs_collect_orphans(slabs);
+void sw__slabs_collect_closed(struct sw__slabs *slabs, size_t *released) {
     for (struct sw__cache *cache = newest_cache(slabs); cache; cache = cache->older)
         sw__cache_collect_closed(cache, released);
+}
+
+void sw__slabs_collect_at_rest(struct sw__slabs *slabs, size_t *released) {
+    sw__slabs_collect_orphans(slabs);
+    sw__slabs_collect_closed(slabs, released);
 }
 
 void sw__slabs_collect(struct sw__slabs *slabs, size_t *released) {

@@ -380,8 +380,10 @@ bool sw__os_write(int file, const char *text, size_t length) {
     if (written < 0 && error == EPIPE && !sigismember(&pending, SIGPIPE))
         syscall(SYS_rt_sigtimedwait, &broken_pipe, NULL, &at_once, _NSIG / 8); /* no cancellation */
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    errno = written < 0 ? error : ENOSPC; /* of part of it */
-    return written >= 0 && (size_t)written == length;
+    if (written == (long)length)
+        return true;
+    errno = written < 0 ? error : ENOSPC;
+    return false;
 }
 
 /* In bytes; 0 when it is not there. */

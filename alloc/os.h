@@ -1,6 +1,6 @@
 /*
  * os.h - the operating system, as the allocator sees it. The only file of the library that makes
- * system calls on memory (os.c); everything above it sees values, never errno.
+ * system calls on memory (os.c); everything above it sees values, not errno.
  *
  * Address space goes through three states: reserved (ours, no access, costs nothing), committed
  * (readable and writable; pages appear when touched), purged (committed, pages given back, reads as
@@ -89,7 +89,8 @@ size_t sw__os_most_mappings(void);
 
 /* The beginning of a small file, with a NUL behind it. False when it can't be read. */
 bool sw__os_read_file(const char *path, char *text, size_t size);
-/* What can't be written is lost; where nobody reads a pipe any more, no signal comes of it. */
+/* What can't be written is lost; where nobody reads a pipe any more, no signal comes of it. False
+ * when not all was, for the reason in errno. */
 bool sw__os_write(int file, const char *text, size_t length);
 /* Where messages go: file 2, or -1 where that is another than when the process began, unless it is
  * a terminal, a pipe or a log. */

@@ -648,6 +648,7 @@ void sw__cache_collect_closed(struct sw__cache *cache, size_t *released) {
             sw__lock(&cache->lock);
         }
     }
+    atomic_store_explicit(&cache->unswept_seen, 0, memory_order_relaxed);
     sw__unlock(&cache->lock);
 }
 

@@ -211,6 +211,8 @@ void sw__cache_collect_closed(struct sw__cache *cache, size_t *released);
 void sw__slabs_collect(struct sw__slabs *slabs, size_t *released);
 /* The same without this thread's cache: for a rest of the work, from any thread. */
 void sw__slabs_collect_at_rest(struct sw__slabs *slabs, size_t *released);
+/* sw__cache_collect_closed() alone, for all; the lock of all threads' tables may be held. */
+void sw__slabs_collect_closed(struct sw__slabs *slabs, size_t *released);
 /* The orphans alone. */
 void sw__slabs_collect_orphans(struct sw__slabs *slabs);
 

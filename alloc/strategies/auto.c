@@ -258,14 +258,11 @@ static size_t look(void *state) {
 }
 
 /* What the keeper would do if it were there. */
-static __attribute__((noinline, cold)) void stand_in_for_keeper(struct auto_heap *heap,
-                                                                struct sw__cache *cache) {
+static __attribute__((noinline, cold)) void stand_in_for_keeper(struct auto_heap *heap) {
     int kept_errno = errno;
-    if (cache)
-        sw__cache_collect_closed(cache, NULL);
+    sw__slabs_collect_closed(&heap->blocks.slabs, NULL);
     sw__extents_rest(&heap->blocks.extents);
-    size_t left = sw__extents_kept(&heap->blocks.extents) + sw__cache_unswept(cache);
-    if (sw__keeper_is_missed(&heap->keeper, left))
+    if (sw__keeper_is_missed(&heap->keeper, all_kept(heap)))
         sw__keeper_do_without(); /* it will not go: all memory is locked */
     errno = kept_errno;
 }
@@ -284,7 +281,7 @@ static void wake_keeper(struct auto_heap *heap, struct sw__cache *cache, size_t 
         return;
     size_t kept = kept_with(heap, cache, unswept);
     if (sw__keeper_is_missed(&heap->keeper, kept))
-        stand_in_for_keeper(heap, cache);
+        stand_in_for_keeper(heap);
     else if (kept >= SW__WORTH_A_CALL)
         sw__keeper_call();
 }
@@ -382,7 +379,7 @@ static void *resize(void *state, void *block, size_t size) {
     struct expected expected = more ? expect_large(heap, more) : (struct expected){0};
     void *resized = sw__blocks_resize(state, block, size);
     settle_large(heap, more, expected, resized || !more);
-    if (size < old && resized)
+    if (resized && (size < old || resized != block))
         consider_giving_back(heap);
     return resized;
 }
