@@ -35,9 +35,8 @@ void sw__blocks_destroy(void *state) {
 void *sw__blocks_alloc(void *state, size_t size, size_t alignment, enum sw_tag tag) {
     struct sw__blocks *blocks = state;
     (void)tag;
-    if (__builtin_expect(size <= SW__SMALL_MAX && alignment <= SW__SMALL_MAX, 1)) {
+    if (sw__is_small(size, alignment))
         return sw__slabs_alloc(&blocks->slabs, sw__aligned_class(size, alignment));
-    }
     if (size > MOST)
         return NULL;
     struct sw__extent *extent =

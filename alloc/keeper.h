@@ -80,10 +80,12 @@ static inline void sw__keeper_do_without(void) {
     atomic_store_explicit(&sw__keeper_is_away, false, memory_order_relaxed);
 }
 
-/* Is the keeper to be called where there is something to give back? While it is awake it sees that by
- * itself. */
+/* Is the keeper to be told where there is something to give back, or somebody to stand in for it? While
+ * it is awake it sees that by itself. */
 static inline bool sw__keeper_is_asleep(const struct sw__keeper_client *client) {
-    return !client->wants_no_thread && !atomic_load(&sw__keeper_is_awake);
+    return !atomic_load(&sw__keeper_is_awake) && !client->wants_no_thread &&
+           (atomic_load_explicit(&sw__keeper_is_there, memory_order_relaxed) ||
+            atomic_load_explicit(&sw__keeper_is_away, memory_order_relaxed));
 }
 
 /* The last thread whose end is noticed has ended, and it may be the last of the program: a process

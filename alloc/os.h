@@ -1,6 +1,6 @@
 /*
  * os.h - the operating system, as the allocator sees it. The only file of the library that makes
- * system calls on memory (os.c); everything above it sees values, not errno.
+ * system calls on memory (os.c); everything above it sees values, and errno of sw__os_write() alone.
  *
  * Address space goes through three states: reserved (ours, no access, costs nothing), committed
  * (readable and writable; pages appear when touched), purged (committed, pages given back, reads as
@@ -75,8 +75,8 @@ bool sw__os_has_page(int file, const void *page);
 #define SW__WORTH_ASKING (128 * SW__PAGE)
 /* Makes whole pages zero, those that exist. Returns the bytes of these; all where nobody tells. */
 size_t sw__os_zero(char *start, size_t size);
-/* Bytes of this process that are physically present: all of them (VmRSS), and those of anonymous
- * memory (RssAnon). */
+/* Bytes of this process that are physically present: all of them (VmRSS), the most there ever were
+ * (VmHWM), and those of anonymous memory (RssAnon). */
 size_t sw__os_process_resident(void);
 size_t sw__os_process_peak(void);
 size_t sw__os_process_anonymous(void);

@@ -200,7 +200,7 @@ static void take_from_queue(struct sw__cache *cache, struct sw__slab *slab) {
     *(next ? &next->previous_unswept : &cache->last_unswept) = previous;
 }
 
-/* Of slabs in the queue, that is: less than a page is not worth a look. */
+/* The cache's sum is of slabs in the queue: less than a page is not worth a look. */
 static void count_unswept(struct sw__slab *slab, size_t more) {
     struct sw__cache *cache = sw__slab_owner(slab);
     size_t all = atomic_load_explicit(&cache->unswept, memory_order_relaxed);

@@ -65,6 +65,11 @@ enum {
 extern const uint8_t sw__class_table[SW__TABLED_MAX / 16 + 1];
 extern const uint16_t sw__class_sizes[SW__CLASS_COUNT];
 
+/* Is it a block of a class? All others are extents. */
+static inline bool sw__is_small(size_t size, size_t alignment) {
+    return __builtin_expect(size <= SW__SMALL_MAX && alignment <= SW__SMALL_MAX, 1);
+}
+
 /* The class of a size up to SW__SMALL_MAX; 0 is as 1. */
 static inline unsigned sw__class_of(size_t size) {
     if (__builtin_expect(size <= SW__TABLED_MAX, 1))
@@ -362,7 +367,7 @@ static inline void *sw__front_alloc(size_t size) {
 
 /* The same, aligned to a power of two. */
 static inline void *sw__front_alloc_aligned(size_t size, size_t alignment) {
-    if (__builtin_expect(size > SW__SMALL_MAX || alignment > SW__SMALL_MAX, 0))
+    if (!sw__is_small(size, alignment))
         return NULL;
     return sw__cache_take(sw__front_cache, sw__aligned_class(size, alignment));
 }

@@ -42,7 +42,7 @@ static inline void sw__process_ensure(void) {
         sw__process_start();
 }
 
-/* Writes the table of what the heap holds (report.c). */
+/* Writes the table of what the heap holds (report.c). False as sw__os_write(). */
 bool sw__report(int file);
 
 #endif

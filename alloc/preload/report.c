@@ -177,10 +177,13 @@ static void report_to_file(void) {
 }
 
 static void report_where_asked(void) {
-    if (output.wish.file)
+    if (output.wish.file) {
         report_to_file();
-    else
-        sw__report(stderr_now());
+        return;
+    }
+    int file = stderr_now();
+    if (file >= 0)
+        sw__report(file);
 }
 
 /* ---- On SIGUSR2 ------------------------------------------------------------------------------ */

@@ -350,7 +350,7 @@ static void destroy(void *state) {
 }
 
 static void *alloc(void *state, size_t size, size_t alignment, enum sw_tag tag) {
-    if (__builtin_expect(size <= SW__SMALL_MAX && alignment <= SW__SMALL_MAX, 1))
+    if (sw__is_small(size, alignment))
         return sw__blocks_alloc(state, size, alignment, tag);
     struct auto_heap *heap = state;
     struct expected expected = expect_large(heap, size);

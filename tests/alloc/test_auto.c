@@ -68,14 +68,19 @@ static size_t times_others_were_woken(void) {
 enum { BLOCKS = 8 };
 #define BLOCK (3 * MIB + 5 * PAGE)
 
+/* A block that is there. */
+static void *take_written(sw_heap *heap, size_t size) {
+    void *block = sw_alloc(heap, size, SW_TAG_OTHER);
+    assert_non_null(block);
+    touch(block, size);
+    return block;
+}
+
 /* A step: so many blocks live at once, all written. */
 static void step(sw_heap *heap, size_t blocks, size_t size) {
     void *live[BLOCKS];
-    for (size_t i = 0; i < blocks; i++) {
-        live[i] = sw_alloc(heap, size, SW_TAG_OTHER);
-        assert_non_null(live[i]);
-        touch(live[i], size);
-    }
+    for (size_t i = 0; i < blocks; i++)
+        live[i] = take_written(heap, size);
     for (size_t i = 0; i < blocks; i++)
         sw_free(heap, live[i]);
 }
@@ -259,11 +264,8 @@ static void what_small_blocks_need_is_kept_as_well(void **state) {
         if (turn == TURNS / 2)
             getrusage(RUSAGE_SELF, &before);
         step(heap, BLOCKS, BLOCK);
-        for (size_t i = 0; i < COUNT; i++) {
-            blocks[i] = sw_alloc(heap, SIZE, SW_TAG_OTHER);
-            assert_non_null(blocks[i]);
-            touch(blocks[i], SIZE);
-        }
+        for (size_t i = 0; i < COUNT; i++)
+            blocks[i] = take_written(heap, SIZE);
         for (size_t i = 0; i < COUNT; i++)
             sw_free(heap, blocks[i]);
     }
@@ -583,9 +585,7 @@ static void a_single_block_is_given_back_too(void **state) {
 static void what_a_block_shrinks_by_is_given_back_too(void **state) {
     (void)state;
     sw_heap *heap = make_auto("tracking:0");
-    char *block = sw_alloc(heap, 64 * MIB, SW_TAG_OTHER);
-    assert_non_null(block);
-    touch(block, 64 * MIB);
+    void *block = take_written(heap, 64 * MIB);
     wait_until_keeper_sleeps();
     block = sw_realloc(heap, block, MIB);
     assert_non_null(block);
@@ -710,11 +710,8 @@ static void no_thread_is_started_where_memory_is_freed(void **state) {
     static void *blocks[COUNT];
     wait_for_threads(1);
     sw_heap *heap = make_auto("tracking:0");
-    for (size_t i = 0; i < COUNT; i++) {
-        blocks[i] = sw_alloc(heap, SIZE, SW_TAG_OTHER);
-        assert_non_null(blocks[i]);
-        touch(blocks[i], SIZE);
-    }
+    for (size_t i = 0; i < COUNT; i++)
+        blocks[i] = take_written(heap, SIZE);
     if (!SANITIZED)
         assert_int_equal(threads_of_process(), 2);
     fork_one_that_ends(); /* and ends the thread */
@@ -773,9 +770,7 @@ static void no_more_is_retained_than_allowed(void **state) {
 static void of_what_a_block_shrinks_by_no_more_is_retained(void **state) {
     (void)state;
     sw_heap *heap = make_auto("tracking:0,background_thread:0,retain:4M");
-    char *block = sw_alloc(heap, 64 * MIB, SW_TAG_OTHER);
-    assert_non_null(block);
-    touch(block, 64 * MIB);
+    void *block = take_written(heap, 64 * MIB);
     block = sw_realloc(heap, block, 2 * MIB);
     assert_non_null(block);
     assert_true(resident_of(heap) <= 7 * MIB);
