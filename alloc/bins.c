@@ -1,0 +1,330 @@
+/*
+ * bins.c - what a cache does with its slabs: see bins.h.
+ */
+#include "bins.h"
+
+#include "align.h"
+
+/* Blocks over this size are cut from slabs of LARGE_SLAB, so that a slab has eight at least. The
+ * first slabs of a bin are a quarter of that: there are many bins and many threads, most need
+ * little, and a small slab is soon empty. But one with fewer than FEW_BLOCKS is soon full, too: of
+ * those there are less. */
+#define SLAB         ((size_t)64 << 10)
+#define SLAB_FOR_MAX (SLAB / 8)
+#define LARGE_SLAB   (4 * SLAB)
+#define FIRST_PART   4
+#define FIRST_SLABS  8
+#define FEW_BLOCKS   8
+#define FIRST_OF_FEW 2
+
+_Static_assert(SLAB / FIRST_PART % SW__SLICE == 0, "slabs are entered in the page map");
+_Static_assert(LARGE_SLAB / SW__PAGE <= SW__SLAB_PAGES_MAX &&
+                   SLAB / SW_MIN_ALIGNMENT <= SW__SLAB_BLOCKS_MAX,
+               "a slab's pages have a bit each, and so have its blocks while it is swept");
+_Static_assert(SLAB / FIRST_PART >= SLAB_FOR_MAX && LARGE_SLAB / FIRST_PART >= SW__SMALL_MAX,
+               "blocks are aligned as their slabs are");
+
+/* What a cache may keep in slabs with nothing live, beside those it takes blocks from. */
+#define MOST_KEPT (4 * SLAB)
+
+bool sw__slabs_torn_by_fork;
+
+struct sw__slab sw__no_slab = {.alarm = SW__NO_ALARM};
+
+/* ---- Slabs ----------------------------------------------------------------------------------- */
+
+static size_t whole_slab(unsigned class) {
+    return sw__class_sizes[class] <= SLAB_FOR_MAX ? SLAB : LARGE_SLAB;
+}
+
+/* All are aligned to it: it is no less than a block, and no block is aligned to more than its size.
+ */
+static size_t first_slab(unsigned class) {
+    return whole_slab(class) / FIRST_PART;
+}
+
+static bool is_next_a_first(const struct sw__cache *cache, unsigned class) {
+    bool has_few = first_slab(class) / sw__class_sizes[class] < FEW_BLOCKS;
+    return cache->slab_counts[class] < (has_few ? FIRST_OF_FEW : FIRST_SLABS);
+}
+
+/* A descriptor, spare or new. The heap's lock is held. */
+static struct sw__slab *take_descriptor(struct sw__slabs *slabs) {
+    struct sw__slab *slab = slabs->spare;
+    if (slab) {
+        slabs->spare = slab->next;
+        return slab;
+    }
+    sw__lock(&slabs->extents->lock); /* which guards the metadata */
+    slab = sw__meta_alloc(slabs->extents->meta, sizeof *slab);
+    sw__unlock(&slabs->extents->lock);
+    if (slab) {
+        slab->older = slabs->all;
+        slabs->all = slab;
+    }
+    return slab;
+}
+
+void sw__slab_keep_descriptor(struct sw__slabs *slabs, struct sw__slab *slab) {
+    slab->extent = NULL;
+    slab->is_ghost = false;
+    sw__slab_set_owner(slab, NULL);
+    slab->next = slabs->spare;
+    slabs->spare = slab;
+}
+
+/* Of the first slabs of a bin most are hardly used. */
+static struct sw__extent *alloc_extent(struct sw__extents *extents, unsigned class, bool is_first) {
+    size_t alignment = first_slab(class);
+    return is_first ? sw__extents_alloc_sparse(extents, alignment, alignment)
+                    : sw__extents_alloc(extents, whole_slab(class), alignment);
+}
+
+struct sw__slab *sw__slab_make(struct sw__cache *cache, unsigned class) {
+    struct sw__slabs *slabs = cache->slabs;
+    size_t block_size = sw__class_sizes[class];
+    bool is_first = is_next_a_first(cache, class);
+    sw__lock(&slabs->lock);
+    struct sw__slab *slab = take_descriptor(slabs);
+    struct sw__extent *extent = slab ? alloc_extent(slabs->extents, class, is_first) : NULL;
+    if (extent) {
+        cache->slab_counts[class]++;
+        sw__slab_set_owner(slab, cache);
+        slab->class = (uint16_t) class;
+        slab->block_size = (uint32_t)block_size;
+        slab->capacity = (uint32_t)(sw__extent_size(extent) / block_size);
+        slab->carved = 0;
+        slab->absent = 0;
+        slab->unswept = 0;
+        slab->is_in_queue = false;
+        slab->free = NULL;
+        slab->listed = slab->kept = false;
+        slab->extent = extent;
+        sw__slab_count_present(slab, sw__extent_size(extent));
+        sw__slab_set_used(slab, 0);
+        sw__extents_mark(slabs->extents, extent, (char *)slab + SW__HOLDER_IS_SLAB);
+    } else if (slab) {
+        sw__slab_keep_descriptor(slabs, slab);
+    }
+    sw__unlock(&slabs->lock);
+    return extent ? slab : NULL;
+}
+
+/* Gives the slab's pages back to the extents. The heap's lock is held. */
+static void end_slab(struct sw__slabs *slabs, struct sw__slab *slab) {
+    sw__extents_free(slabs->extents, slab->extent);
+    sw__slab_keep_descriptor(slabs, slab);
+}
+
+/* ---- What a cache has in its slabs ----------------------------------------------------------- */
+
+static void put_into_queue(struct sw__cache *cache, struct sw__slab *slab) {
+    slab->is_in_queue = true;
+    cache->unswept_count++;
+    slab->next_unswept = NULL;
+    slab->previous_unswept = cache->last_unswept;
+    if (cache->last_unswept)
+        cache->last_unswept->next_unswept = slab;
+    else
+        cache->first_unswept = slab;
+    cache->last_unswept = slab;
+}
+
+static void take_from_queue(struct sw__cache *cache, struct sw__slab *slab) {
+    struct sw__slab *next = slab->next_unswept, *previous = slab->previous_unswept;
+    slab->is_in_queue = false;
+    cache->unswept_count--;
+    *(previous ? &previous->next_unswept : &cache->first_unswept) = next;
+    *(next ? &next->previous_unswept : &cache->last_unswept) = previous;
+}
+
+/* The cache's sum is of slabs in the queue: less than a page is not worth a look. */
+void sw__slab_count_unswept(struct sw__slab *slab, size_t more) {
+    struct sw__cache *cache = sw__slab_owner(slab);
+    size_t all = atomic_load_explicit(&cache->unswept, memory_order_relaxed);
+    if (slab->is_in_queue)
+        all -= slab->unswept;
+    slab->unswept += more;
+    bool is_worth_it = slab->unswept >= SW__PAGE;
+    if (is_worth_it)
+        all += slab->unswept;
+    atomic_store_explicit(&cache->unswept, all, memory_order_relaxed);
+    if (is_worth_it && !slab->is_in_queue)
+        put_into_queue(cache, slab);
+    else if (!is_worth_it && slab->is_in_queue)
+        take_from_queue(cache, slab);
+}
+
+/* A slab is about to leave it. */
+void sw__slab_count_out(struct sw__slab *slab) {
+    sw__slab_owner(slab)->slab_counts[slab->class]--;
+    sw__slab_count_present(slab, -sw__slab_present(slab));
+    sw__slab_count_unswept(slab, -slab->unswept);
+}
+
+void sw__slab_give_back(struct sw__slab *slab) {
+    struct sw__cache *cache = sw__slab_owner(slab);
+    sw__slab_count_out(slab);
+    sw__lock(&cache->slabs->lock);
+    end_slab(cache->slabs, slab);
+    sw__unlock(&cache->slabs->lock);
+}
+
+/* ---- Bins ------------------------------------------------------------------------------------ */
+
+/* At the end: until its turn comes more of its blocks will have come back. */
+void sw__bin_list(struct sw__slab *slab) {
+    struct sw__bin *bin = sw__slab_bin(slab);
+    struct sw__slab **last = &sw__slab_owner(slab)->last_listed[slab->class];
+    slab->listed = true;
+    slab->next = NULL;
+    slab->previous = bin->listed ? *last : NULL;
+    if (bin->listed)
+        (*last)->next = slab;
+    else
+        bin->listed = slab;
+    *last = slab;
+}
+
+void sw__bin_unlist(struct sw__slab *slab) {
+    struct sw__cache *cache = sw__slab_owner(slab);
+    slab->listed = false;
+    if (slab->kept)
+        cache->bytes_kept -= sw__extent_size(slab->extent);
+    slab->kept = false;
+    if (slab->previous)
+        slab->previous->next = slab->next;
+    else
+        sw__slab_bin(slab)->listed = slab->next;
+    if (slab->next)
+        slab->next->previous = slab->previous;
+    else
+        cache->last_listed[slab->class] = slab->previous;
+}
+
+static bool is_only_one_listed(const struct sw__bin *bin, const struct sw__slab *slab) {
+    return bin->listed == slab && !slab->next;
+}
+
+/* A listed slab with nothing live goes back, unless the bin would have no other to turn to: a slab
+ * that fills and empties in turn would come and go each time. A cache keeps few of those: there are
+ * many bins, and many threads. */
+static void consider_giving_back(struct sw__slab *slab) {
+    struct sw__cache *cache = sw__slab_owner(slab);
+    size_t size = sw__extent_size(slab->extent);
+    if (sw__slab_used(slab) != 0 || slab->kept)
+        return;
+    if (is_only_one_listed(sw__slab_bin(slab), slab) && cache->bytes_kept + size <= MOST_KEPT &&
+        sw__slab_absent(slab) == 0) {
+        slab->kept = true;
+        cache->bytes_kept += size;
+        return;
+    }
+    sw__bin_unlist(slab);
+    sw__slab_give_back(slab);
+}
+
+/* ---- Open and closed ------------------------------------------------------------------------- */
+
+static void close_slab(struct sw__slab *slab) {
+    uintptr_t cache = (uintptr_t)sw__slab_owner(slab);
+    atomic_store_explicit(&slab->owner, cache | SW__SLAB_IS_CLOSED, memory_order_relaxed);
+}
+
+/* Only by its owner, or where that is nobody. */
+static void open_slab(struct sw__slab *slab, uint32_t alarm) {
+    if (slab->unswept)
+        sw__slab_count_unswept(slab, -slab->unswept);
+    slab->alarm = alarm;
+    sw__slab_set_owner(slab, sw__slab_owner(slab));
+}
+
+/* It is sparse with so many live blocks: each may leave its page free. Of blocks larger than a page
+ * any may, and most are to be freed without a lock. */
+static uint32_t sparse_at(const struct sw__slab *slab) {
+    uint32_t pages = (uint32_t)(sw__extent_size(slab->extent) >> SW__PAGE_SHIFT);
+    uint32_t most = slab->capacity - slab->capacity / 4;
+    return pages < most ? pages : most;
+}
+
+/* What is free, and there. */
+static size_t present_free(const struct sw__slab *slab) {
+    size_t present = sw__slab_present(slab), used = (size_t)sw__slab_used(slab) * slab->block_size;
+    return present > used ? present - used : 0;
+}
+
+/* So many blocks more are free, each with its page, perhaps. Only of closed slabs it is told. */
+void sw__slab_count_freed(struct sw__slab *slab, size_t blocks) {
+    size_t each = sw__larger(slab->block_size, SW__PAGE);
+    size_t most = present_free(slab);
+    if (slab->unswept < most && sw__slab_is_closed(slab))
+        sw__slab_count_unswept(slab, sw__smaller(blocks * each, most - slab->unswept));
+}
+
+/* Of one that is not current. */
+void sw__slab_close_if_sparse(struct sw__slab *slab) {
+    if (sw__slab_is_closed(slab))
+        return;
+    slab->alarm = sparse_at(slab);
+    if (sw__slab_used(slab) <= slab->alarm) {
+        close_slab(slab);
+        sw__slab_count_freed(slab, slab->capacity);
+    }
+}
+
+/* The current slab joins the others; one with nothing to give waits for its first free. */
+void sw__bin_retire_current(struct sw__bin *bin) {
+    struct sw__slab *slab = bin->current;
+    bin->current = &sw__no_slab;
+    if (slab == &sw__no_slab)
+        return;
+    if (sw__slab_is_full(slab)) {
+        close_slab(slab);
+    } else {
+        sw__bin_list(slab);
+        sw__slab_close_if_sparse(slab);
+    }
+}
+
+/* The bin has none. */
+void sw__bin_make_current(struct sw__slab *slab) {
+    open_slab(slab, SW__NO_ALARM);
+    sw__slab_bin(slab)->current = slab;
+}
+
+/* Blocks came back to one that is not current. */
+void sw__slab_heed_free(struct sw__slab *slab) {
+    if (!slab->listed)
+        sw__bin_list(slab); /* was full */
+    sw__slab_close_if_sparse(slab);
+    consider_giving_back(slab);
+}
+
+/* The bin has a current slab, which has nothing to give, and nothing waits in its remote list. */
+static bool is_current_used_up(const struct sw__bin *bin) {
+    const struct sw__slab *slab = bin->current;
+    return slab != &sw__no_slab && sw__slab_is_full(slab) &&
+           !atomic_load_explicit(&slab->remote, memory_order_relaxed);
+}
+
+/* One more block of a closed slab is free. If the slab was full and the bin has no block at hand, it
+ * becomes the current one: where a malloc follows each free, it need not be listed first. */
+void sw__slab_put_closed(struct sw__slab *slab, struct sw__free_block *block) {
+    bool is_withheld = sw__slab_absent(slab) != 0 && sw__slab_is_withheld(slab, block);
+    if (is_withheld || sw__slab_used(slab) == 0 || block == slab->free ||
+        !sw__slab_is_block(slab, block))
+        sw__misuse_free();
+    bool was_full = !slab->listed;
+    block->next = slab->free;
+    slab->free = block;
+    sw__slab_set_used(slab, sw__slab_used(slab) - 1);
+    if (was_full && sw__slab_used(slab) > 0 && is_current_used_up(sw__slab_bin(slab))) {
+        sw__bin_retire_current(sw__slab_bin(slab));
+        sw__bin_make_current(slab);
+        return;
+    }
+    sw__slab_count_freed(slab, 1);
+    if (sw__slab_used(slab) > sparse_at(slab))
+        open_slab(slab, sparse_at(slab)); /* was full */
+    sw__slab_heed_free(slab);
+}

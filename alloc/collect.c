@@ -1,0 +1,109 @@
+/*
+ * collect.c - what a cache gives back when it is told to: slabs with nothing live, and pages inside
+ * closed ones. See slabs.h.
+ */
+#include "align.h"
+#include "bins.h"
+#include "remote.h"
+
+#include <sched.h>
+
+/* A cache sweeps once `present` exceeds `needed` by UNSWEPT_BYTES or a share of it, whichever is
+ * more, and by `missed`. `needed` decays by a share of the bytes that are made anew, `missed` by the
+ * same share of those that are swept. */
+#define UNSWEPT_BYTES ((size_t)1 << 20)
+#define UNSWEPT_SHARE 16
+#define FORGET_SHARE  8
+/* So many slabs are swept at most while one block is waited for, or the lock. */
+#define SWEPT_AT_ONCE 32
+
+/* ---- Collecting what has nothing live -------------------------------------------------------- */
+
+static void collect_if_empty(struct sw__slab *slab) {
+    if (sw__slab_used(slab) != 0)
+        return;
+    sw__bin_unlist(slab);
+    sw__slab_give_back(slab);
+}
+
+/* Only the first of a bin's list (if it was kept) and the last (if it was current a moment ago) can be
+ * empty: all others went when they emptied. After a fork any may be. */
+static void collect_bin(struct sw__cache *cache, unsigned class) {
+    struct sw__bin *bin = &cache->bins[class];
+    sw__bin_retire_current(bin);
+    for (struct sw__slab *slab = bin->listed, *next; slab; slab = next) {
+        next = sw__slabs_torn_by_fork || !slab->next ? slab->next : cache->last_listed[class];
+        collect_if_empty(slab);
+    }
+}
+
+void sw__cache_collect(struct sw__cache *cache) {
+    sw__inbox_empty(cache, false);
+    for (unsigned class = 0; class < SW__CLASS_COUNT; class ++)
+        collect_bin(cache, class);
+}
+
+/* ---- Sweeping what is closed ----------------------------------------------------------------- */
+
+/* It is looked at last when blocks are wanted: others have more that is there. */
+static void sweep(struct sw__slab *slab, size_t *released) {
+    if (sw__slab_used(slab) == 0) {
+        collect_if_empty(slab);
+        return;
+    }
+    sw__bin_unlist(slab);
+    sw__bin_list(slab);
+    sw__slab_count_unswept(slab, -slab->unswept);
+    sw__slab_sweep(sw__slab_owner(slab)->slabs, slab, released);
+}
+
+/* A few at a time, and so many in all as there were: its thread may want the lock. */
+void sw__cache_collect_closed(struct sw__cache *cache, size_t *released) {
+    sw__lock(&cache->lock);
+    cache->missed = 0;
+    cache->is_rested = true;
+    sw__inbox_empty(cache, true);
+    for (uint32_t left = cache->unswept_count; left && cache->first_unswept; left--) {
+        sweep(cache->first_unswept, released);
+        if (left % SWEPT_AT_ONCE == 0) {
+            sw__unlock(&cache->lock);
+            sched_yield();
+            sw__lock(&cache->lock);
+        }
+    }
+    atomic_store_explicit(&cache->unswept_seen, 0, memory_order_relaxed);
+    sw__unlock(&cache->lock);
+}
+
+/* What is enough to have in slabs: what lived there at once, a little more, and as much as was
+ * missed after it had been swept. So what one size leaves free serves the next; and where sizes
+ * take turns, it stays. What was needed is forgotten by and by as slabs are made. */
+static size_t budget_of(struct sw__cache *cache) {
+    size_t unswept = atomic_load_explicit(&cache->unswept, memory_order_relaxed);
+    size_t live = cache->present - sw__smaller(unswept, cache->present);
+    size_t forgotten = sw__smaller(cache->needed, cache->grown / FORGET_SHARE);
+    cache->needed = live > cache->needed - forgotten ? live : cache->needed - forgotten;
+    cache->grown = 0;
+    size_t share = cache->needed / UNSWEPT_SHARE;
+    return cache->needed + sw__larger(share, UNSWEPT_BYTES) + cache->missed;
+}
+
+/* Those that have been closed the longest; the next time it goes on. */
+static void sweep_down_to(struct sw__cache *cache, size_t budget) {
+    size_t before = cache->present;
+    cache->is_rested = false;
+    for (int i = 0; i < SWEPT_AT_ONCE && cache->present > budget && cache->first_unswept; i++)
+        sweep(cache->first_unswept, NULL);
+    cache->missed -= sw__smaller(cache->missed, (before - cache->present) / FORGET_SHARE);
+}
+
+void sw__slabs_sweep_for_growth(struct sw__slabs *slabs) {
+    struct sw__cache *mine = sw__slabs_my_cache(slabs);
+    if (!mine)
+        return;
+    sw__lock(&mine->lock);
+    size_t budget = budget_of(mine);
+    if (mine->present > budget && mine->first_unswept)
+        sweep_down_to(mine, budget - budget / 64);
+    sw__unlock(&mine->lock);
+}

@@ -1,0 +1,156 @@
+/*
+ * remote.c - frees from other threads: see remote.h.
+ */
+#include "remote.h"
+
+#include "bins.h"
+
+/* Whenever slabs of so many bytes have come into an inbox, the keeper is woken. */
+#define TOLD_OF_INBOX ((size_t)1 << 20)
+
+/* A remote list in one word: the address of its first block, of 48 bits as the page map has it, and
+ * below it the number of its blocks, of 16. */
+#define COUNT_BITS 16
+_Static_assert(SW__ADDRESS_BITS + COUNT_BITS <= 64, "an address and a count share a word");
+_Static_assert(SW__SLAB_BLOCKS_MAX < 1 << COUNT_BITS, "a slab's blocks can be counted");
+
+static uintptr_t chain_of(const struct sw__free_block *first, uint32_t count) {
+    return (uintptr_t)first << COUNT_BITS | count;
+}
+
+static struct sw__free_block *first_of(uintptr_t chain) {
+    return (struct sw__free_block *)(chain >> COUNT_BITS);
+}
+
+static uint32_t count_of(uintptr_t chain) {
+    return (uint32_t)(chain & (((uintptr_t)1 << COUNT_BITS) - 1));
+}
+
+uint32_t sw__remote_count(const struct sw__slab *slab) {
+    return count_of(atomic_load_explicit(&slab->remote, memory_order_acquire));
+}
+
+/* All blocks that are handed out are in the remote list. For certain only under the owner's lock,
+ * and if the slab is not current: then `used` does not rise, and no free is under way. */
+static bool is_all_remote(struct sw__slab *slab) {
+    uint32_t count = sw__remote_count(slab);
+    return count > 0 && count == atomic_load_explicit(&slab->used, memory_order_acquire);
+}
+
+void sw__inbox_put(struct sw__cache *owner, struct sw__slab *slab) {
+    struct sw__slab *head = atomic_load_explicit(&owner->inbox, memory_order_relaxed);
+    do {
+        slab->next_in_inbox = head;
+    } while (!atomic_compare_exchange_weak_explicit(&owner->inbox, &head, slab,
+                                                    memory_order_release, memory_order_relaxed));
+}
+
+/* Gives the pages back of a slab whose blocks are all in its remote list. The descriptor stays
+ * where the inbox has it, or will. The owner's lock is held. */
+static void make_ghost(struct sw__cache *owner, struct sw__slab *slab) {
+    if (slab->listed)
+        sw__bin_unlist(slab);
+    sw__slab_count_out(slab);
+    atomic_store_explicit(&slab->remote, 0, memory_order_relaxed);
+    slab->is_ghost = true;
+    sw__slab_set_owner(slab, NULL);
+    sw__lock(&owner->slabs->lock);
+    sw__extents_free(owner->slabs->extents, slab->extent);
+    slab->extent = NULL;
+    sw__unlock(&owner->slabs->lock);
+}
+
+/* The ghost is out of the inbox. */
+static void bury(struct sw__slabs *slabs, struct sw__slab *slab) {
+    sw__lock(&slabs->lock);
+    sw__slab_keep_descriptor(slabs, slab);
+    sw__unlock(&slabs->lock);
+}
+
+/* It seems that all blocks of the owner's slab are in its remote list. */
+static __attribute__((noinline)) void reclaim(struct sw__cache *owner, struct sw__slab *slab) {
+    sw__lock(&owner->lock);
+    bool is_empty =
+        sw__slab_owner(slab) == owner && sw__slab_bin(slab)->current != slab && is_all_remote(slab);
+    if (is_empty)
+        make_ghost(owner, slab);
+    sw__unlock(&owner->lock);
+    if (is_empty)
+        sw__slabs_tell_of_freeable(owner->slabs);
+}
+
+/* Owner and keeper may both sleep: the keeper is woken each time another MiB of slabs has come. It
+ * says that it sleeps before it looks into inboxes; here the slab is there before that is read, for
+ * the count and the reading are sequentially consistent. */
+static void tell_of_inbox(struct sw__cache *owner, size_t slab_size) {
+    struct sw__slabs *slabs = owner->slabs;
+    if (!slabs->when_freeable)
+        return;
+    size_t before = atomic_fetch_add(&owner->inbox_bytes, slab_size), bytes = before + slab_size;
+    if (before / TOLD_OF_INBOX != bytes / TOLD_OF_INBOX)
+        slabs->when_freeable(slabs, owner, bytes);
+}
+
+void sw__remote_free(struct sw__slab *slab, struct sw__free_block *block) {
+    /* While the block is ours the slab is its owner's; afterwards it may become anybody's. */
+    struct sw__cache *owner = sw__slab_owner(slab);
+    uint32_t capacity = slab->capacity, used;
+    size_t size = capacity * (size_t)slab->block_size;
+    uintptr_t before = atomic_load_explicit(&slab->remote, memory_order_relaxed);
+    do {
+        used = sw__slab_used(slab);
+        if (count_of(before) >= capacity)
+            sw__misuse_free();
+        block->next = first_of(before);
+    } while (!atomic_compare_exchange_weak_explicit(&slab->remote, &before,
+                                                    chain_of(block, count_of(before) + 1),
+                                                    memory_order_acq_rel, memory_order_relaxed));
+    if (!before) { /* else the slab is in the inbox already */
+        sw__inbox_put(owner, slab);
+        tell_of_inbox(owner, size);
+    }
+    if (count_of(before) + 1 == used)
+        reclaim(owner, slab);
+}
+
+/* Without the division that certainty takes. */
+static bool may_be_block_of(const struct sw__slab *slab, const void *pointer) {
+    size_t at = (size_t)((const char *)pointer - sw__extent_start(slab->extent));
+    return at < sw__extent_size(slab->extent) && at % SW_MIN_ALIGNMENT == 0;
+}
+
+/* Takes the slab's remote list over. The slab is off the inbox: from the exchange on, another
+ * thread may put it there again. */
+static void take_remote(struct sw__slab *slab) {
+    uintptr_t chain = atomic_exchange_explicit(&slab->remote, 0, memory_order_acq_rel);
+    struct sw__free_block *last = first_of(chain);
+    uint32_t count = 1;
+    while (may_be_block_of(slab, last) && last->next && count++ < count_of(chain))
+        last = last->next;
+    if (!sw__slab_is_block(slab, last) || last->next || count != count_of(chain) ||
+        count > sw__slab_used(slab))
+        sw__misuse(SW__MISUSE_FREE_LIST, NULL);
+    last->next = slab->free;
+    slab->free = first_of(chain);
+    sw__slab_set_used(slab, sw__slab_used(slab) - count);
+    sw__slab_count_freed(slab, count);
+    if (sw__slab_bin(slab)->current != slab)
+        sw__slab_heed_free(slab);
+}
+
+void sw__inbox_empty(struct sw__cache *cache, bool only_closed) {
+    if (!atomic_load_explicit(&cache->inbox, memory_order_relaxed))
+        return;
+    struct sw__slab *slab = atomic_exchange_explicit(&cache->inbox, NULL, memory_order_acquire);
+    atomic_store_explicit(&cache->inbox_bytes, 0, memory_order_relaxed);
+    while (slab) {
+        struct sw__slab *next = slab->next_in_inbox; /* before take_remote opens it to others */
+        if (slab->is_ghost)
+            bury(cache->slabs, slab);
+        else if (only_closed && !sw__slab_is_closed(slab))
+            sw__inbox_put(cache, slab);
+        else
+            take_remote(slab);
+        slab = next;
+    }
+}
