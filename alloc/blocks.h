@@ -6,7 +6,7 @@
 #ifndef SW_BLOCKS_H
 #define SW_BLOCKS_H
 
-#include "slabs.h"
+#include "slabs/slabs.h"
 
 struct sw__blocks {
     struct sw__slabs slabs;

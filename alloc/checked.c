@@ -29,9 +29,9 @@
 
 #include "address_table.h"
 #include "align.h"
+#include "extents/treap.h"
 #include "lock.h"
 #include "os.h"
-#include "treap.h"
 
 #include <stdatomic.h>
 #include <stdio.h>

@@ -17,7 +17,7 @@
 #include "observe/oom_report.h"
 #include "options.h"
 #include "os.h"
-#include "slabs.h"
+#include "slabs/slabs.h"
 #include "strategy.h"
 
 #include <errno.h>

@@ -19,8 +19,8 @@
  * Every block has a header of 16 bytes with its size; it also tells a double free.
  */
 #include "align.h"
-#include "extents.h"
-#include "page_map.h"
+#include "extents/extents.h"
+#include "extents/page_map.h"
 #include "strategy.h"
 
 #include <string.h>

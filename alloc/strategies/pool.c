@@ -19,8 +19,8 @@
  * come back warm and in the same order, step after step.
  */
 #include "align.h"
-#include "extents.h"
-#include "page_map.h"
+#include "extents/extents.h"
+#include "extents/page_map.h"
 #include "strategy.h"
 
 #include <string.h>

@@ -4,7 +4,7 @@
  */
 #include "support.h"
 
-#include "region.h"
+#include "extents/region.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

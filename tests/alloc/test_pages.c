@@ -3,7 +3,7 @@
  */
 #include "support.h"
 
-#include "pages.h"
+#include "extents/pages.h"
 
 enum { SIZE_MIB = 16 };
 #define SIZE (SIZE_MIB * MIB)

@@ -1,6 +1,6 @@
 /*
  * test_slabs.c - the size classes: every size has the smallest class that holds it, and the
- * rounding loses no more than slabs.h says. The way back of what another thread frees. And what
+ * rounding loses no more than classes.h says. The way back of what another thread frees. And what
  * becomes of caches whose thread is at its very end, or was not taken along by a fork.
  */
 #include "support.h"

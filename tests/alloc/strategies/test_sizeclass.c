@@ -6,7 +6,7 @@
 
 #include <pthread.h>
 
-#include "slabs.h"
+#include "slabs/slabs.h"
 
 enum { BLOCKS = 100000, BLOCK = 64 };
 

@@ -45,8 +45,8 @@
 #define SW_SLABS_H
 
 #include "classes.h"
-#include "extents.h"
-#include "page_map.h"
+#include "extents/extents.h"
+#include "extents/page_map.h"
 
 #include <stdatomic.h>
 
@@ -69,7 +69,7 @@ struct sw__slab {
     struct sw__slab *next, *previous;
     struct sw__extent *extent;
     /* Everybody's. */
-    _Alignas(64) _Atomic(uintptr_t) remote; /* a list and its length, packed by slabs.c */
+    _Alignas(64) _Atomic(uintptr_t) remote; /* a list and its length, packed by remote.c */
     struct sw__slab *next_in_inbox;
     bool is_ghost;          /* in the inbox, or about to be, and the pages are gone */
     bool is_in_queue;       /* of those that are worth sweeping; the owner's, as what follows */
