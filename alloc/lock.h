@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 struct sw__lock {
@@ -61,6 +62,20 @@ typedef void sw__lock_visitor(void *context, struct sw__lock *lock);
 static inline void sw__unlock(struct sw__lock *lock) {
     if (atomic_exchange_explicit(&lock->state, 0, memory_order_release) == 2)
         syscall(SYS_futex, &lock->state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+/* In the midst of long work under it: lets those have it who wait. Who is woken needs a while to
+ * come, and who let go would be faster. */
+static inline void sw__lock_share(struct sw__lock *lock) {
+    const struct timespec while_they_come = {.tv_nsec = 50000};
+    bool is_wanted = atomic_load_explicit(&lock->state, memory_order_relaxed) == 2;
+    sw__unlock(lock);
+    if (is_wanted) {
+        int kept = errno;
+        syscall(SYS_nanosleep, &while_they_come, NULL);
+        errno = kept;
+    }
+    sw__lock(lock);
 }
 
 #endif

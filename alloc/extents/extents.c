@@ -157,16 +157,26 @@ bool sw__extents_bring_part(struct sw__extents *extents, struct sw__extent *exte
     return came;
 }
 
+/* As much of what is above the budget as others may wait for. */
+static void purge_a_little(struct sw__extents *extents, size_t budget) {
+    sw__placement_release_parked(extents);
+    size_t held = extents->held;
+    size_t down_to = held > SW__PURGED_AT_ONCE ? held - SW__PURGED_AT_ONCE : 0;
+    sw__supply_purge_above(extents, sw__larger(budget, down_to));
+    sw__extents_count(&extents->purged, held - extents->held);
+}
+
 void sw__extents_keep_budget(struct sw__extents *extents) {
     size_t budget = atomic_load_explicit(&extents->budget, memory_order_relaxed);
     size_t held = atomic_load_explicit(&extents->held, memory_order_relaxed);
     if (held <= budget || held - budget <= sw__extents_tolerated(budget))
         return;
     sw__lock(&extents->lock);
-    sw__placement_release_parked(extents);
-    held = extents->held;
-    sw__supply_purge_above(extents, budget);
-    sw__extents_count(&extents->purged, held - extents->held);
+    purge_a_little(extents, budget);
+    for (size_t times = (held - budget) / SW__PURGED_AT_ONCE; times-- > 0;) {
+        sw__lock_share(&extents->lock);
+        purge_a_little(extents, budget);
+    }
     sw__unlock(&extents->lock);
 }
 

@@ -127,6 +127,19 @@ char *sw__pages_last_touched(const struct sw__pages *pages, char *start, char *e
     return pages->start + (page << SW__PAGE_SHIFT);
 }
 
+char *sw__pages_touched_end(const struct sw__pages *pages, char *start, char *end) {
+    size_t first = page_index(pages, start), last = page_index(pages, end);
+    while (last > first) {
+        size_t word = (last - 1) / 64;
+        uint64_t touched = pages->touched[word] & bits_in_word(word, first, last);
+        if (touched)
+            return pages->start +
+                   ((word * 64 + 64 - (size_t)__builtin_clzll(touched)) << SW__PAGE_SHIFT);
+        last = word * 64;
+    }
+    return start;
+}
+
 /* ---- Huge pages ------------------------------------------------------------------------------ */
 
 /* Returns what it was. */

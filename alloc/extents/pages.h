@@ -53,6 +53,9 @@ size_t sw__pages_mark(struct sw__pages *pages, const char *start, size_t size, b
  * page that lies whole in the range, its beginning, since a part of one is not given back. */
 char *sw__pages_last_touched(const struct sw__pages *pages, char *start, char *end, size_t wanted);
 
+/* Where the last touched page of the range ends; its start if it has none. */
+char *sw__pages_touched_end(const struct sw__pages *pages, char *start, char *end);
+
 /* Asks for the huge pages that lie whole in the range. */
 void sw__pages_want_huge(struct sw__pages *pages, const char *start, const char *end);
 /* Declines those at its two edges that it covers in part, where its part is not all touched. */

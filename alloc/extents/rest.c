@@ -19,11 +19,10 @@ static bool is_whole(const struct sw__pages *pages, const char *piece) {
            sw__os_resident(piece, SW__HUGE_PAGE) == SW__HUGE_PAGE;
 }
 
-/* Notes as SW__TO_BRING each whole huge page, but for those that were brought after the last rest and
- * not used. */
-static void note_what_is_whole(struct sw__extents *extents, const struct sw__extent *extent) {
-    char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
-    struct sw__pages *pages = &extent->region->pages;
+/* Notes as SW__TO_BRING each whole huge page of a range, but for those that were brought after the
+ * last rest and not used. */
+static void note_what_is_whole(struct sw__extents *extents, struct sw__pages *pages, char *start,
+                               const char *end) {
     for (char *piece = sw__huge_page_from(start); end - piece >= (ptrdiff_t)SW__HUGE_PAGE;
          piece += SW__HUGE_PAGE) {
         bool came_in_vain = sw__pages_first_noted(pages, SW__BROUGHT, piece, piece + SW__HUGE_PAGE);
@@ -33,20 +32,48 @@ static void note_what_is_whole(struct sw__extents *extents, const struct sw__ext
     }
 }
 
-static void note_all(struct sw__extents *extents, struct sw__treap_node *node) {
-    if (!node)
-        return;
-    note_what_is_whole(extents, sw__extent_of(node));
-    note_all(extents, node->left);
-    note_all(extents, node->right);
+/* How far it has come: past the extents of a side that are no smaller. */
+struct place {
+    int side;
+    size_t size;
+    uintptr_t address;
+};
+
+/* What of an extent goes next: so much at its end, by whole huge pages. */
+static char *next_part(const struct sw__extent *extent) {
+    char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
+    char *part = sw__pages_last_touched(&extent->region->pages, start, end, SW__PURGED_AT_ONCE);
+    char *huge_page = sw__huge_page_at(part);
+    return huge_page < start ? start : huge_page;
+}
+
+/* Of the largest extents first, as much as others may wait for. False when all has gone. */
+static bool rest_a_little(struct sw__extents *extents, struct place *place) {
+    size_t held = extents->held;
+    sw__placement_release_parked(extents);
+    while (held - extents->held < SW__PURGED_AT_ONCE) {
+        struct sw__treap_node *node =
+            sw__treap_below(extents->sides[place->side].dirty, place->size, place->address);
+        if (!node && place->side == 0)
+            return false;
+        if (!node) {
+            *place = (struct place){.side = place->side - 1, .size = SIZE_MAX};
+            continue;
+        }
+        struct sw__extent *extent = sw__extent_of(node);
+        char *part = next_part(extent);
+        note_what_is_whole(extents, &extent->region->pages, part, sw__extent_end(extent));
+        if (!sw__supply_purge_from(extents, extent, part) || extent->touched == 0)
+            *place = (struct place){place->side, node->size, node->address};
+    }
+    return true;
 }
 
 void sw__extents_rest(struct sw__extents *extents) {
+    struct place place = {.side = SW__SIDES - 1, .size = SIZE_MAX};
     sw__lock(&extents->lock);
-    sw__placement_release_parked(extents);
-    for (int side = 0; side < SW__SIDES; side++)
-        note_all(extents, extents->sides[side].dirty);
-    sw__supply_purge_above(extents, 0);
+    while (rest_a_little(extents, &place))
+        sw__lock_share(&extents->lock);
     sw__unlock(&extents->lock);
 }
 

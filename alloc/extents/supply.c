@@ -62,6 +62,16 @@ static bool purge(struct sw__extents *extents, struct sw__extent *extent, char *
     return true;
 }
 
+bool sw__supply_purge_from(struct sw__extents *extents, struct sw__extent *extent, char *start) {
+    char *end = sw__pages_touched_end(&extent->region->pages, start, sw__extent_end(extent));
+    char *huge_end = sw__huge_page_from(end);
+    end = huge_end < sw__extent_end(extent) ? huge_end : sw__extent_end(extent);
+    sw__extent_uproot(extent);
+    bool went = purge(extents, extent, start, (size_t)(end - start));
+    sw__extent_plant(extent);
+    return went;
+}
+
 /* Purges what is above the budget from the ends of the largest free extents of a side. One that the
  * kernel would not purge, as it does not what is locked, is passed over. */
 static void purge_side_above(struct sw__extents *extents, struct sw__side *side, size_t budget) {
@@ -73,12 +83,9 @@ static void purge_side_above(struct sw__extents *extents, struct sw__side *side,
         if (!node)
             break;
         struct sw__extent *extent = sw__extent_of(node);
-        char *end = sw__extent_end(extent);
-        char *start = sw__pages_last_touched(&extent->region->pages, sw__extent_start(extent), end,
-                                             extents->held - budget);
-        sw__extent_uproot(extent);
-        purge(extents, extent, start, (size_t)(end - start));
-        sw__extent_plant(extent);
+        char *start = sw__pages_last_touched(&extent->region->pages, sw__extent_start(extent),
+                                             sw__extent_end(extent), extents->held - budget);
+        sw__supply_purge_from(extents, extent, start);
     }
 }
 

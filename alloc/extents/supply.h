@@ -55,6 +55,10 @@ void sw__supply_copy_rest(const struct sw__extent *from, const struct sw__extent
 /* Gives pages of free extents back, of the largest first, until no more than so much is held or
  * nothing is left to give. */
 void sw__supply_purge_above(struct sw__extents *extents, size_t budget);
+/* Of a dirty extent those from there on. False where the kernel would not. */
+bool sw__supply_purge_from(struct sw__extents *extents, struct sw__extent *extent, char *start);
+/* So much goes at once at most where all of it need not go at once: it takes milliseconds. */
+#define SW__PURGED_AT_ONCE ((size_t)32 << 20)
 /* Gives all pages of a side's free extents back. Returns the bytes that were there. */
 size_t sw__supply_purge_side(struct sw__extents *extents, struct sw__side *side);
 /* The untouched part of a free extent is about to come. */

@@ -6,8 +6,6 @@
 #include "bins.h"
 #include "remote.h"
 
-#include <sched.h>
-
 /* A cache sweeps once `present` exceeds `needed` by UNSWEPT_BYTES or a share of it, whichever is
  * more, and by `missed`. `needed` decays by a share of the bytes that are made anew, `missed` by the
  * same share of those that are swept. */
@@ -65,11 +63,8 @@ void sw__cache_collect_closed(struct sw__cache *cache, size_t *released) {
     sw__inbox_empty(cache, true);
     for (uint32_t left = cache->unswept_count; left && cache->first_unswept; left--) {
         sweep(cache->first_unswept, released);
-        if (left % SWEPT_AT_ONCE == 0) {
-            sw__unlock(&cache->lock);
-            sched_yield();
-            sw__lock(&cache->lock);
-        }
+        if (left % SWEPT_AT_ONCE == 0)
+            sw__lock_share(&cache->lock);
     }
     atomic_store_explicit(&cache->unswept_seen, 0, memory_order_relaxed);
     sw__unlock(&cache->lock);

@@ -960,6 +960,43 @@ static void what_came_in_vain_does_not_come_again(void **state) {
     assert_int_equal(times_brought(extents, SIZE_MAX), 2);
 }
 
+static void check_that_all_is_held(struct sw__extents *extents) {
+    sw__lock(&extents->lock);
+    const struct sw__region *region = extents->sides[SW__SIDE_LARGE].regions;
+    CHECK(region != NULL);
+    for (; region; region = region->next)
+        for (size_t at = 0; at < region->committed; at += SW__UNIT)
+            CHECK(sw__pages_touched(&region->pages, region->start + at, SW__UNIT) ||
+                  sw__os_resident(region->start + at, SW__UNIT) == 0);
+    sw__unlock(&extents->lock);
+}
+
+/* More than goes at once, in extents that end within a huge page and beside others. */
+static void what_is_much_goes_in_parts_and_comes_again(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    if (!sw__os_can_bring()) /* before 5.14 */
+        skip();
+    struct sw__extent *large = take(extents, HUGE_PAGES(50) + 3), *wall = take(extents, 100);
+    struct sw__extent *small = take(extents, HUGE_PAGES(3)), *end = take(extents, 100);
+    memset(sw__extent_start(large), 1, sw__extent_size(large));
+    memset(sw__extent_start(small), 1, sw__extent_size(small));
+    sw__extents_free(extents, large);
+    sw__extents_free(extents, small);
+    sw__extents_rest(extents);
+    assert_int_equal(extents->held, 200 * PAGE);
+    check_that_all_is_held(extents);
+    check_map(extents, end);
+    assert_in_range(times_brought(extents, SIZE_MAX), 52, 53);
+    sw__extents_free(extents, wall);
+    sw__extents_free(extents, end);
+
+    leave_used(extents, 70);
+    sw__extents_set_budget(extents, 3 * SW__HUGE_PAGE);
+    sw__extents_keep_budget(extents);
+    assert_int_equal(extents->held, 3 * SW__HUGE_PAGE);
+    check_that_all_is_held(extents);
+}
+
 static void what_is_trimmed_does_not_come_again(void **state) {
     struct sw__extents *extents = extents_of(state);
     struct sw__extent *first = take(extents, HUGE_PAGES(1)); /* its region stays */
@@ -971,17 +1008,6 @@ static void what_is_trimmed_does_not_come_again(void **state) {
     assert_int_equal(times_brought(extents, SIZE_MAX), 0);
     assert_int_equal(extents->noted, 0);
     sw__extents_free(extents, first);
-}
-
-static void check_that_all_is_held(struct sw__extents *extents) {
-    sw__lock(&extents->lock);
-    const struct sw__region *region = extents->sides[SW__SIDE_LARGE].regions;
-    CHECK(region != NULL);
-    for (; region; region = region->next)
-        for (size_t at = 0; at < region->committed; at += SW__UNIT)
-            CHECK(sw__pages_touched(&region->pages, region->start + at, SW__UNIT) ||
-                  sw__os_resident(region->start + at, SW__UNIT) == 0);
-    sw__unlock(&extents->lock);
 }
 
 static struct sw__extents *brought_from;
@@ -1402,6 +1428,7 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(a_rest_ends_with_huge_pages),
         EXTENTS_TEST(what_was_used_before_a_rest_comes_again),
         EXTENTS_TEST(what_came_in_vain_does_not_come_again),
+        EXTENTS_TEST(what_is_much_goes_in_parts_and_comes_again),
         EXTENTS_TEST(what_is_trimmed_does_not_come_again),
         EXTENTS_TEST(what_goes_while_it_is_brought_is_gone),
         EXTENTS_TEST(pages_come_while_others_go),

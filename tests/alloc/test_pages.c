@@ -57,6 +57,24 @@ static void touched_pages_are_counted_exactly(void **state) {
     end_room(&room);
 }
 
+static void the_end_of_what_is_touched_is_found(void **state) {
+    (void)state;
+    struct room room = make_room();
+    char *start = room.pages.start, *end = start + SIZE;
+    assert_ptr_equal(sw__pages_touched_end(&room.pages, start, end), start);
+    const size_t pages[] = {0, 1, 62, 63, 64, 127, 128, 1000, SIZE / PAGE - 1};
+    for (size_t i = 0; i < LENGTH_OF(pages); i++) {
+        char *page = start + pages[i] * PAGE;
+        sw__pages_mark(&room.pages, page, PAGE, true);
+        assert_ptr_equal(sw__pages_touched_end(&room.pages, start, end), page + PAGE);
+        assert_ptr_equal(sw__pages_touched_end(&room.pages, page, page + PAGE), page + PAGE);
+        if (i > 0) /* the one before, where this one is left out */
+            assert_ptr_equal(sw__pages_touched_end(&room.pages, start, page),
+                             start + (pages[i - 1] + 1) * PAGE);
+    }
+    end_room(&room);
+}
+
 static void the_last_touched_bytes_are_found(void **state) {
     (void)state;
     struct room room = make_room();
@@ -167,6 +185,7 @@ static void neighbours_move_together(void **state) {
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(touched_pages_are_counted_exactly),
+        cmocka_unit_test(the_end_of_what_is_touched_is_found),
         cmocka_unit_test(the_last_touched_bytes_are_found),
         cmocka_unit_test(grains_are_whole_and_aligned),
         cmocka_unit_test(what_moves_arrives),
