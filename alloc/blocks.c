@@ -104,12 +104,15 @@ void *sw__blocks_resize(void *state, void *block, size_t size) {
     return sw__extents_resize(&blocks->extents, extent, blocks->round_large(size));
 }
 
-size_t sw__blocks_usable_size(void *state, const void *block) {
-    struct sw__blocks *blocks = state;
+size_t sw__blocks_size_to(struct sw__blocks *blocks, const void *block, enum sw__misuse otherwise) {
     struct sw__slab *slab = small_block(blocks, block);
     if (slab)
         return slab->block_size;
-    return sw__extent_size(sw__extents_block_to(&blocks->extents, block, SW__MISUSE_USABLE_SIZE));
+    return sw__extent_size(sw__extents_block_to(&blocks->extents, block, otherwise));
+}
+
+size_t sw__blocks_usable_size(void *state, const void *block) {
+    return sw__blocks_size_to(state, block, SW__MISUSE_USABLE_SIZE);
 }
 
 /* ---- The rest -------------------------------------------------------------------------------- */

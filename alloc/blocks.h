@@ -30,6 +30,8 @@ struct sw__extent *sw__blocks_free_small(struct sw__blocks *blocks, void *block)
 bool sw__blocks_suits(struct sw__blocks *blocks, const void *large, size_t size);
 void *sw__blocks_resize(void *state, void *block, size_t size);
 size_t sw__blocks_usable_size(void *state, const void *block);
+/* The same; a pointer that is no live block is misuse of what it was brought to. */
+size_t sw__blocks_size_to(struct sw__blocks *blocks, const void *block, enum sw__misuse otherwise);
 size_t sw__blocks_trim(void *state);
 void sw__blocks_stats(void *state, struct sw__strategy_stats *stats);
 size_t sw__blocks_largest_free(void *state);

@@ -25,31 +25,33 @@
 #define DEAR_IN_A_MS_OF_REST ((size_t)256 << 10)
 /* Of what is kept, so little taken between two looks is no work: what a server's own house needs. */
 #define LITTLE_SHARE 64
-/* However often work went on right after a fork, one in so long is given back for. */
-#define FORKS_APART_MOST (600000 * MS)
-#define NEXT_TRY         (1000 * MS) /* for a thread, where the system gave none */
-#define LAST_WAIT        1           /* second, for the thread's end when the process ends */
+/* However often work went on right after a fork, or after the last thread, one in so long is given
+ * back for. */
+#define PARTINGS_APART_MOST (600000 * MS)
+#define NEXT_TRY            (1000 * MS) /* for a thread, where the system gave none */
+#define LAST_WAIT           1           /* second, for the thread's end when the process ends */
 
 static struct {
     struct sw__lock life; /* held while the thread is started or ended, and over a fork */
     pid_t process;        /* whose threads may be started: not a child's that shares our memory */
     pthread_t thread;
-    bool exists;                    /* and is to be joined */
-    atomic_int calls;               /* a futex: another number tells the thread to look up */
-    atomic_bool leave;              /* and end */
-    int64_t forked_at, forks_apart; /* when it gave back for a fork, and until it will again */
-    bool fork_is_new;               /* whether that was in vain is not known yet */
-    int64_t refused_at;             /* the system gave us no thread then; 0: it never did */
+    bool exists;                       /* and is to be joined */
+    atomic_int calls;                  /* a futex: another number tells the thread to look up */
+    atomic_bool leave;                 /* and end */
+    int64_t parted_at, partings_apart; /* when it gave back in parting, until it will again, */
+    bool parting_is_new;               /* and whether that was in vain is not known yet */
+    int64_t refused_at;                /* the system gave us no thread then; 0: it never did */
+    _Atomic(int64_t) next_stand_in, stand_ins_apart; /* while it does not; 0: at any time */
 
     atomic_int waiting;   /* so many threads of the program want the lock */
     struct sw__lock lock; /* guards what follows, and is held while clients give back */
     struct sw__keeper_client *clients;
     int64_t gave_back_at; /* 0: that was not worth a thread */
     size_t gave_back;     /* so much */
-    size_t taken_since;   /* bytes of large blocks */
+    size_t taken_since;   /* bytes of large blocks, and of slabs */
     int64_t patience;
     int returns; /* how often in a row work was back soon */
-} keeper = {.patience = PATIENCE, .forks_apart = SOON};
+} keeper = {.patience = PATIENCE, .partings_apart = SOON};
 
 atomic_bool sw__keeper_is_there, sw__keeper_is_awake, sw__keeper_is_away;
 
@@ -100,6 +102,9 @@ static bool there_was_work(void) {
             continue;
         kept += each->look(each->state);
         each->work_seen = atomic_load_explicit(&each->work, memory_order_relaxed);
+        size_t slab_work = atomic_load_explicit(&each->slab_work, memory_order_relaxed);
+        keeper.taken_since += slab_work - each->slab_work_seen;
+        each->slab_work_seen = slab_work;
     }
     keeper.taken_since += taken;
     learn_patience();
@@ -253,15 +258,15 @@ static bool create_thread(void) {
     return created;
 }
 
-/* Memory is taken again, and has been given back for a fork in vain where that was a moment ago. */
-static void learn_of_forks(void) {
-    if (!keeper.fork_is_new)
+/* Memory is taken again, and has been given back in vain where that was a moment ago. */
+static void learn_of_partings(void) {
+    if (!keeper.parting_is_new)
         return;
-    keeper.fork_is_new = false;
-    bool in_vain = now_of(CLOCK_MONOTONIC) - keeper.forked_at < SOON;
-    keeper.forks_apart = in_vain ? 2 * keeper.forks_apart : SOON;
-    if (keeper.forks_apart > FORKS_APART_MOST)
-        keeper.forks_apart = FORKS_APART_MOST;
+    keeper.parting_is_new = false;
+    bool in_vain = now_of(CLOCK_MONOTONIC) - keeper.parted_at < SOON;
+    keeper.partings_apart = in_vain ? 2 * keeper.partings_apart : SOON;
+    if (keeper.partings_apart > PARTINGS_APART_MOST)
+        keeper.partings_apart = PARTINGS_APART_MOST;
 }
 
 static bool refused_of_late(void) {
@@ -271,24 +276,47 @@ static bool refused_of_late(void) {
 /* The system gives us no thread, for now. */
 static void try_again_later(void) {
     keeper.refused_at = now_of(CLOCK_MONOTONIC);
+    if (!atomic_load(&keeper.next_stand_in)) {
+        atomic_store(&keeper.stand_ins_apart, NEXT_TRY);
+        atomic_store(&keeper.next_stand_in, keeper.refused_at + NEXT_TRY);
+    }
     atomic_store(&sw__keeper_is_awake, false);
     atomic_store(&sw__keeper_is_there, false);
+    atomic_store(&sw__keeper_is_away, true);
+}
+
+bool sw__keeper_may_be_stood_in_for(void) {
+    int64_t now, next = atomic_load(&keeper.next_stand_in);
+    if (next == 0)
+        return true;
+    if ((now = now_of(CLOCK_MONOTONIC)) < next)
+        return false;
+    int64_t apart = 2 * atomic_load(&keeper.stand_ins_apart);
+    if (apart > PARTINGS_APART_MOST)
+        apart = PARTINGS_APART_MOST;
+    atomic_store(&keeper.stand_ins_apart, apart);
+    return atomic_compare_exchange_strong(&keeper.next_stand_in, &next, now + apart);
 }
 
 void sw__keeper_start(void) {
     int kept = errno;
-    /* Somebody else is at it, or a fork is under way: there will be another block. */
-    if (!sw__try_lock(&keeper.life))
+    /* Somebody else is at it, or a fork is under way: there will be another block, or nobody watches
+     * what there is. */
+    if (!sw__try_lock(&keeper.life)) {
+        atomic_store(&sw__keeper_is_away, true);
         return;
+    }
     if (!atomic_load(&sw__keeper_is_there) && getpid() == keeper.process && !refused_of_late()) {
         atomic_store(&sw__keeper_is_there, true);
         atomic_store(&sw__keeper_is_awake, true);
-        learn_of_forks();
+        learn_of_partings();
         keeper.exists = create_thread();
-        if (keeper.exists)
-            sw__keeper_do_without();
-        else
+        if (!keeper.exists) {
             try_again_later();
+        } else {
+            sw__keeper_do_without();
+            atomic_store(&keeper.next_stand_in, 0);
+        }
     }
     sw__unlock(&keeper.life);
     errno = kept;
@@ -341,35 +369,42 @@ void sw__keeper_remove(struct sw__keeper_client *client) {
     sw__unlock(&keeper.life);
 }
 
-void sw__keeper_let_go(void) {
-    sw__lock(&keeper.life);
-    join(NULL);
-    sw__unlock(&keeper.life);
-}
-
-/* ---- Fork ------------------------------------------------------------------------------------ */
+/* ---- Parting: before a fork, and with the last thread ---------------------------------------- */
 
 /* The thread is gone until memory is taken again, which a parent that waits for its child may not
- * do. So what is kept goes now; but not of who forks again and again. */
-static void give_back_for_fork(void) {
+ * do, nor a main thread that waits for work. So what is kept goes now; but not of who parts again
+ * and again. The lock is held. */
+static void give_back_in_parting(void) {
     int64_t now = now_of(CLOCK_MONOTONIC);
-    if (keeper.forked_at && now - keeper.forked_at < keeper.forks_apart)
+    if (keeper.parted_at && now - keeper.parted_at < keeper.partings_apart)
         return;
-    keeper.forked_at = now;
-    keeper.fork_is_new = true;
+    keeper.parted_at = now;
+    keeper.parting_is_new = true;
     give_back();
-    keeper.gave_back_at = 0; /* learn_of_forks() does */
+    keeper.gave_back_at = 0; /* learn_of_partings() does */
+}
+
+/* Takes the clients' lock, which stays held. */
+static void part(void) {
+    bool watched = keeper.exists;
+    join(NULL);
+    lock_clients();
+    if (watched) {
+        atomic_store(&sw__keeper_is_away, true); /* first: what is freed later is heeded */
+        give_back_in_parting();
+    }
+}
+
+void sw__keeper_let_go(void) {
+    sw__lock(&keeper.life);
+    part();
+    sw__unlock(&keeper.lock);
+    sw__unlock(&keeper.life);
 }
 
 void sw__keeper_before_fork(void) {
     sw__lock(&keeper.life);
-    bool watched = keeper.exists;
-    join(NULL);
-    sw__lock(&keeper.lock);
-    if (watched) {
-        give_back_for_fork();
-        atomic_store(&sw__keeper_is_away, true);
-    }
+    part();
 }
 
 void sw__keeper_after_fork(void) {
@@ -382,9 +417,9 @@ void sw__keeper_after_fork_in_child(void) {
     atomic_store(&keeper.waiting, 0);
     keeper.patience = PATIENCE;
     keeper.returns = 0;
-    keeper.gave_back_at = keeper.forked_at = 0;
-    keeper.fork_is_new = false;
-    keeper.forks_apart = SOON;
+    keeper.gave_back_at = keeper.parted_at = 0;
+    keeper.parting_is_new = false;
+    keeper.partings_apart = SOON;
     for (struct sw__keeper_client *each = keeper.clients; each; each = each->next)
         each->begin_in_child(each->state);
     sw__keeper_after_fork();

@@ -8,7 +8,8 @@
  * gone before fork(), so that a program of one thread forks as one (CPython 3.12 warns of others),
  * and comes again when next a large block or a slab is taken. No thread runs until then, so free
  * memory is given back before the fork (less and less often where work went on right after earlier
- * forks), and after it by the thread that frees, once 8 MiB are free.
+ * forks), and after it by the thread that frees, once 8 MiB are free. It is the same when the last
+ * thread ends that had memory of a heap, and where the system gives us no thread.
  *
  * It is started where memory is taken, and never where it is freed: libc frees what a thread had
  * with a lock in hand that the start of another one takes.
@@ -27,7 +28,9 @@
 
 /* All functions of a client are called under the keeper's lock. */
 struct sw__keeper_client {
-    _Atomic(size_t) work; /* the heap's: bytes of large blocks taken so far */
+    _Atomic(size_t) work;      /* the heap's: bytes of large blocks taken so far, */
+    _Atomic(size_t) slab_work; /* and of slabs that came, which does not tell whether there is work:
+                                * few come while it goes on */
     /* Called at every look, from the keeper's thread. Returns the bytes that are kept. */
     size_t (*look)(void *state);
     /* Called when work has stopped, or by the forking thread. Returns the bytes given back. */
@@ -38,8 +41,8 @@ struct sw__keeper_client {
     /* Called in a forked child: gives back, and knows nothing of the parent's work. */
     void (*begin_in_child)(void *state);
     void *state;
-    bool wants_no_thread; /* begin_in_child is called all the same */
-    size_t work_seen;     /* the keeper's, as what follows */
+    bool wants_no_thread;             /* begin_in_child is called all the same */
+    size_t work_seen, slab_work_seen; /* the keeper's, as what follows */
     struct sw__keeper_client *next;
 };
 
@@ -53,7 +56,7 @@ void sw__keeper_remove(struct sw__keeper_client *client);
 
 extern atomic_bool sw__keeper_is_there; /* the thread runs, or none is to be started: at the end */
 extern atomic_bool sw__keeper_is_awake;
-extern atomic_bool sw__keeper_is_away; /* since a fork, until memory is taken */
+extern atomic_bool sw__keeper_is_away; /* nobody watches what there is, until memory is taken */
 void sw__keeper_start(void);
 /* There is something to do, as to bring back: the thread looks up, awake or not. To be called from
  * anywhere. */
@@ -71,6 +74,7 @@ static inline bool sw__keeper_is_wanted(const struct sw__keeper_client *client, 
 /* So much is kept, and nobody watches: a parent may free all it has after a fork, and wait. */
 static inline bool sw__keeper_is_missed(const struct sw__keeper_client *client, size_t kept) {
     return __builtin_expect(atomic_load_explicit(&sw__keeper_is_away, memory_order_relaxed) &&
+                                !atomic_load_explicit(&sw__keeper_is_there, memory_order_relaxed) &&
                                 kept >= SW__WORTH_A_THREAD && !client->wants_no_thread,
                             0);
 }
@@ -87,6 +91,10 @@ static inline bool sw__keeper_is_asleep(const struct sw__keeper_client *client) 
            (atomic_load_explicit(&sw__keeper_is_there, memory_order_relaxed) ||
             atomic_load_explicit(&sw__keeper_is_away, memory_order_relaxed));
 }
+
+/* Is it time for that? Where the system gives us no thread, who frees may be in the midst of work all
+ * the time: less and less often. */
+bool sw__keeper_may_be_stood_in_for(void);
 
 /* The last thread whose end is noticed has ended, and it may be the last of the program: a process
  * ends with its last thread, and that must not be ours. It comes again when memory is taken. */

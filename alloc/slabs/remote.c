@@ -67,11 +67,16 @@ static void bury(struct sw__slabs *slabs, struct sw__slab *slab) {
     sw__unlock(&slabs->lock);
 }
 
+/* The owner's lock is held. */
+static bool is_reclaimable(const struct sw__cache *owner, struct sw__slab *slab) {
+    return sw__slab_owner(slab) == owner && sw__slab_bin(slab)->current != slab &&
+           is_all_remote(slab);
+}
+
 /* It seems that all blocks of the owner's slab are in its remote list. */
 static __attribute__((noinline)) void reclaim(struct sw__cache *owner, struct sw__slab *slab) {
     sw__lock(&owner->lock);
-    bool is_empty =
-        sw__slab_owner(slab) == owner && sw__slab_bin(slab)->current != slab && is_all_remote(slab);
+    bool is_empty = is_reclaimable(owner, slab);
     if (is_empty)
         make_ghost(owner, slab);
     sw__unlock(&owner->lock);
@@ -145,6 +150,9 @@ void sw__inbox_empty(struct sw__cache *cache, bool only_closed) {
     atomic_store_explicit(&cache->inbox_bytes, 0, memory_order_relaxed);
     while (slab) {
         struct sw__slab *next = slab->next_in_inbox; /* before take_remote opens it to others */
+        /* Its owner may have freed the last block: nobody else looks then. */
+        if (!slab->is_ghost && only_closed && is_reclaimable(cache, slab))
+            make_ghost(cache, slab);
         if (slab->is_ghost)
             bury(cache->slabs, slab);
         else if (only_closed && !sw__slab_is_closed(slab))

@@ -35,8 +35,12 @@ void sw__slabs_free_alarm(struct sw__cache *cache, struct sw__slab *slab) {
     sw__slabs_tell_of_freeable(cache->slabs);
 }
 
+/* What others have freed there is taken over first: `used` would count it, and leave the slab open to
+ * its owner alone. */
 static void free_closed(struct sw__cache *cache, struct sw__slab *slab, void *block) {
     sw__lock(&cache->lock);
+    if (sw__remote_count(slab) > 0)
+        sw__inbox_empty(cache, false);
     sw__slab_put_closed(slab, block);
     sw__unlock(&cache->lock);
     sw__slabs_tell_of_freeable(cache->slabs);
@@ -107,10 +111,10 @@ void *sw__slabs_alloc_slow(struct sw__cache *cache, unsigned class) {
     size_t before = cache->grown;
     bool takes_over = atomic_load_explicit(&cache->inbox, memory_order_relaxed) != NULL;
     void *block = alloc_from_next(cache, class);
-    bool has_grown = cache->grown > before;
+    size_t grown = cache->grown - before;
     sw__unlock(&cache->lock);
-    if (has_grown && slabs->when_made)
-        slabs->when_made(slabs);
+    if (grown && slabs->when_made)
+        slabs->when_made(slabs, grown);
     if (takes_over)
         sw__slabs_tell_of_freeable(slabs);
     return block;

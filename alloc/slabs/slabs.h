@@ -117,10 +117,10 @@ struct sw__slabs {
     _Atomic(struct sw__cache *) caches;  /* all; grows under the lock of all threads' tables */
     struct sw__slab *spare;
     bool is_in_front;
-    /* Optional. when_made: the heap got a new slab, or absent pages came; no lock is held.
+    /* Optional. when_made: so many bytes of new slabs, or of absent pages, came; no lock is held.
      * when_freeable: memory became free, up to `unswept` bytes of it inside the cache's slabs (NULL:
      * of none); the lock of all threads' tables may be held, and no other. */
-    void (*when_made)(struct sw__slabs *slabs);
+    void (*when_made)(struct sw__slabs *slabs, size_t bytes);
     void (*when_freeable)(struct sw__slabs *slabs, struct sw__cache *cache, size_t unswept);
 };
 

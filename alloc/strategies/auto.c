@@ -260,6 +260,8 @@ static size_t look(void *state) {
 /* What the keeper would do if it were there. */
 static __attribute__((noinline, cold)) void stand_in_for_keeper(struct auto_heap *heap) {
     int kept_errno = errno;
+    if (!sw__keeper_may_be_stood_in_for())
+        return;
     sw__slabs_collect_closed(&heap->blocks.slabs, NULL);
     sw__extents_rest(&heap->blocks.extents);
     if (sw__keeper_is_missed(&heap->keeper, all_kept(heap)))
@@ -292,8 +294,9 @@ static struct auto_heap *heap_of(struct sw__slabs *slabs) {
 }
 
 /* Slabs are part of what work needs, once there is a budget for it. */
-static void when_slab_made(struct sw__slabs *slabs) {
+static void when_slab_made(struct sw__slabs *slabs, size_t bytes) {
     struct auto_heap *heap = heap_of(slabs);
+    atomic_fetch_add_explicit(&heap->keeper.slab_work, bytes, memory_order_relaxed);
     size_t live = sw__extents_live(slabs->extents), deepest = sw__budget_deepest(&heap->recent);
     if (deepest && live > deepest)
         reconsider(heap, live, 0);
@@ -374,7 +377,7 @@ static void *resize(void *state, void *block, size_t size) {
     struct auto_heap *heap = state;
     if (size <= SW__SMALL_MAX)
         return sw__blocks_resize(state, block, size);
-    size_t old = sw__blocks_usable_size(state, block);
+    size_t old = sw__blocks_size_to(state, block, SW__MISUSE_REALLOC);
     size_t more = size > old ? size - old : 0;
     struct expected expected = more ? expect_large(heap, more) : (struct expected){0};
     void *resized = sw__blocks_resize(state, block, size);

@@ -117,6 +117,14 @@ static void realloc_what_is_freed(sw_heap *heap) {
         _exit(0);
 }
 
+static void realloc_what_is_freed_and_large(sw_heap *heap) {
+    void *block = sw_alloc(heap, 3 * MIB, SW_TAG_OTHER);
+    void *again = hidden(block);
+    sw_free(heap, block);
+    if (sw_realloc(heap, again, 5 * MIB))
+        _exit(0);
+}
+
 static void realloc_what_has_moved(sw_heap *heap) {
     void *block = sw_alloc(heap, 100, SW_TAG_OTHER);
     void *again = hidden(block);
@@ -162,6 +170,7 @@ ENDS(free_small_in_another_heap, free_sentence)
 ENDS(free_large_in_another_heap, free_sentence)
 ENDS(free_again_in_the_next_step, free_sentence)
 ENDS(realloc_what_is_freed, realloc_sentence)
+ENDS(realloc_what_is_freed_and_large, realloc_sentence)
 ENDS(realloc_what_has_moved, realloc_sentence)
 ENDS(ask_the_size_of_what_is_freed, usable_size_sentence)
 ENDS(ask_the_size_of_the_stack, usable_size_sentence)
@@ -214,6 +223,7 @@ static const struct behaviour behaviours[] = {
     BEHAVIOUR_OF(free_small_in_a_heap_of_another_strategy_ends_the_process, is_tracked_or_own),
     BEHAVIOUR_OF(free_again_in_the_next_step_ends_the_process, is_tracked),
     BEHAVIOUR_OF(realloc_what_is_freed_ends_the_process, is_tracked),
+    BEHAVIOUR_OF(realloc_what_is_freed_and_large_ends_the_process, is_tracked_or_own),
     BEHAVIOUR_OF(realloc_what_has_moved_ends_the_process, is_tracked),
     BEHAVIOUR_OF(ask_the_size_of_what_is_freed_ends_the_process, is_tracked),
     BEHAVIOUR_OF(ask_the_size_of_the_stack_ends_the_process, is_tracked),

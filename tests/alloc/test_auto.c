@@ -469,6 +469,89 @@ static void at_rest_what_was_taken_over_goes_too(void **state) {
     end_owner(&holder);
 }
 
+/* Blocks that lie many to a slab, some to be freed by their owner and some by another thread. */
+enum { TINY = 112, TINY_COUNT = 200000, IN_EACH_SLAB = 100 };
+struct shared {
+    sw_heap *heap;
+    pthread_barrier_t turn; /* the owner's, and the test's */
+    size_t owners_part;     /* one of so many, */
+    size_t stays;           /* and of those that is not freed before the end; or 0 */
+    bool owner_begins;      /* with one in each slab, which opens them */
+    void *blocks[TINY_COUNT];
+};
+
+static void take_all(struct shared *shared) {
+    for (size_t i = 0; i < TINY_COUNT; i++) {
+        CHECK(shared->blocks[i] = sw_alloc(shared->heap, TINY, SW_TAG_OTHER));
+        touch(shared->blocks[i], TINY);
+    }
+}
+
+static bool stays(const struct shared *shared, size_t i) {
+    return shared->stays && i % (shared->owners_part * shared->stays) == 0;
+}
+
+static void free_part(struct shared *shared, bool owners) {
+    for (size_t i = 0; i < TINY_COUNT; i++)
+        if ((i % shared->owners_part == 0) == owners && !stays(shared, i))
+            sw_free(shared->heap, shared->blocks[i]);
+}
+
+static void free_what_stayed(struct shared *shared) {
+    for (size_t i = 0; i < TINY_COUNT; i++)
+        if (stays(shared, i))
+            sw_free(shared->heap, shared->blocks[i]);
+}
+
+static void free_one_in_each_slab(struct shared *shared) {
+    for (size_t i = 0; i < TINY_COUNT; i += IN_EACH_SLAB) {
+        sw_free(shared->heap, shared->blocks[i]);
+        shared->blocks[i] = NULL;
+    }
+}
+
+static void *own_and_free_last(void *argument) {
+    struct shared *shared = argument;
+    take_all(shared);
+    if (shared->owner_begins)
+        free_one_in_each_slab(shared);
+    pthread_barrier_wait(&shared->turn); /* now the other frees, */
+    pthread_barrier_wait(&shared->turn);
+    free_part(shared, true);
+    pthread_barrier_wait(&shared->turn); /* and now it is waited */
+    pthread_barrier_wait(&shared->turn);
+    return NULL;
+}
+
+static void let_owner_and_another_free(size_t owners_part, size_t stays, bool owner_begins) {
+    static struct shared shared;
+    pthread_t owner;
+    shared.heap = make_auto("tracking:0");
+    shared.owners_part = owners_part;
+    shared.stays = stays;
+    shared.owner_begins = owner_begins;
+    pthread_barrier_init(&shared.turn, NULL, 2);
+    assert_int_equal(pthread_create(&owner, NULL, own_and_free_last, &shared), 0);
+    pthread_barrier_wait(&shared.turn);
+    free_part(&shared, false);
+    pthread_barrier_wait(&shared.turn);
+    pthread_barrier_wait(&shared.turn);
+    wait_until_no_more_than(shared.heap, 6 * MIB); /* of 22 */
+    pthread_barrier_wait(&shared.turn);
+    pthread_join(owner, NULL);
+    free_what_stayed(&shared);
+    pthread_barrier_destroy(&shared.turn);
+    sw_heap_destroy(shared.heap);
+}
+
+/* The owner, who sleeps by then, never comes to look at what the other has freed. */
+static void at_rest_what_owner_and_another_free_goes_too(void **state) {
+    (void)state;
+    let_owner_and_another_free(2, 0, false);
+    let_owner_and_another_free(150, 2, false); /* of each slab a few, one of which stays */
+    let_owner_and_another_free(2, 0, true);
+}
+
 enum { LEAVERS = 12, LEFT_COUNT = 900 };
 
 /* One of many threads that leave less behind than is worth a call. */
@@ -572,6 +655,25 @@ static void work_that_is_back_at_once_is_waited_for(void **state) {
     sw_heap_destroy(heap);
 }
 
+/* Where it is of small blocks alone as well. */
+static void small_work_that_is_back_at_once_is_waited_for(void **state) {
+    (void)state;
+    enum { SO_OFTEN = 8, COUNT = 5000, SIZE = 30 << 10 };
+    static void *blocks[COUNT];
+    sw_heap *heap = make_auto("tracking:0");
+    double stopped = 0;
+    for (int rests = 0; rests <= SO_OFTEN; rests++) {
+        for (size_t i = 0; i < COUNT; i++)
+            blocks[i] = take_written(heap, SIZE);
+        for (size_t i = 0; i < COUNT; i++)
+            sw_free(heap, blocks[i]);
+        stopped = now_in_ms();
+        wait_until_no_more_than(heap, 2 * MIB);
+    }
+    assert_true(now_in_ms() - stopped >= 550); /* 300 at first */
+    sw_heap_destroy(heap);
+}
+
 /* The thread comes before the block does, which is not held by then. */
 static void a_single_block_is_given_back_too(void **state) {
     (void)state;
@@ -652,6 +754,36 @@ static void the_end_of_threads_is_work_that_has_stopped(void **state) {
     pthread_barrier_destroy(&workers.done);
     pthread_barrier_destroy(&workers.end);
     sw_heap_destroy(workers.heap);
+}
+
+/* In a program of its own, whose main thread has taken nothing from any heap. */
+static void *train_and_end(void *heap) {
+    step(heap, BLOCKS, BLOCK);
+    return NULL;
+}
+
+static int wait_for_the_only_worker(void) {
+    pthread_t worker;
+    sw_heap *heap = make_auto("tracking:0");
+    CHECK(pthread_create(&worker, NULL, train_and_end, heap) == 0);
+    pthread_join(worker, NULL);
+    for (int i = 0; i < 20 && resident_of(heap) > 2 * BLOCK; i++)
+        sleep_ms(100);
+    CHECK(resident_of(heap) <= 2 * BLOCK);
+    return 0;
+}
+
+static const char only_worker[] = "STEPWELL_TEST_ONLY_WORKER";
+
+static void the_end_of_the_only_worker_is_work_that_has_stopped(void **state) {
+    (void)state;
+    pid_t child = fork();
+    if (child == 0) {
+        setenv(only_worker, "1", 1);
+        execl("/proc/self/exe", "test_auto", (char *)NULL);
+        _exit(127);
+    }
+    assert_int_equal(exit_code_of(child), 0);
 }
 
 static void an_idle_process_is_not_woken(void **state) {
@@ -1015,6 +1147,8 @@ static void a_child_has_its_own_needs(void **state) {
 }
 
 int main(int argc, char **argv) {
+    if (getenv(only_worker))
+        return wait_for_the_only_worker();
     const struct CMUnitTest tests[] = {
         /* First: libc has no stack at hand yet of a thread that has ended. */
         cmocka_unit_test(a_thread_that_was_refused_comes_later),
@@ -1032,9 +1166,11 @@ int main(int argc, char **argv) {
         cmocka_unit_test(at_rest_what_is_free_inside_slabs_goes_too),
         cmocka_unit_test(at_rest_what_another_thread_frees_goes_too),
         cmocka_unit_test(at_rest_what_was_taken_over_goes_too),
+        cmocka_unit_test(at_rest_what_owner_and_another_free_goes_too),
         cmocka_unit_test(at_rest_what_many_leave_a_little_of_goes_too),
         cmocka_unit_test(after_a_rest_what_work_had_comes_again),
         cmocka_unit_test(work_that_is_back_at_once_is_waited_for),
+        cmocka_unit_test(small_work_that_is_back_at_once_is_waited_for),
         cmocka_unit_test(when_work_has_stopped_nothing_is_kept),
         cmocka_unit_test(a_single_block_is_given_back_too),
         cmocka_unit_test(what_a_block_shrinks_by_is_given_back_too),
@@ -1042,6 +1178,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(little_work_beside_what_is_kept_is_rest),
         cmocka_unit_test(what_is_refused_is_rest),
         cmocka_unit_test(the_end_of_threads_is_work_that_has_stopped),
+        cmocka_unit_test(the_end_of_the_only_worker_is_work_that_has_stopped),
         cmocka_unit_test(an_idle_process_is_not_woken),
         cmocka_unit_test(no_thread_is_started_where_memory_is_freed),
         cmocka_unit_test(a_busy_process_keeps_its_pages),
