@@ -175,7 +175,6 @@ static size_t distance(struct word a, const char *b) {
     return row[b_length];
 }
 
-/* The name that was probably meant; NULL where none is near. */
 static const char *nearest_name(struct word word, const char *const *names) {
     const char *nearest = NULL;
     size_t far = word.length < 9 ? 3 : word.length / 3 + 1;
@@ -189,6 +188,10 @@ static const char *nearest_name(struct word word, const char *const *names) {
         }
     }
     return nearest;
+}
+
+const char *sw__nearest_name(const char *word, const char *const *names) {
+    return nearest_name(word_of(word), names);
 }
 
 void sw__explain_unknown(const char *what, const char *word, size_t length,
@@ -278,8 +281,19 @@ static bool is_heeded(const struct sw__option *option, const char *strategy) {
     return *option->heeded == '\0';
 }
 
+/* The one option that is for another. */
+static bool is_quarantine_idle(const struct sw__config *config) {
+    struct sw__config defaults;
+    sw__options_defaults(&defaults);
+    return !config->checked && config->quarantine != defaults.quarantine;
+}
+
 bool sw__options_are_heeded(const struct sw__config *config, const char *strategy, char *why,
                             size_t why_size) {
+    if (is_quarantine_idle(config)) {
+        snprintf(why, why_size, "option 'quarantine' does nothing without checked:1");
+        return false;
+    }
     for (const struct sw__option *option = sw__options; option->name; option++)
         if (!is_heeded(option, strategy) && !is_default(option, config)) {
             snprintf(why, why_size, "option '%s' does nothing under strategy '%s'; it is for %s",

@@ -69,8 +69,10 @@ struct sw__stats_wish {
  * NULL is none. What is pointed to is in value. */
 struct sw__stats_wish sw__parse_stats(const char *value);
 
-/* A sentence like "unknown WHAT 'WORD'; did you mean 'NEAREST'? There are: a, b, c". The last of
- * the names is NULL; where none is near, none is suggested. */
+/* The name that was probably meant; NULL where none is near. The last of the names is NULL. */
+const char *sw__nearest_name(const char *word, const char *const *names);
+/* A sentence like "unknown WHAT 'WORD'; did you mean 'NEAREST'? There are: a, b, c". Where none
+ * is near, none is suggested. */
 void sw__explain_unknown(const char *what, const char *word, size_t word_length,
                          const char *const *names, char *why, size_t why_size);
 

@@ -116,6 +116,8 @@ static void options_belong_to_strategies(void **state) {
         {"pool", "limit:1G,soft_limit:1M", "'soft_limit'"},
         {"system", "limit:1G", "'limit'"},
         {"jemalloc", "huge_pages:never", "'huge_pages'"},
+        {"auto", "quarantine:1M", "'quarantine'"},
+        {"auto", "checked:1,quarantine:1M", NULL},
     };
     for (size_t i = 0; i < LENGTH_OF(cases); i++) {
         struct sw__config config;
