@@ -250,16 +250,23 @@ static void say_unclear(const char *value) {
     sw__text_write(&text, sw__os_stderr());
 }
 
-__attribute__((constructor)) static void note_what_is_asked(void) {
+/* A forked child as well. */
+static void note_start(void) {
     clock_gettime(CLOCK_MONOTONIC, &started);
+}
+
+__attribute__((constructor)) static void note_what_is_asked(void) {
+    note_start();
     const char *value = sw__process_told(sw__variables[SW__STATS].name);
     output.wish = sw__parse_stats(value);
     if (output.wish.is_unclear)
         say_unclear(value);
     if (output.wish.file)
         keep_file();
-    if (output.wish.at_exit || output.wish.on_signal)
+    if (output.wish.at_exit || output.wish.on_signal) {
         keep_stderr();
+        pthread_atfork(NULL, NULL, note_start);
+    }
     if (output.wish.on_signal)
         listen_to_signal();
 }
