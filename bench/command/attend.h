@@ -1,14 +1,15 @@
 /*
- * supervise.h - runs a command that has our LD_PRELOAD in its environment.
+ * attend.h - runs a command that has our LD_PRELOAD in its environment, with a witness beside it.
  */
-#ifndef STEPWELL_SUPERVISE_H
-#define STEPWELL_SUPERVISE_H
+#ifndef STEPWELL_ATTEND_H
+#define STEPWELL_ATTEND_H
 
 #include <stdbool.h>
 
-/* Runs the command to its end and returns what the exit code should be. Signals that somebody sends
- * to this process go on to the command. Unless quiet, a line on stderr says where Stepwell is not
- * behind malloc. */
-int supervise(char **command, bool quiet);
+/* This process becomes the command: its id, its parent, its signals, its exit code are what they
+ * would be without us. Unless quiet, a process beside it says on stderr where Stepwell is not behind
+ * malloc. Returns only where the command cannot be run: what the exit code should be, after a line
+ * that says so, with the hint unless that is NULL. */
+int become_attended(char **command, bool quiet, const char *hint);
 
 #endif

@@ -9,11 +9,13 @@
 
 #include <errno.h>
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "command.h"
 #include "output.h"
+#include "preload.h"
 #include "runner.h"
 #include "worker.h"
 
@@ -308,6 +310,9 @@ static int compare(struct comparison *comparison) {
         complain("no strategy is to be had here: `stepwell doctor` says why");
         return EXIT_FAILED;
     }
+    for (size_t i = 0; i < comparison->count; i++) {
+        complain_if_system_is_ours(comparison->rows[i].strategy);
+    }
     if (!output_check(comparison->output.json) || !output_check(comparison->output.csv)) {
         return EXIT_FAILED;
     }
@@ -330,6 +335,8 @@ int command_compare(int argc, char **argv) {
         .worker_fd = -1};
     parse_arguments(&argp, argc, argv, &arguments);
     if (arguments.worker_fd < 0) {
+        /* Who started us may ignore it; then the kernel would not keep the workers' exit codes. */
+        sigaction(SIGCHLD, &(struct sigaction){.sa_handler = SIG_DFL}, NULL);
         return compare(&arguments.comparison);
     }
     struct worker_options worker = {.training = arguments.comparison.training,

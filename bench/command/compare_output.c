@@ -167,7 +167,7 @@ static void print_agreement(const struct comparison *comparison, bool colour) {
     bool losses = losses_agree(comparison->rows, comparison->count);
     bool weights = weights_agree(comparison->rows, comparison->count);
     size_t runs = count_runs(comparison->rows, comparison->count);
-    if (runs == 1) {
+    if (runs < 2) {
         return; /* there is nothing that it could agree with */
     }
     if (losses && weights) {
@@ -254,7 +254,7 @@ static cJSON *recommendation_json(const struct comparison *comparison) {
 
 /* Of no runs, nobody can say so. */
 static void add_agreement(cJSON *json, const struct comparison *comparison) {
-    if (!comparison->begun) {
+    if (count_runs(comparison->rows, comparison->count) == 0) {
         cJSON_AddNullToObject(json, "losses_agree");
         cJSON_AddNullToObject(json, "weights_agree");
         return;

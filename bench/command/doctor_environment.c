@@ -10,6 +10,7 @@
 #include "allocators.h"
 #include "doctor.h"
 #include "preload.h"
+#include "pressure.h" /* the library's */
 #include "process.h"
 #include "settings.h"
 #include "stepwell.h"
@@ -29,6 +30,12 @@ static void check_preload(struct fact *fact) {
     size_t count = find_allocators(allocators);
     SAY(value, "%s", preload);
     SAY(meaning, "these libraries see every call first");
+    if (is_behind_own_malloc()) {
+        SAY(meaning, "malloc is Stepwell's, in every process started here: `system` measures that");
+        SAY(advice, "unset LD_PRELOAD to compare with libc as it is");
+        fact->state = ADVICE;
+        return;
+    }
     for (size_t i = 0; i < count; i++) {
         if (strstr(preload, allocators[i].name)) {
             SAY(meaning, "malloc is %s's, in every process started here: `system` measures that",
@@ -84,6 +91,9 @@ static void check_settings(struct fact *fact) {
         SAY(meaning, "`stepwell run` will refuse this, and each process go on without it");
         fact->state = ADVICE;
     }
+    if (fact->state == FINE && a_setting_is_misspelt(fact->advice, sizeof fact->advice)) {
+        fact->state = ADVICE;
+    }
 }
 
 static void check_tunables(struct fact *fact) {
@@ -112,19 +122,27 @@ static void check_malloc_variables(struct fact *fact) {
 
 /* ---- Does it work here? ---------------------------------------------------------------------- */
 
-/* Takes and touches a tensor's worth. NULL, or what went wrong. */
-static const char *try_strategy(const char *strategy) {
+/* A tensor's worth; less where the control group's limit is near, beyond which the kernel kills. */
+static size_t trial_size(void) {
+    struct sw__pressure pressure = {.is_known = false};
+    struct sw__group group = sw__pressure_group(&pressure);
+    size_t quarter = group.limit > group.used ? (group.limit - group.used) / 4 : 0;
+    return quarter > 64 * mib ? 64 * mib : quarter > mib ? quarter / mib * mib : mib;
+}
+
+/* Takes and touches so much. NULL, or what went wrong. */
+static const char *try_strategy(const char *strategy, size_t size) {
     sw_heap *heap = sw_heap_create(strategy, NULL);
     if (!heap) {
         return sw_error();
     }
-    char *block = sw_alloc_aligned(heap, 64, 64 * mib, SW_TAG_OTHER);
+    char *block = sw_alloc_aligned(heap, 64, size, SW_TAG_OTHER);
     if (block) {
-        memset(block, 1, 64 * mib);
+        memset(block, 1, size);
     }
     sw_free(heap, block);
     sw_heap_destroy(heap);
-    return block ? NULL : "64 MiB are not to be had";
+    return block ? NULL : "it is not to be had";
 }
 
 static void check_strategies(struct fact *fact) {
@@ -132,16 +150,17 @@ static void check_strategies(struct fact *fact) {
     const char *missing = NULL;
     size_t working = 0;
     size_t count = 0;
+    size_t size = trial_size();
     for (; (info = sw_strategy_info(count)); count++) {
-        const char *problem = try_strategy(info->name);
+        const char *problem = try_strategy(info->name, size);
         working += problem == NULL;
         if (problem && !missing) {
             missing = info->name;
-            SAY(advice, "%s: %s", info->name, problem);
+            SAY(advice, "%s, asked for %zu MiB: %s", info->name, size / mib, problem);
         }
     }
     SAY(value, "%zu of %zu work", working, count);
-    SAY(meaning, "each was given 64 MiB to touch and gave it back");
+    SAY(meaning, "each was given %zu MiB to touch and gave it back", size / mib);
     if (missing) {
         /* jemalloc is a library of its own, which may be absent; ours may not fail */
         fact->state = strcmp(missing, "jemalloc") == 0 && working + 1 == count ? ADVICE : BROKEN;

@@ -14,10 +14,24 @@
 
 static const double largest_whole = 9007199254740992.0; /* 2^53: doubles hold these exactly */
 
-/* rename() would replace a pipe or a device by a plain file: those are written to as they are. */
+/* rename() would put a plain file in the place of a link, a pipe or a device: those are written to
+ * as they are. */
 static bool can_be_replaced(const char *path) {
     struct stat status;
-    return stat(path, &status) != 0 || S_ISREG(status.st_mode);
+    return lstat(path, &status) == 0 ? S_ISREG(status.st_mode) : errno == ENOENT;
+}
+
+/* Can it be written to as it is? A link may lead to what is not there yet. */
+static bool is_writable(const char *path) {
+    struct stat status;
+    if (lstat(path, &status) != 0) {
+        return false;
+    }
+    if (stat(path, &status) != 0) {
+        return errno == ENOENT;
+    }
+    errno = EISDIR;
+    return !S_ISDIR(status.st_mode) && access(path, W_OK) == 0;
 }
 
 /* mkstemp() makes the file private; a result should be as readable as any new file. */
@@ -50,6 +64,9 @@ bool output_open(struct output_file *output, const char *path) {
         output->file = stdout;
     } else if (can_be_replaced(path)) {
         output->file = open_beside(output);
+        if (!output->file && errno == EACCES && is_writable(path)) {
+            output->file = fopen(path, "w"); /* in a folder where others may make no files */
+        }
     } else {
         output->file = fopen(path, "w");
     }
@@ -78,17 +95,24 @@ bool output_close(struct output_file *output) {
 }
 
 bool output_check(const char *path) {
-    struct output_file output;
-    if (!path || strcmp(path, "-") == 0 || !can_be_replaced(path)) {
+    struct output_file output = {.path = path};
+    if (!path || strcmp(path, "-") == 0) {
         return true;
     }
-    bool good = output_open(&output, path);
-    if (good && output.temporary) {
+    bool is_replaced = can_be_replaced(path);
+    output.file = is_replaced ? open_beside(&output) : NULL;
+    if (output.file) {
         fclose(output.file);
         unlink(output.temporary);
         free(output.temporary);
+        return true;
     }
-    return good;
+    int error = errno;
+    if (is_writable(path)) {
+        return true;
+    }
+    complain("cannot write %s: %s", path, strerror(is_replaced ? error : errno));
+    return false;
 }
 
 bool write_json(const char *path, const cJSON *json) {

@@ -3,11 +3,14 @@
  */
 #include "preload.h"
 
+#include <dlfcn.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "arguments.h"
 
 enum { PATH_SIZE = 4096 };
 
@@ -56,4 +59,17 @@ char *compose_preload(const char *strategy, char *why, size_t why_size) {
         abort();
     }
     return whole;
+}
+
+bool is_behind_own_malloc(void) {
+    Dl_info info;
+    void *own = dlsym(RTLD_DEFAULT, "malloc");
+    return own && dladdr(own, &info) && info.dli_fname &&
+           strstr(info.dli_fname, "/libstepwell-preload.so");
+}
+
+void complain_if_system_is_ours(const char *strategy) {
+    if (strcmp(strategy, "system") == 0 && is_behind_own_malloc()) {
+        complain("`system` is Stepwell's own malloc here, not libc's: unset LD_PRELOAD");
+    }
 }

@@ -15,4 +15,10 @@ bool find_own_library(const char *name, char *path, size_t size);
  * default). To be freed. NULL when it cannot be; why is then one sentence. */
 char *compose_preload(const char *strategy, char *why, size_t why_size);
 
+/* Is it our library that this program's own malloc is in? */
+bool is_behind_own_malloc(void);
+
+/* Says so where `system` is to be measured, which is then not what it seems. */
+void complain_if_system_is_ours(const char *strategy);
+
 #endif

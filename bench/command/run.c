@@ -1,28 +1,30 @@
 /*
  * run.c - `stepwell run`: any command with Stepwell behind its malloc.
  *
- * Sets LD_PRELOAD, starts the command, passes signals on and its exit code back (supervise.c), and
- * meanwhile finds out whether Stepwell really is behind malloc (witness.c).
+ * Sets LD_PRELOAD and becomes the command (attend.c); beside it, a process finds out whether
+ * Stepwell really is behind malloc (witness.c).
  */
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "arguments.h"
+#include "attend.h"
 #include "command.h"
 #include "describe.h"
 #include "options.h" /* the library's */
 #include "preload.h"
 #include "settings.h"
 #include "stepwell.h"
-#include "supervise.h"
 
 static const char doc[] =
-    "Runs a command with Stepwell behind malloc, free, and C++'s new and delete. Its exit code is "
-    "passed on; one line on stderr says so where Stepwell did not get in, and why."
+    "Runs a command with Stepwell behind malloc, free, and C++'s new and delete. One line on "
+    "stderr "
+    "says so where Stepwell did not get in, and why."
     "\vExamples:\n"
     "  stepwell run -- python3 train.py\n"
     "  stepwell run --stats -- python3 train.py\n"
@@ -34,9 +36,12 @@ static const char doc[] =
     "The same without this command, in a Dockerfile for example:\n"
     "  ENV LD_PRELOAD=/usr/local/lib/libstepwell-preload.so\n"
     "\n"
-    "Exit code: the command's own, or 128+N when signal N ended it; 125 the command\n"
-    "line or a STEPWELL_ variable is wrong, or Stepwell itself failed; 126 the\n"
-    "command cannot be run; 127 there is no such command.\n"
+    "The command takes this process's place: signals, job control and the exit code\n"
+    "are its own.\n"
+    "\n"
+    "Exit code: the command's; 125 the command line or a STEPWELL_ variable is wrong,\n"
+    "or Stepwell itself failed; 126 the command cannot be run; 127 there is no such\n"
+    "command.\n"
     "\n";
 
 enum { OPTION_STRATEGY = 0x1400, OPTION_CONF, OPTION_STATS };
@@ -47,13 +52,15 @@ static const struct argp_option options[] = {
     {"stats", OPTION_STATS, "FILE", OPTION_ARG_OPTIONAL,
      "When a process exits, write what its heap held, to stderr or to FILE: STEPWELL_STATS, below",
      1},
-    {"quiet", 'q', NULL, 0, "Don't say where Stepwell did not get in", 2},
+    {"quiet", 'q', NULL, 0,
+     "Don't say where Stepwell did not get in, nor what variable is misspelt", 2},
     {0}};
 
 struct run_arguments {
     const char *strategy;
     const char *conf;
     const char *stats;
+    const char *hint; /* where the command cannot be run; or NULL */
     bool quiet;
     char **command;
 };
@@ -70,6 +77,7 @@ static error_t parse_run(int key, char *argument, struct argp_state *state) {
         return 0;
     case OPTION_STATS:
         arguments->stats = argument ? argument : "1";
+        arguments->hint = argument ? NULL : "a file for the table is written --stats=FILE";
         return 0;
     case 'q':
         arguments->quiet = true;
@@ -116,9 +124,20 @@ static void set_variable(enum sw__variable_index index, const char *value) {
     }
 }
 
+static bool is_folder(const char *path) {
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
 /* What would otherwise be found out when the work is done. */
-static void check_folder(char *path) {
+static void check_file(char *path) {
     char *slash = strrchr(path, '/');
+    if (is_folder(path)) {
+        misused("the table cannot be written to '%s': it is a folder", path);
+    }
+    if (access(path, W_OK) == 0) {
+        return;
+    }
     *slash = '\0';
     if (access(slash == path ? "/" : path, W_OK | X_OK) != 0) {
         misused("no file can be written in '%s': %s", path, strerror(errno));
@@ -136,7 +155,7 @@ static void set_stats(void) {
             PATH_MAX) {
         return;
     }
-    check_folder(path);
+    check_file(path);
     set_variable(SW__STATS, path);
 }
 
@@ -148,6 +167,9 @@ static void set_environment(const struct run_arguments *arguments) {
     /* Whichever they came from: once, and not in every process of the command. */
     if (!settings_are_right(why, sizeof why)) {
         misused("%s", why);
+    }
+    if (!arguments->quiet && a_setting_is_misspelt(why, sizeof why)) {
+        complain("%s", why);
     }
     set_stats();
     char *preload = compose_preload(getenv(sw__variables[SW__STRATEGY].name), why, sizeof why);
@@ -164,5 +186,5 @@ int command_run(int argc, char **argv) {
     struct run_arguments arguments = {0};
     parse_arguments(&argp, argc, argv, &arguments);
     set_environment(&arguments);
-    return supervise(arguments.command, arguments.quiet);
+    return become_attended(arguments.command, arguments.quiet, arguments.hint);
 }

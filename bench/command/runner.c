@@ -197,11 +197,13 @@ static void read_lines(int fd, struct progress *progress, const char *label,
     fclose(lines);
 }
 
-/* A worker that wrote no result died of something. */
+/* A worker that wrote no result died of something: where the kernel killed it, for want of memory
+ * perhaps, the others may do better. */
 static void judge_end(int status, struct run_result *result) {
     if (WIFSIGNALED(status)) {
         broken(result, "the training was killed by signal %d (%s)", WTERMSIG(status),
                strsignal(WTERMSIG(status)));
+        result->outcome = RUN_FAILED;
     } else if (result->outcome == RUN_FAILED && WEXITSTATUS(status) == EXIT_MACHINERY) {
         result->outcome = RUN_BROKEN;
     } else if (result->outcome == RUN_BROKEN || WEXITSTATUS(status) > EXIT_FAILED) {
@@ -210,7 +212,7 @@ static void judge_end(int status, struct run_result *result) {
 }
 
 static int wait_for(pid_t pid) {
-    int status;
+    int status = EXIT_MACHINERY << 8; /* as if it had ended so */
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
     return status;

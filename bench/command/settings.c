@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "arguments.h"
 
@@ -39,4 +40,37 @@ bool settings_are_right(char *why, size_t size) {
            sw__options_parse(setting(SW__CONF), &config, why, size) &&
            sw__options_are_heeded(&config, strategy, why, size) &&
            stats_are_right(setting(SW__STATS), why, size);
+}
+
+/* What follows the prefix, up to the '='. False where the variable has another prefix. */
+static bool read_name(const char *variable, const char *prefix, char *name, size_t size) {
+    size_t length = strlen(prefix);
+    if (strncmp(variable, prefix, length) != 0) {
+        return false;
+    }
+    variable += length;
+    length = strcspn(variable, "=");
+    snprintf(name, size, "%.*s", (int)length, variable);
+    return length < size;
+}
+
+bool a_setting_is_misspelt(char *why, size_t size) {
+    static const char prefix[] = "STEPWELL_";
+    const char *names[SW__VARIABLE_COUNT + 1] = {0};
+    char name[64];
+    for (int i = 0; i < SW__VARIABLE_COUNT; i++) {
+        names[i] = sw__variables[i].name + strlen(prefix);
+    }
+    for (char **variable = environ; *variable; variable++) {
+        const char *nearest = NULL;
+        if (read_name(*variable, prefix, name, sizeof name)) {
+            nearest = sw__nearest_name(name, names);
+        }
+        if (nearest && strcmp(nearest, name) != 0) {
+            snprintf(why, size, "nobody reads %s%s; did you mean %s%s?", prefix, name, prefix,
+                     nearest);
+            return true;
+        }
+    }
+    return false;
 }

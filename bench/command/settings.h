@@ -16,4 +16,7 @@ const char *setting(enum sw__variable_index index);
 /* False when one of them is wrong; why is then one sentence. */
 bool settings_are_right(char *why, size_t size);
 
+/* Is a variable named nearly like one of them? Nobody will read it: why is then one sentence. */
+bool a_setting_is_misspelt(char *why, size_t size);
+
 #endif

@@ -8,6 +8,7 @@
 #include "arguments.h"
 #include "command.h"
 #include "output.h"
+#include "preload.h"
 #include "stepwell.h"
 #include "table.h"
 #include "terminal.h"
@@ -97,19 +98,26 @@ static void on_step(void *context, const struct nn_progress *now) {
 
 /* ---- The tables ------------------------------------------------------------------------------ */
 
-static void level_row_if(bool known, struct table *table, const char *name, struct sw_level level) {
-    size_t bytes[] = {level.current, level.peak};
-    size_t row = table_row(table);
-    table_set(table, row, 0, MARK_NONE, "%s", name);
-    for (size_t i = 0; i < 2; i++) {
-        char text[32];
-        table_set(table, row, i + 1, MARK_NONE, "%s",
-                  known ? format_mib(text, sizeof text, bytes[i]) : "n/a");
-    }
+/* What of a level is known: of some without a ledger nothing, of others no peak, since nobody watched. */
+enum known { KNOWN_NOTHING, KNOWN_CURRENT, KNOWN_ALL };
+
+static enum known known_by_block(const struct sw_stats *stats) {
+    return stats->tracked ? KNOWN_ALL : KNOWN_NOTHING;
 }
 
-static void level_row(struct table *table, const char *name, struct sw_level level) {
-    level_row_if(true, table, name, level);
+static enum known known_by_looks(const struct sw_stats *stats) {
+    return stats->tracked ? KNOWN_ALL : KNOWN_CURRENT;
+}
+
+static void level_row(enum known known, struct table *table, const char *name,
+                      struct sw_level level) {
+    char text[2][32];
+    size_t row = table_row(table);
+    table_set(table, row, 0, MARK_NONE, "%s", name);
+    table_set(table, row, 1, MARK_NONE, "%s",
+              known >= KNOWN_CURRENT ? format_mib(text[0], sizeof text[0], level.current) : "n/a");
+    table_set(table, row, 2, MARK_NONE, "%s",
+              known == KNOWN_ALL ? format_mib(text[1], sizeof text[1], level.peak) : "n/a");
 }
 
 static void print_levels(const struct sw_stats *stats, bool colour) {
@@ -118,12 +126,13 @@ static void print_levels(const struct sw_stats *stats, bool colour) {
     table_column(&table, "memory", ALIGN_LEFT);
     table_column(&table, "current\nMiB", ALIGN_RIGHT);
     table_column(&table, "peak\nMiB", ALIGN_RIGHT);
-    level_row_if(stats->tracked, &table, "requested", stats->requested);
-    level_row(&table, "allocated", stats->allocated);
-    level_row_if(stats->tracked, &table, "active", stats->active);
-    level_row(&table, "resident", stats->resident);
-    level_row(&table, "reserved", stats->reserved);
-    level_row(&table, "metadata", stats->metadata);
+    enum known by_block = known_by_block(stats), by_looks = known_by_looks(stats);
+    level_row(by_block, &table, "requested", stats->requested);
+    level_row(by_looks, &table, "allocated", stats->allocated);
+    level_row(by_block, &table, "active", stats->active);
+    level_row(by_looks, &table, "resident", stats->resident);
+    level_row(KNOWN_ALL, &table, "reserved", stats->reserved);
+    level_row(KNOWN_ALL, &table, "metadata", stats->metadata);
     table_print(&table, stdout, colour, output_width(stdout));
     table_free(&table);
 }
@@ -222,15 +231,11 @@ static void print_outcome(const struct train_arguments *arguments, const struct 
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
-static void add_level_if(bool known, cJSON *object, const char *name, struct sw_level level) {
+static void add_level(enum known known, cJSON *object, const char *name, struct sw_level level) {
     char key[64];
     snprintf(key, sizeof key, "%s_peak", name);
-    add_number(object, name, known ? (double)level.current : NAN);
-    add_number(object, key, known ? (double)level.peak : NAN);
-}
-
-static void add_level(cJSON *object, const char *name, struct sw_level level) {
-    add_level_if(true, object, name, level);
+    add_number(object, name, known >= KNOWN_CURRENT ? (double)level.current : NAN);
+    add_number(object, key, known == KNOWN_ALL ? (double)level.peak : NAN);
 }
 
 static cJSON *tags_json(const struct sw_stats *stats) {
@@ -239,9 +244,9 @@ static cJSON *tags_json(const struct sw_stats *stats) {
         const struct sw_tag_stats *tag = &stats->tags[i];
         cJSON *object = cJSON_CreateObject();
         cJSON_AddStringToObject(object, "tag", sw_tag_name(i));
-        add_level(object, "requested", tag->requested);
-        add_level(object, "allocated", tag->allocated);
-        add_level(object, "blocks", tag->blocks);
+        add_level(KNOWN_ALL, object, "requested", tag->requested);
+        add_level(KNOWN_ALL, object, "allocated", tag->allocated);
+        add_level(KNOWN_ALL, object, "blocks", tag->blocks);
         add_bytes(object, "survivors", tag->survivors);
         add_bytes(object, "survivor_bytes", tag->survivor_bytes);
         cJSON_AddItemToArray(array, object);
@@ -252,13 +257,13 @@ static cJSON *tags_json(const struct sw_stats *stats) {
 static void add_stats(cJSON *json, const struct sw_stats *stats) {
     struct sw_measures measures;
     sw_measure(stats, &measures);
-    add_level_if(stats->tracked, json, "requested", stats->requested);
-    add_level(json, "allocated", stats->allocated);
-    add_level_if(stats->tracked, json, "active", stats->active);
-    add_level(json, "resident", stats->resident);
-    add_level(json, "reserved", stats->reserved);
-    add_level(json, "metadata", stats->metadata);
-    add_level_if(stats->tracked, json, "blocks", stats->blocks);
+    add_level(known_by_block(stats), json, "requested", stats->requested);
+    add_level(known_by_looks(stats), json, "allocated", stats->allocated);
+    add_level(known_by_block(stats), json, "active", stats->active);
+    add_level(known_by_looks(stats), json, "resident", stats->resident);
+    add_level(KNOWN_ALL, json, "reserved", stats->reserved);
+    add_level(KNOWN_ALL, json, "metadata", stats->metadata);
+    add_level(known_by_block(stats), json, "blocks", stats->blocks);
     add_bytes(json, "largest_free", stats->largest_free);
     add_number(json, "survivors", stats->tracked ? (double)stats->survivors : NAN);
     add_number(json, "survivor_bytes", stats->tracked ? (double)stats->survivor_bytes : NAN);
@@ -316,6 +321,7 @@ static sw_heap *create_reporting_heap(const struct train_arguments *arguments) {
     if (asprintf(&conf, "oom_report:1%s%s", given ? "," : "", given ? given : "") < 0) {
         abort();
     }
+    complain_if_system_is_ours(arguments->strategy);
     sw_heap *heap = create_heap(arguments->strategy, conf);
     free(conf);
     return heap;

@@ -85,21 +85,34 @@ static bool is_past_loading(pid_t pid) {
            file_mentions(pid, "maps", '\n', "/libc-");
 }
 
+/* It is past loading, and ours is not there. */
+static const char *explain_environment(pid_t pid) {
+    if (file_mentions(pid, "environ", '\0', library)) {
+        return "could not load it";
+    }
+    return file_mentions(pid, "environ", '\0', "LD_PRELOAD=")
+               ? "was started with another LD_PRELOAD in its environment"
+               : "was started without LD_PRELOAD in its environment";
+}
+
 static void judge_process(struct witness *witness, pid_t pid) {
     char program[PROGRAM_PATH];
     char why[PROGRAM_PATH + 256];
     /* The program is asked for before and after: between them it may have become another. */
     char program_after[PROGRAM_PATH];
-    if (!program_of(pid, program) || file_mentions(pid, "maps", '\n', library)) {
+    if ((pid == witness->pid && witness->told_of_command) || !program_of(pid, program)) {
+        return;
+    }
+    if (file_mentions(pid, "maps", '\n', library)) {
+        if (has_own_malloc(program)) {
+            tell(witness, pid, program, "has an allocator of its own linked in");
+        }
         return;
     }
     bool explained = explain_no_preload(program, why, sizeof why);
     if (!explained && is_past_loading(pid)) {
         explained = true;
-        snprintf(why, sizeof why, "%s",
-                 file_mentions(pid, "environ", '\0', library)
-                     ? "could not load it"
-                     : "was started without LD_PRELOAD in its environment");
+        snprintf(why, sizeof why, "%s", explain_environment(pid));
     }
     if (explained && program_of(pid, program_after) && strcmp(program, program_after) == 0) {
         tell(witness, pid, program, why);
@@ -154,40 +167,29 @@ static void take_answer(struct witness *witness) {
     }
 }
 
-/* Of one whose file hides its malloc from the dynamic linker, the answer is not all. */
-static void judge_command_by_file(struct witness *witness) {
+static void judge_file(struct witness *witness) {
     char path[PROGRAM_PATH];
     char why[PROGRAM_PATH + 256];
-    if (witness->told_of_command || !find_program(witness->command, path)) {
-        return;
-    }
-    if (witness->answered) {
-        if (has_own_malloc(path)) {
-            tell(witness, witness->pid, witness->command, "has an allocator of its own linked in");
-        }
-    } else if (explain_no_preload(path, why, sizeof why)) {
+    if (find_program(witness->command, path) && explain_no_preload(path, why, sizeof why)) {
         tell(witness, witness->pid, witness->command, why);
-    } else {
-        tell(witness, witness->pid, witness->command, "could not load it");
     }
 }
 
-void witness_init(struct witness *witness, const char *command, bool quiet) {
+void witness_init(struct witness *witness, const char *command) {
     int ends[2];
     *witness = (struct witness){.command = command, .answers = -1};
-    if (!quiet && pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0) {
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0) {
         witness->answers = ends[0];
         witness->answers_in = ends[1];
     }
+    judge_file(witness);
 }
 
-void witness_ask(const struct witness *witness) {
+void witness_ask(const struct witness *witness, pid_t attendant) {
     char question[96];
-    if (witness->answers >= 0) {
-        snprintf(question, sizeof question, "%d:/proc/%d/fd/%d", (int)getpid(), (int)getppid(),
-                 witness->answers_in);
-        setenv("STEPWELL_RUN", question, 1);
-    }
+    snprintf(question, sizeof question, "%d:/proc/%d/fd/%d", (int)getpid(), (int)attendant,
+             witness->answers_in);
+    setenv("STEPWELL_RUN", question, 1);
 }
 
 void witness_start(struct witness *witness, pid_t pid) {
@@ -197,9 +199,6 @@ void witness_start(struct witness *witness, pid_t pid) {
 }
 
 int witness_milliseconds(const struct witness *witness) {
-    if (witness->answers < 0) {
-        return -1;
-    }
     long long left = witness->next_look - now();
     return left > 0 ? (int)left : 0;
 }
@@ -217,23 +216,18 @@ static void plan_next_look(struct witness *witness, long long look_took) {
 }
 
 void witness_look(struct witness *witness) {
-    if (witness->answers < 0) {
-        return;
-    }
     take_answer(witness);
     if (witness_milliseconds(witness) == 0) {
         long long start = now();
-        if (witness->looks++ == 0 && witness->answered) {
-            judge_command_by_file(witness);
-        }
+        witness->looks++;
         judge_tree(witness, witness->pid, 0);
         plan_next_look(witness, now() - start);
     }
 }
 
 void witness_end(struct witness *witness) {
-    if (witness->answers >= 0) {
-        take_answer(witness);
-        judge_command_by_file(witness);
+    take_answer(witness);
+    if (!witness->answered && !witness->told_of_command) {
+        tell(witness, witness->pid, witness->command, "could not load it");
     }
 }

@@ -17,7 +17,7 @@ enum { WITNESS_TOLD_MOST = 8 };
 
 struct witness {
     const char *command;
-    int answers; /* the pipe, -1 where nothing is to be said; both ends stay open */
+    int answers; /* the pipe, -1 where there is none; both ends stay open */
     int answers_in;
     bool answered;
     bool told_of_command;
@@ -28,12 +28,14 @@ struct witness {
     size_t told_count;
 };
 
-void witness_init(struct witness *witness, const char *command, bool quiet);
-/* In the child, before exec: puts the question into the environment. */
-void witness_ask(const struct witness *witness);
+/* What the command's file tells is said at once. */
+void witness_init(struct witness *witness, const char *command);
+/* In the process that becomes the command: puts the question into the environment, to be answered to
+ * the process that has the witness. */
+void witness_ask(const struct witness *witness, pid_t attendant);
 /* The command runs. */
 void witness_start(struct witness *witness, pid_t pid);
-/* Until the next look is due, -1 when there is none. */
+/* Until the next look is due. */
 int witness_milliseconds(const struct witness *witness);
 /* Takes what was answered, looks if it is time, and says what is wrong. */
 void witness_look(struct witness *witness);

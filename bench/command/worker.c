@@ -123,7 +123,7 @@ static void measure_heap(struct watch *watch, const struct sw_stats *stats, doub
     values[MEASURE_overhead] = measures.overhead;
 
     values[MEASURE_requested_peak] = if_tracked(stats, (double)stats->requested.peak);
-    values[MEASURE_allocated_peak] = (double)stats->allocated.peak;
+    values[MEASURE_allocated_peak] = if_tracked(stats, (double)stats->allocated.peak);
     values[MEASURE_active_peak] = if_tracked(stats, (double)stats->active.peak);
     values[MEASURE_resident_peak] = resident_peak;
     values[MEASURE_reserved_peak] = (double)stats->reserved.peak;

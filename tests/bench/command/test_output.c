@@ -115,6 +115,34 @@ static void failure_leaves_nothing(void **state) {
     assert_int_equal(access("/dev/full", F_OK), 0);
 }
 
+static void a_link_stays_and_leads_to_the_file(void **state) {
+    (void)state;
+    struct output_file output;
+    char file[256], link[256];
+    struct stat status;
+    snprintf(file, sizeof file, "%s", in_directory("run.json"));
+    snprintf(link, sizeof link, "%s", in_directory("latest.json"));
+    assert_int_equal(symlink("run.json", link), 0);
+    assert_true(output_check(link)); /* it leads nowhere yet */
+    assert_true(output_open(&output, link));
+    fprintf(output.file, "whole");
+    assert_true(output_close(&output));
+    assert_int_equal(lstat(link, &status), 0);
+    assert_true(S_ISLNK(status.st_mode));
+    expect_file(file, "whole");
+    assert_int_equal(unlink(link) | unlink(file), 0);
+}
+
+static void what_cannot_be_written_is_seen_before_the_work(void **state) {
+    (void)state;
+    assert_false(output_check(directory));
+    assert_false(output_check(in_directory("absent/out.json")));
+    assert_false(output_check(in_directory("")));
+    assert_true(output_check("/dev/null"));
+    assert_true(output_check(in_directory("new.json")));
+    assert_int_equal(access(in_directory("new.json"), F_OK), -1);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_read_back_exactly),
@@ -122,6 +150,8 @@ int main(void) {
         cmocka_unit_test(csv_is_quoted_where_it_must_be),
         cmocka_unit_test(file_appears_whole_and_replaces),
         cmocka_unit_test(failure_leaves_nothing),
+        cmocka_unit_test(a_link_stays_and_leads_to_the_file),
+        cmocka_unit_test(what_cannot_be_written_is_seen_before_the_work),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
 }

@@ -4,6 +4,7 @@ says where Stepwell is not behind malloc. STEPWELL_COMMAND names the program, CC
 
 import os
 import resource
+import select
 import shutil
 import signal
 import stat
@@ -69,9 +70,9 @@ class ExitCodes(Test):
         self.expect(run("--", "sh", "-c", "echo out; exit 7"), 7, "out\n")
         self.expect(run("true"), 0)
 
-    def test_a_signal_is_128_and_its_number(self):
+    def test_a_signal_that_ends_the_command_is_seen_as_such(self):
         for number in signal.SIGKILL, signal.SIGTERM, signal.SIGUSR2:
-            self.expect(run("--", "sh", "-c", f"kill -{int(number)} $$"), 128 + number)
+            self.expect(run("--", "sh", "-c", f"kill -{int(number)} $$"), -number)
 
     def test_what_cannot_be_run(self):
         folder, text = self.folder.name, self.write("text", "no program", 0o644)
@@ -119,6 +120,12 @@ class ExitCodes(Test):
                 self.assertEqual((result.returncode, result.stderr.count("\n")), (125, 1))
                 self.assertIn(part, result.stderr)
 
+    def test_a_variable_that_is_misspelt(self):
+        misspelt = environment(STEPWELL_STRATGY="pool", STEPWELL_HOME="/opt")
+        self.expect(run("--", "echo", "ran", env=misspelt), 0, "ran\n",
+                    "stepwell run: nobody reads STEPWELL_STRATGY; did you mean STEPWELL_STRATEGY?\n")
+        self.expect(run("-q", "--", "echo", "ran", env=misspelt), 0, "ran\n")
+
     def test_the_commands_options_are_its_own(self):
         self.expect(run("printf", "%s.", "--strategy", "-x", "--"), 0, "--strategy.-x.--.")
         self.expect(run("--strategy=pool", "--", "printf", "%s.", "-q"), 0, "-q.")
@@ -152,6 +159,17 @@ class Environment(Test):
         result = run("--strategy=jemalloc", "--stats", "ls")
         self.assertIn("strategy jemalloc", result.stderr)
 
+    def test_where_the_table_is_to_go_is_looked_at_first(self):
+        os.mkdir(self.path("folder"))
+        for target, part in ((self.path("folder"), "it is a folder"), ("/none/table", "/none")):
+            result = run(f"--stats={target}", "--", "echo", "ran")
+            self.assertEqual((result.returncode, result.stdout), (125, ""))
+            self.assertIn(part, result.stderr)
+        self.expect(run("--stats=/dev/null", "--", "echo", "ran"), 0, "ran\n")
+        result = run("--stats", "out.txt", "--", "echo", "ran")
+        self.assertEqual(result.returncode, 127)
+        self.assertIn("--stats=FILE", result.stderr)
+
     def test_a_file_for_the_table_is_named_from_here(self):
         result = run("--stats=stats.%p", "--", "sh", "-c", "cd /; exec ls", cwd=self.folder.name)
         self.assertEqual(result.stderr, "")
@@ -184,6 +202,41 @@ class Signals(Test):
                 process.send_signal(signal.Signals[f"SIG{name}"])
                 self.assertEqual(process.communicate(timeout=60), ("got\n", ""))
                 self.assertEqual(process.returncode, 3)
+
+    def test_one_sent_to_the_group_comes_once(self):
+        counts = ("import signal, sys, time; count = 0\n"
+                  "def got(*_): global count; count += 1\n"
+                  "signal.signal(signal.SIGTERM, got); print('ready', flush=True)\n"
+                  "while not count: time.sleep(0.01)\n"
+                  "time.sleep(0.3); print(count)")
+        process = subprocess.Popen([STEPWELL, "run", "--", sys.executable, "-c", counts], text=True,
+                                   stdout=subprocess.PIPE, start_new_session=True, env=environment())
+        self.assertEqual(process.stdout.readline(), "ready\n")
+        os.killpg(process.pid, signal.SIGTERM)
+        self.assertEqual(process.communicate(timeout=60)[0], "1\n")
+
+    def test_the_command_is_the_process_and_has_no_child_of_ours(self):
+        script = "echo $$; cat /proc/$$/task/$$/children"  # which cat itself is, alone
+        process = subprocess.Popen([STEPWELL, "run", "--", "sh", "-c", script], text=True,
+                                   stdout=subprocess.PIPE, env=environment())
+        pid, children = process.communicate(timeout=60)[0].splitlines()
+        self.assertEqual(int(pid), process.pid)
+        self.assertEqual(len(children.split()), 1)
+
+    def test_the_witness_has_nothing_open_that_the_command_has(self):
+        """Who waits for the end of a pipe waits for those who may write to it."""
+        ends = os.pipe()
+        closes = f"import os, time; os.close({ends[1]}); print('ready', flush=True); time.sleep(60)"
+        process = subprocess.Popen([STEPWELL, "run", "--", sys.executable, "-c", closes],
+                                   pass_fds=[ends[1]], stdout=subprocess.PIPE, text=True,
+                                   env=environment())
+        os.close(ends[1])
+        self.assertEqual(process.stdout.readline(), "ready\n")
+        self.assertEqual(select.select([ends[0]], [], [], 10)[0], [ends[0]])
+        self.assertEqual(os.read(ends[0], 1), b"")
+        os.close(ends[0])
+        process.terminate()
+        process.communicate(timeout=60)
 
     def test_where_address_space_is_short(self):
         """OpenBLAS's threads ask for more than there is, without end; run waits for none of them."""
@@ -260,9 +313,13 @@ class Witness(Test):
 
     def test_an_allocator_of_its_own(self):
         own = self.build("own", OWN, "-fno-builtin")
-        self.expect_told(run("--", own), own, "has an allocator of its own", f"in {own}")
+        self.expect_told(run("--", own), own, "has an allocator of its own linked in")
         hidden = self.build("hidden", OWN, "-fno-builtin", "-fvisibility=hidden")
         self.expect_told(run("--", hidden), hidden, "has an allocator of its own linked in")
+        slow = self.build("slow", OWN.replace("return", "usleep(300000); return", 1)
+                          .replace("#include", "#include <unistd.h>\n#include", 1), "-fno-builtin")
+        for way in ["env", "A=1", slow], ["sh", "-c", f"{slow}; true"]:
+            self.expect_told(run("--", *way), slow, "has an allocator of its own linked in")
 
     def test_ld_preload_taken_out(self):
         sleep = os.path.realpath(shutil.which("sleep"))
@@ -270,6 +327,9 @@ class Witness(Test):
                         ["sh", "-c", "env -i sleep 1.5; true"]):
             with self.subTest(command):
                 self.expect_told(run("--", *command), f"'{sleep}'", "without LD_PRELOAD")
+        empty = self.build("empty.so", "", "-shared")
+        result = run("--", "env", f"LD_PRELOAD={empty}", "sleep", "1.5")
+        self.expect_told(result, f"'{sleep}'", "with another LD_PRELOAD")
 
     def test_setuid_and_setgid(self):
         if os.getuid() != 0:
