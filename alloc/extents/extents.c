@@ -166,18 +166,22 @@ static void purge_a_little(struct sw__extents *extents, size_t budget) {
     sw__extents_count(&extents->purged, held - extents->held);
 }
 
-void sw__extents_keep_budget(struct sw__extents *extents) {
-    size_t budget = atomic_load_explicit(&extents->budget, memory_order_relaxed);
-    size_t held = atomic_load_explicit(&extents->held, memory_order_relaxed);
-    if (held <= budget || held - budget <= sw__extents_tolerated(budget))
-        return;
+static __attribute__((noinline)) void purge_in_parts(struct sw__extents *extents, size_t budget,
+                                                     size_t excess) {
     sw__lock(&extents->lock);
     purge_a_little(extents, budget);
-    for (size_t times = (held - budget) / SW__PURGED_AT_ONCE; times-- > 0;) {
+    for (size_t times = excess / SW__PURGED_AT_ONCE; times-- > 0;) {
         sw__lock_share(&extents->lock);
         purge_a_little(extents, budget);
     }
     sw__unlock(&extents->lock);
+}
+
+void sw__extents_keep_budget(struct sw__extents *extents) {
+    size_t budget = atomic_load_explicit(&extents->budget, memory_order_relaxed);
+    size_t held = atomic_load_explicit(&extents->held, memory_order_relaxed);
+    if (held > budget && held - budget > sw__extents_tolerated(budget))
+        purge_in_parts(extents, budget, held - budget);
 }
 
 static void give_back_free_regions(struct sw__extents *extents, struct sw__side *side) {

@@ -303,8 +303,7 @@ void sw__slab_heed_free(struct sw__slab *slab) {
 /* The bin has a current slab, which has nothing to give, and nothing waits in its remote list. */
 static bool is_current_used_up(const struct sw__bin *bin) {
     const struct sw__slab *slab = bin->current;
-    return slab != &sw__no_slab && sw__slab_is_full(slab) &&
-           !atomic_load_explicit(&slab->remote, memory_order_relaxed);
+    return slab != &sw__no_slab && sw__slab_is_full(slab) && !sw__slab_has_remote(slab);
 }
 
 /* One more block of a closed slab is free. If the slab was full and the bin has no block at hand, it

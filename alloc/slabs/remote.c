@@ -144,7 +144,7 @@ static void take_remote(struct sw__slab *slab) {
 }
 
 void sw__inbox_empty(struct sw__cache *cache, bool only_closed) {
-    if (!atomic_load_explicit(&cache->inbox, memory_order_relaxed))
+    if (!sw__inbox_has_any(cache))
         return;
     struct sw__slab *slab = atomic_exchange_explicit(&cache->inbox, NULL, memory_order_acquire);
     atomic_store_explicit(&cache->inbox_bytes, 0, memory_order_relaxed);

@@ -15,6 +15,9 @@ uint32_t sw__remote_count(const struct sw__slab *slab);
 
 /* The slab has something in its remote list. Without a lock. */
 void sw__inbox_put(struct sw__cache *owner, struct sw__slab *slab);
+static inline bool sw__inbox_has_any(const struct sw__cache *cache) {
+    return atomic_load_explicit(&cache->inbox, memory_order_relaxed) != NULL;
+}
 /* The owner takes all of it over; another thread, with only_closed, leaves open slabs there. With
  * the cache's lock. */
 void sw__inbox_empty(struct sw__cache *cache, bool only_closed);

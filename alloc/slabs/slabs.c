@@ -39,7 +39,7 @@ void sw__slabs_free_alarm(struct sw__cache *cache, struct sw__slab *slab) {
  * its owner alone. */
 static void free_closed(struct sw__cache *cache, struct sw__slab *slab, void *block) {
     sw__lock(&cache->lock);
-    if (sw__remote_count(slab) > 0)
+    if (sw__slab_has_remote(slab))
         sw__inbox_empty(cache, false);
     sw__slab_put_closed(slab, block);
     sw__unlock(&cache->lock);
@@ -95,7 +95,8 @@ static bool turn_to_next(struct sw__cache *cache, unsigned class) {
 
 static void *alloc_from_next(struct sw__cache *cache, unsigned class) {
     struct sw__bin *bin = &cache->bins[class];
-    sw__inbox_empty(cache, false);
+    if (sw__inbox_has_any(cache))
+        sw__inbox_empty(cache, false);
     if (bin->current != &sw__no_slab) {
         if (!bin->current->free)
             check_used_up(bin->current);
@@ -109,7 +110,7 @@ void *sw__slabs_alloc_slow(struct sw__cache *cache, unsigned class) {
     struct sw__slabs *slabs = cache->slabs;
     sw__lock(&cache->lock);
     size_t before = cache->grown;
-    bool takes_over = atomic_load_explicit(&cache->inbox, memory_order_relaxed) != NULL;
+    bool takes_over = sw__inbox_has_any(cache);
     void *block = alloc_from_next(cache, class);
     size_t grown = cache->grown - before;
     sw__unlock(&cache->lock);
@@ -131,7 +132,7 @@ void sw__slabs_mend(struct sw__slabs *slabs) {
             sw__slab_keep_descriptor(slabs, slab);
         if (!slab->extent)
             continue;
-        if (slab->remote)
+        if (sw__slab_has_remote(slab))
             sw__inbox_put(sw__slab_owner(slab), slab);
         if (sw__slab_bin(slab)->current != slab)
             sw__slab_close_if_sparse(slab);

@@ -259,6 +259,11 @@ static inline struct sw__cache *sw__slab_owner(const struct sw__slab *slab) {
     return (struct sw__cache *)(owner & ~SW__SLAB_IS_CLOSED);
 }
 
+/* Has anybody else freed a block there, which the owner has not taken over? */
+static inline bool sw__slab_has_remote(const struct sw__slab *slab) {
+    return atomic_load_explicit(&slab->remote, memory_order_relaxed) != 0;
+}
+
 /* Is it the cache's, and not closed? Then its thread may free there without a lock. */
 static inline bool sw__slab_is_open_to(const struct sw__slab *slab, const struct sw__cache *mine) {
     return atomic_load_explicit(&slab->owner, memory_order_relaxed) == (uintptr_t)mine;
