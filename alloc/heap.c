@@ -230,7 +230,8 @@ static void after_fork(void) {
 
 static void after_fork_in_parent(void) {
     after_fork();
-    sw__keeper_after_fork();
+    if (sw__keeper_after_fork() && sw__slabs_mind_end_of_thread())
+        sw__keeper_start();
 }
 
 static void after_fork_in_child(void) {

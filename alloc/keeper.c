@@ -5,6 +5,7 @@
 #include "keeper.h"
 
 #include "lock.h"
+#include "os.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -40,6 +41,7 @@ static struct {
     atomic_bool leave;                 /* and end */
     int64_t parted_at, partings_apart; /* when it gave back in parting, until it will again, */
     bool parting_is_new;               /* and whether that was in vain is not known yet */
+    bool parting_was_skipped;          /* the last one: what there was for work is kept */
     int64_t refused_at;                /* the system gave us no thread then; 0: it never did */
     _Atomic(int64_t) next_stand_in, stand_ins_apart; /* while it does not; 0: at any time */
 
@@ -376,7 +378,8 @@ void sw__keeper_remove(struct sw__keeper_client *client) {
  * and again. The lock is held. */
 static void give_back_in_parting(void) {
     int64_t now = now_of(CLOCK_MONOTONIC);
-    if (keeper.parted_at && now - keeper.parted_at < keeper.partings_apart)
+    keeper.parting_was_skipped = keeper.parted_at && now - keeper.parted_at < keeper.partings_apart;
+    if (keeper.parting_was_skipped)
         return;
     keeper.parted_at = now;
     keeper.parting_is_new = true;
@@ -389,6 +392,7 @@ static void part(void) {
     bool watched = keeper.exists;
     join(NULL);
     lock_clients();
+    keeper.parting_was_skipped = false;
     if (watched) {
         atomic_store(&sw__keeper_is_away, true); /* first: what is freed later is heeded */
         give_back_in_parting();
@@ -407,9 +411,17 @@ void sw__keeper_before_fork(void) {
     part();
 }
 
-void sw__keeper_after_fork(void) {
+static void end_fork(void) {
     sw__unlock(&keeper.lock);
     sw__unlock(&keeper.life);
+}
+
+/* What was kept is watched again, unless that would make two threads of one: of those there are, one
+ * may be ours that has just ended. */
+bool sw__keeper_after_fork(void) {
+    bool is_kept = keeper.parting_was_skipped;
+    end_fork();
+    return is_kept && sw__os_threads() > 2;
 }
 
 void sw__keeper_after_fork_in_child(void) {
@@ -422,5 +434,5 @@ void sw__keeper_after_fork_in_child(void) {
     keeper.partings_apart = SOON;
     for (struct sw__keeper_client *each = keeper.clients; each; each = each->next)
         each->begin_in_child(each->state);
-    sw__keeper_after_fork();
+    end_fork();
 }

@@ -8,8 +8,9 @@
  * gone before fork(), so that a program of one thread forks as one (CPython 3.12 warns of others),
  * and comes again when next a large block or a slab is taken. No thread runs until then, so free
  * memory is given back before the fork (less and less often where work went on right after earlier
- * forks), and after it by the thread that frees, once 8 MiB are free. It is the same when the last
- * thread ends that had memory of a heap, and where the system gives us no thread.
+ * forks: then it comes again at once, if there are other threads), and after it by the thread that
+ * frees, once 8 MiB are free. It is the same when the last thread ends that had memory of a heap, and
+ * where the system gives us no thread.
  *
  * It is started where memory is taken, and never where it is freed: libc frees what a thread had
  * with a lock in hand that the start of another one takes.
@@ -104,7 +105,8 @@ void sw__keeper_let_go(void);
  * heaps give back what they keep: it is of use to the parent, and each page that the parent writes
  * would be copied for the child's sake. */
 void sw__keeper_before_fork(void);
-void sw__keeper_after_fork(void);
+/* True when the caller is to start the thread again, as above. */
+bool sw__keeper_after_fork(void);
 void sw__keeper_after_fork_in_child(void);
 
 #endif

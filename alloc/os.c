@@ -406,6 +406,11 @@ size_t sw__os_process_anonymous(void) {
     return status_size("RssAnon:");
 }
 
+size_t sw__os_threads(void) {
+    struct stat tasks; /* a folder has a link from each one in it, and two more */
+    return stat("/proc/self/task", &tasks) == 0 && tasks.st_nlink > 2 ? tasks.st_nlink - 2 : 0;
+}
+
 size_t sw__os_most_mappings(void) {
     enum { USUAL = 65530 };
     char text[64];

@@ -84,6 +84,9 @@ size_t sw__os_process_anonymous(void);
 /* The most that a process could ever have: the machine's memory, or RLIMIT_AS. */
 size_t sw__os_most_memory(void);
 
+/* Threads of this process, with those that have been joined a moment ago; 0 where nobody tells. */
+size_t sw__os_threads(void);
+
 /* How many mappings the kernel grants a process. */
 size_t sw__os_most_mappings(void);
 

@@ -36,12 +36,12 @@ static const char doc[] =
     "The same without this command, in a Dockerfile for example:\n"
     "  ENV LD_PRELOAD=/usr/local/lib/libstepwell-preload.so\n"
     "\n"
-    "The command takes this process's place: signals, job control and the exit code\n"
-    "are its own.\n"
+    "The command takes this process's place: process id, signals and exit code are\n"
+    "its own.\n"
     "\n"
-    "Exit code: the command's; 125 the command line or a STEPWELL_ variable is wrong,\n"
-    "or Stepwell itself failed; 126 the command cannot be run; 127 there is no such\n"
-    "command.\n"
+    "Exit code: the command's; 125 the command line or a STEPWELL_ variable is\n"
+    "wrong, or Stepwell itself failed; 126 the command cannot be run; 127 there is\n"
+    "no such command.\n"
     "\n";
 
 enum { OPTION_STRATEGY = 0x1400, OPTION_CONF, OPTION_STATS };
