@@ -26,23 +26,22 @@
 #define DEAR_IN_A_MS_OF_REST ((size_t)256 << 10)
 /* Of what is kept, so little taken between two looks is no work: what a server's own house needs. */
 #define LITTLE_SHARE 64
-/* However often work went on right after a fork, or after the last thread, one in so long is given
- * back for. */
-#define PARTINGS_APART_MOST (600000 * MS)
-#define NEXT_TRY            (1000 * MS) /* for a thread, where the system gave none */
-#define LAST_WAIT           1           /* second, for the thread's end when the process ends */
+/* However often work went on right after a fork, one in so long is given back for. */
+#define FORKS_APART_MOST (600000 * MS)
+#define NEXT_TRY         (1000 * MS) /* for a thread, where the system gave none */
+#define LAST_WAIT        1           /* second, for the thread's end when the process ends */
 
 static struct {
     struct sw__lock life; /* held while the thread is started or ended, and over a fork */
     pid_t process;        /* whose threads may be started: not a child's that shares our memory */
     pthread_t thread;
-    bool exists;                       /* and is to be joined */
-    atomic_int calls;                  /* a futex: another number tells the thread to look up */
-    atomic_bool leave;                 /* and end */
-    int64_t parted_at, partings_apart; /* when it gave back in parting, until it will again, */
-    bool parting_is_new;               /* and whether that was in vain is not known yet */
-    bool parting_was_skipped;          /* the last one: what there was for work is kept */
-    int64_t refused_at;                /* the system gave us no thread then; 0: it never did */
+    bool exists;                    /* and is to be joined */
+    atomic_int calls;               /* a futex: another number tells the thread to look up */
+    atomic_bool leave;              /* and end */
+    int64_t forked_at, forks_apart; /* when it gave back for a fork, and until it will again */
+    bool fork_is_new;               /* whether that was in vain is not known yet */
+    bool comes_again;               /* after this fork, for which nothing was given back */
+    int64_t refused_at;             /* the system gave us no thread then; 0: it never did */
     _Atomic(int64_t) next_stand_in, stand_ins_apart; /* while it does not; 0: at any time */
 
     atomic_int waiting;   /* so many threads of the program want the lock */
@@ -53,7 +52,7 @@ static struct {
     size_t taken_since;   /* bytes of large blocks, and of slabs */
     int64_t patience;
     int returns; /* how often in a row work was back soon */
-} keeper = {.patience = PATIENCE, .partings_apart = SOON};
+} keeper = {.patience = PATIENCE, .forks_apart = SOON};
 
 atomic_bool sw__keeper_is_there, sw__keeper_is_awake, sw__keeper_is_away;
 
@@ -261,14 +260,14 @@ static bool create_thread(void) {
 }
 
 /* Memory is taken again, and has been given back in vain where that was a moment ago. */
-static void learn_of_partings(void) {
-    if (!keeper.parting_is_new)
+static void learn_of_forks(void) {
+    if (!keeper.fork_is_new)
         return;
-    keeper.parting_is_new = false;
-    bool in_vain = now_of(CLOCK_MONOTONIC) - keeper.parted_at < SOON;
-    keeper.partings_apart = in_vain ? 2 * keeper.partings_apart : SOON;
-    if (keeper.partings_apart > PARTINGS_APART_MOST)
-        keeper.partings_apart = PARTINGS_APART_MOST;
+    keeper.fork_is_new = false;
+    bool in_vain = now_of(CLOCK_MONOTONIC) - keeper.forked_at < SOON;
+    keeper.forks_apart = in_vain ? 2 * keeper.forks_apart : SOON;
+    if (keeper.forks_apart > FORKS_APART_MOST)
+        keeper.forks_apart = FORKS_APART_MOST;
 }
 
 static bool refused_of_late(void) {
@@ -294,10 +293,12 @@ bool sw__keeper_may_be_stood_in_for(void) {
     if ((now = now_of(CLOCK_MONOTONIC)) < next)
         return false;
     int64_t apart = 2 * atomic_load(&keeper.stand_ins_apart);
-    if (apart > PARTINGS_APART_MOST)
-        apart = PARTINGS_APART_MOST;
+    if (apart > FORKS_APART_MOST)
+        apart = FORKS_APART_MOST;
+    if (!atomic_compare_exchange_strong(&keeper.next_stand_in, &next, now + apart))
+        return false;
     atomic_store(&keeper.stand_ins_apart, apart);
-    return atomic_compare_exchange_strong(&keeper.next_stand_in, &next, now + apart);
+    return true;
 }
 
 void sw__keeper_start(void) {
@@ -311,7 +312,7 @@ void sw__keeper_start(void) {
     if (!atomic_load(&sw__keeper_is_there) && getpid() == keeper.process && !refused_of_late()) {
         atomic_store(&sw__keeper_is_there, true);
         atomic_store(&sw__keeper_is_awake, true);
-        learn_of_partings();
+        learn_of_forks();
         keeper.exists = create_thread();
         if (!keeper.exists) {
             try_again_later();
@@ -371,44 +372,47 @@ void sw__keeper_remove(struct sw__keeper_client *client) {
     sw__unlock(&keeper.life);
 }
 
-/* ---- Parting: before a fork, and with the last thread ---------------------------------------- */
+/* ---- Parting: with the last thread, and before a fork ---------------------------------------- */
 
-/* The thread is gone until memory is taken again, which a parent that waits for its child may not
- * do, nor a main thread that waits for work. So what is kept goes now; but not of who parts again
- * and again. The lock is held. */
-static void give_back_in_parting(void) {
-    int64_t now = now_of(CLOCK_MONOTONIC);
-    keeper.parting_was_skipped = keeper.parted_at && now - keeper.parted_at < keeper.partings_apart;
-    if (keeper.parting_was_skipped)
-        return;
-    keeper.parted_at = now;
-    keeper.parting_is_new = true;
-    give_back();
-    keeper.gave_back_at = 0; /* learn_of_partings() does */
-}
-
-/* Takes the clients' lock, which stays held. */
-static void part(void) {
+/* The thread goes until memory is taken again, which a main thread that waits for work may not do,
+ * nor a parent that waits for its child. Takes the clients' lock, which stays held. True when there
+ * was somebody to watch, and what is freed later is heeded by who frees. */
+static bool part(void) {
     bool watched = keeper.exists;
     join(NULL);
     lock_clients();
-    keeper.parting_was_skipped = false;
-    if (watched) {
-        atomic_store(&sw__keeper_is_away, true); /* first: what is freed later is heeded */
-        give_back_in_parting();
-    }
+    if (watched)
+        atomic_store(&sw__keeper_is_away, true);
+    return watched;
 }
 
 void sw__keeper_let_go(void) {
     sw__lock(&keeper.life);
-    part();
+    if (part()) {
+        give_back();
+        keeper.gave_back_at = 0; /* it tells nothing of how long work rests */
+    }
     sw__unlock(&keeper.lock);
     sw__unlock(&keeper.life);
 }
 
+/* What is kept goes now; but not of who forks again and again. */
+static bool give_back_for_fork(void) {
+    int64_t now = now_of(CLOCK_MONOTONIC);
+    if (keeper.forked_at && now - keeper.forked_at < keeper.forks_apart)
+        return false;
+    keeper.forked_at = now;
+    keeper.fork_is_new = true;
+    give_back();
+    keeper.gave_back_at = 0; /* learn_of_forks() does */
+    return true;
+}
+
 void sw__keeper_before_fork(void) {
     sw__lock(&keeper.life);
-    part();
+    bool has_others = keeper.exists && sw__os_threads() > 2; /* than this one and ours */
+    bool is_kept = part() && !give_back_for_fork();
+    keeper.comes_again = is_kept && has_others;
 }
 
 static void end_fork(void) {
@@ -416,12 +420,10 @@ static void end_fork(void) {
     sw__unlock(&keeper.life);
 }
 
-/* What was kept is watched again, unless that would make two threads of one: of those there are, one
- * may be ours that has just ended. */
 bool sw__keeper_after_fork(void) {
-    bool is_kept = keeper.parting_was_skipped;
+    bool comes_again = keeper.comes_again;
     end_fork();
-    return is_kept && sw__os_threads() > 2;
+    return comes_again;
 }
 
 void sw__keeper_after_fork_in_child(void) {
@@ -429,9 +431,11 @@ void sw__keeper_after_fork_in_child(void) {
     atomic_store(&keeper.waiting, 0);
     keeper.patience = PATIENCE;
     keeper.returns = 0;
-    keeper.gave_back_at = keeper.parted_at = 0;
-    keeper.parting_is_new = false;
-    keeper.partings_apart = SOON;
+    keeper.gave_back_at = keeper.forked_at = 0;
+    keeper.fork_is_new = false;
+    keeper.forks_apart = SOON;
+    keeper.refused_at = 0;
+    atomic_store(&keeper.next_stand_in, 0);
     for (struct sw__keeper_client *each = keeper.clients; each; each = each->next)
         each->begin_in_child(each->state);
     end_fork();

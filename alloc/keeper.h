@@ -34,7 +34,8 @@ struct sw__keeper_client {
                                 * few come while it goes on */
     /* Called at every look, from the keeper's thread. Returns the bytes that are kept. */
     size_t (*look)(void *state);
-    /* Called when work has stopped, or by the forking thread. Returns the bytes given back. */
+    /* Called when work has stopped, or by a thread that forks or is the last to end. Returns the
+     * bytes given back. */
     size_t (*give_back)(void *state);
     /* Called when work is back, again and again for as long as it returns true: brings a little of
      * what was given back, ahead of who wants it. */

@@ -157,23 +157,21 @@ bool sw__extents_bring_part(struct sw__extents *extents, struct sw__extent *exte
     return came;
 }
 
-/* As much of what is above the budget as others may wait for. */
-static void purge_a_little(struct sw__extents *extents, size_t budget) {
+/* As much of what is above the budget as others may wait for. False when no more is, or will go. */
+static bool purge_a_little(struct sw__extents *extents) {
     sw__placement_release_parked(extents);
+    size_t budget = atomic_load_explicit(&extents->budget, memory_order_relaxed);
     size_t held = extents->held;
     size_t down_to = held > SW__PURGED_AT_ONCE ? held - SW__PURGED_AT_ONCE : 0;
     sw__supply_purge_above(extents, sw__larger(budget, down_to));
     sw__extents_count(&extents->purged, held - extents->held);
+    return extents->held < held && extents->held > budget;
 }
 
-static __attribute__((noinline)) void purge_in_parts(struct sw__extents *extents, size_t budget,
-                                                     size_t excess) {
+static __attribute__((noinline)) void purge_in_parts(struct sw__extents *extents) {
     sw__lock(&extents->lock);
-    purge_a_little(extents, budget);
-    for (size_t times = excess / SW__PURGED_AT_ONCE; times-- > 0;) {
+    while (purge_a_little(extents))
         sw__lock_share(&extents->lock);
-        purge_a_little(extents, budget);
-    }
     sw__unlock(&extents->lock);
 }
 
@@ -181,7 +179,7 @@ void sw__extents_keep_budget(struct sw__extents *extents) {
     size_t budget = atomic_load_explicit(&extents->budget, memory_order_relaxed);
     size_t held = atomic_load_explicit(&extents->held, memory_order_relaxed);
     if (held > budget && held - budget > sw__extents_tolerated(budget))
-        purge_in_parts(extents, budget, held - budget);
+        purge_in_parts(extents);
 }
 
 static void give_back_free_regions(struct sw__extents *extents, struct sw__side *side) {

@@ -185,8 +185,8 @@ static inline size_t sw__extents_tolerated(size_t budget) {
     size_t share = budget / SW__TOLERATED;
     return budget == 0 || share > SW__TOLERATED_BYTES ? share : SW__TOLERATED_BYTES;
 }
-/* Gives pages of free extents back then, of the largest first, until no more than the budget is
- * held or nothing is left to give. Whole regions stay. */
+/* Gives pages of free extents back then, of the largest first and a little at a time, until no more
+ * than the budget is held or nothing is left to give. Whole regions stay. */
 void sw__extents_keep_budget(struct sw__extents *extents);
 
 /* Work has stopped: gives the pages of all free extents back, and notes the huge pages that were

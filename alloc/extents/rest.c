@@ -47,6 +47,19 @@ static char *next_part(const struct sw__extent *extent) {
     return huge_page < start ? start : huge_page;
 }
 
+/* True when there is more of it to go. */
+static bool rest_part(struct sw__extents *extents, struct sw__extent *extent) {
+    struct sw__pages *pages = &extent->region->pages;
+    char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
+    char *part = next_part(extent);
+    note_what_is_whole(extents, pages, part, end);
+    bool went = sw__supply_purge_from(extents, extent, part);
+    bool is_all = extent->touched == 0;
+    if (is_all)
+        note_what_is_whole(extents, pages, start, part);
+    return went && !is_all;
+}
+
 /* Of the largest extents first, as much as others may wait for. False when all has gone. */
 static bool rest_a_little(struct sw__extents *extents, struct place *place) {
     size_t held = extents->held;
@@ -56,23 +69,20 @@ static bool rest_a_little(struct sw__extents *extents, struct place *place) {
             sw__treap_below(extents->sides[place->side].dirty, place->size, place->address);
         if (!node && place->side == 0)
             return false;
-        if (!node) {
+        if (!node)
             *place = (struct place){.side = place->side - 1, .size = SIZE_MAX};
-            continue;
-        }
-        struct sw__extent *extent = sw__extent_of(node);
-        char *part = next_part(extent);
-        note_what_is_whole(extents, &extent->region->pages, part, sw__extent_end(extent));
-        if (!sw__supply_purge_from(extents, extent, part) || extent->touched == 0)
+        else if (!rest_part(extents, sw__extent_of(node)))
             *place = (struct place){place->side, node->size, node->address};
     }
     return true;
 }
 
+/* What others free meanwhile is for the next rest: it might never end. */
 void sw__extents_rest(struct sw__extents *extents) {
     struct place place = {.side = SW__SIDES - 1, .size = SIZE_MAX};
     sw__lock(&extents->lock);
-    while (rest_a_little(extents, &place))
+    size_t times = sw__extents_kept(extents) / SW__PURGED_AT_ONCE + 1;
+    while (rest_a_little(extents, &place) && times-- > 0)
         sw__lock_share(&extents->lock);
     sw__unlock(&extents->lock);
 }

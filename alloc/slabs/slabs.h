@@ -17,10 +17,10 @@
  *
  * Only its thread touches a cache and its open slabs, without a lock, but for a few words: a block
  * freed by another thread goes onto its slab's `remote` list, and the first onto an empty list also
- * puts the slab into the cache's `inbox`. The owner empties the inbox when it runs out of blocks. So a
- * free from another thread costs one atomic exchange, and the first into a slab two or three (after
- * the per-page lists of D. Leijen, B. Zorn, L. de Moura, "Mimalloc: Free List Sharding in Action",
- * 2019).
+ * puts the slab into the cache's `inbox`. The owner empties the inbox when it runs out of blocks, and
+ * when it frees into a closed slab in which others have freed. So a free from another thread costs
+ * one atomic exchange, and the first into a slab two or three (after the per-page lists of D. Leijen,
+ * B. Zorn, L. de Moura, "Mimalloc: Free List Sharding in Action", 2019).
  *
  * The owner may never come: it waits for others, or has ended. So another thread that frees the
  * last block of a slab which the owner takes none from gives its pages back then and there. That
@@ -58,7 +58,7 @@ struct sw__slab {
     /* The owner's. */
     struct sw__free_block *free;
     _Atomic(uint32_t) used;   /* atomic for who counts from outside */
-    uint32_t alarm;           /* see above; NEVER for a current slab */
+    uint32_t alarm;           /* see above; SW__NO_ALARM for a current slab */
     _Atomic(uintptr_t) owner; /* its cache, with a bit for closed; 0 while nobody's */
     uint32_t block_size;
     uint32_t capacity;

@@ -1,10 +1,9 @@
 /*
  * attend.c - see attend.h.
  *
- * The witness is no child of the command's, which may wait for all of its own: it is a grandchild of
- * this process, whose parent in between ends at once. It has a session to itself, so that no signal
- * of a terminal or of a group is for it, and holds nothing of what the command has open but stderr.
- * It ends with the command.
+ * The witness is a child of the command's that no wait() of its knows: it was made without a signal
+ * for its end. It has a session to itself, so that no signal of a terminal or of a group is for it,
+ * and holds nothing of what the command has open but stderr. It ends with the command.
  */
 #include "attend.h"
 
@@ -16,7 +15,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "arguments.h"
@@ -25,7 +23,6 @@
 
 /* ---- The witness's side ---------------------------------------------------------------------- */
 
-/* What it has of this process. */
 struct attendant {
     struct witness *witness;
     pid_t command;
@@ -62,8 +59,9 @@ static bool command_runs(const struct attendant *attendant) {
     return length == 0;
 }
 
-static int shorter(int wait, int most) {
-    return wait < 0 || wait > most ? most : wait;
+/* Whoever has ended has no children any more. */
+static bool has_ended(const struct attendant *attendant) {
+    return getppid() != attendant->command;
 }
 
 /* Looks until the command has ended. */
@@ -71,15 +69,16 @@ static void attend(const struct attendant *attendant) {
     struct witness *witness = attendant->witness;
     struct pollfd files[] = {{.fd = attendant->end, .events = POLLIN},
                              {.fd = witness->answers, .events = POLLIN}};
-    bool over = false;
-    while (!over) {
+    while (!has_ended(attendant)) {
         int wait = witness_milliseconds(witness);
-        poll(files, 2, attendant->end < 0 ? shorter(wait, LOOKS_FOR_END_APART) : wait);
-        over = attendant->end < 0 ? kill(attendant->command, 0) != 0 && errno == ESRCH
-                                  : files[0].revents != 0;
-        if (!over) {
-            witness_look(witness);
+        if (attendant->end < 0 && wait > LOOKS_FOR_END_APART) {
+            wait = LOOKS_FOR_END_APART;
         }
+        poll(files, 2, wait);
+        if (files[0].revents) {
+            break;
+        }
+        witness_look(witness);
     }
     witness_end(witness);
 }
@@ -89,6 +88,7 @@ static _Noreturn void be_witness(struct attendant *attendant) {
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
     setsid();
+    attendant->end = (int)syscall(SYS_pidfd_open, attendant->command, 0);
     let_go_of_files(attendant);
     if (command_runs(attendant)) {
         witness_start(attendant->witness, attendant->command);
@@ -99,61 +99,32 @@ static _Noreturn void be_witness(struct attendant *attendant) {
 
 /* ---- The command's side ---------------------------------------------------------------------- */
 
-/* In the child between: its own child tells its number, and is let go of. */
-static _Noreturn void start_and_leave(struct attendant *attendant, int number_in, int failure_in) {
-    pid_t pid = fork();
-    if (pid == 0) {
-        pid_t self = getpid();
-        close(failure_in);
-        attendant->end = (int)syscall(SYS_pidfd_open, attendant->command, 0);
-        if (write(number_in, &self, sizeof self) == sizeof self) {
-            close(number_in);
-            be_witness(attendant);
-        }
-    }
-    _exit(EXIT_OK);
-}
-
-/* Where it is blocked, SIGCHLD would wait for the command, to which the process between is nobody. */
-static void forget_end(pid_t between) {
-    sigset_t child;
-    while (between > 0 && waitpid(between, NULL, 0) < 0 && errno == EINTR) {
-    }
-    sigpending(&child);
-    if (sigismember(&child, SIGCHLD)) {
-        sigemptyset(&child);
-        sigaddset(&child, SIGCHLD);
-        sigtimedwait(&child, NULL, &(struct timespec){0});
-    }
+/* fork(), but for the signal; and for its handlers: all that this process does yet is to exec, and
+ * its other threads are OpenBLAS's, at rest. */
+static pid_t fork_unseen(void) {
+    return (pid_t)syscall(SYS_clone, 0UL, NULL, NULL, NULL, 0UL);
 }
 
 /* Returns where a failure to run the command is to be written; -1 where there is no witness: the
  * command is run all the same. */
 static int start_witness(struct witness *witness) {
     struct attendant attendant = {.witness = witness, .command = getpid(), .end = -1};
-    int number[2];
     int failure[2];
-    pid_t self = 0;
-    if (witness->answers < 0 || pipe2(number, O_CLOEXEC) != 0) {
-        return -1;
-    }
-    if (pipe2(failure, O_CLOEXEC) != 0) {
-        close(number[0]);
-        close(number[1]);
+    if (witness->answers < 0 || pipe2(failure, O_CLOEXEC) != 0) {
         return -1;
     }
     attendant.failure = failure[0];
-    pid_t between = fork();
-    if (between == 0) {
-        start_and_leave(&attendant, number[1], failure[1]);
+    pid_t pid = fork_unseen();
+    if (pid == 0) {
+        close(failure[1]);
+        be_witness(&attendant);
     }
-    close(number[1]);
     close(failure[0]);
-    forget_end(between);
-    if (read(number[0], &self, sizeof self) == sizeof self) {
-        witness_ask(witness, self);
+    if (pid < 0) {
+        close(failure[1]);
+        return -1;
     }
-    close(number[0]);
+    witness_ask(witness, pid);
     return failure[1];
 }
 
@@ -166,9 +137,10 @@ int become_attended(char **command, bool quiet, const char *hint) {
     }
     execvp(command[0], command);
     int error = errno;
-    ssize_t written = write(failure, "", 1);
-    (void)written;
     complain("cannot run '%s': %s%s%s", command[0], strerror(error), hint ? "; " : "",
              hint ? hint : "");
+    signal(SIGPIPE, SIG_IGN); /* somebody may have killed the witness */
+    ssize_t written = write(failure, "", 1);
+    (void)written;
     return error == ENOENT ? EXIT_NOT_FOUND : EXIT_NOT_RUN;
 }

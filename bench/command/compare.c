@@ -50,7 +50,7 @@ static const char doc[] =
     "A strategy that cannot do the training has n/a in its row, and the others\n"
     "go on; it is not recommended, and the words below the table say why.\n"
     "\n"
-    "Exit code: 0 done; 1 a training failed (bad data, no memory) or the\n"
+    "Exit code: 0 done; 1 a training failed (bad data, no memory, killed) or the\n"
     "results could not be written; 2 the command line is wrong; 125 what runs\n"
     "the trainings failed.\n";
 

@@ -62,18 +62,41 @@ bool output_open(struct output_file *output, const char *path) {
     *output = (struct output_file){.path = path};
     if (strcmp(path, "-") == 0) {
         output->file = stdout;
-    } else if (can_be_replaced(path)) {
-        output->file = open_beside(output);
-        if (!output->file && errno == EACCES && is_writable(path)) {
-            output->file = fopen(path, "w"); /* in a folder where others may make no files */
-        }
     } else {
-        output->file = fopen(path, "w");
+        output->file = can_be_replaced(path) ? open_beside(output) : NULL;
+        int error = errno;
+        if (!output->file && (!can_be_replaced(path) || is_writable(path))) {
+            output->file = fopen(path, "w"); /* or in a folder that takes no other file */
+        } else {
+            errno = error;
+        }
     }
     if (!output->file) {
         complain("cannot write %s: %s", path, strerror(errno));
     }
     return output->file != NULL;
+}
+
+/* What is mounted by itself cannot be replaced: it is written over. */
+static bool copy_over(const char *from, const char *to) {
+    char bytes[4096];
+    size_t length;
+    FILE *source = fopen(from, "r");
+    FILE *file = source ? fopen(to, "w") : NULL;
+    while (file && (length = fread(bytes, 1, sizeof bytes, source)) > 0) {
+        fwrite(bytes, 1, length, file);
+    }
+    bool good = file && !ferror(source) && !ferror(file);
+    good = file && fclose(file) == 0 && good;
+    if (source) {
+        fclose(source);
+    }
+    return good && unlink(from) == 0;
+}
+
+static bool put_in_place(const struct output_file *output) {
+    return rename(output->temporary, output->path) == 0 ||
+           (errno == EBUSY && copy_over(output->temporary, output->path));
 }
 
 bool output_close(struct output_file *output) {
@@ -82,7 +105,7 @@ bool output_close(struct output_file *output) {
         good = fclose(output->file) == 0 && good;
     }
     if (output->temporary && good) {
-        good = rename(output->temporary, output->path) == 0;
+        good = put_in_place(output);
     }
     if (!good) {
         complain("cannot write %s: %s", output->path, strerror(errno));

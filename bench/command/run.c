@@ -60,7 +60,6 @@ struct run_arguments {
     const char *strategy;
     const char *conf;
     const char *stats;
-    const char *hint; /* where the command cannot be run; or NULL */
     bool quiet;
     char **command;
 };
@@ -77,7 +76,6 @@ static error_t parse_run(int key, char *argument, struct argp_state *state) {
         return 0;
     case OPTION_STATS:
         arguments->stats = argument ? argument : "1";
-        arguments->hint = argument ? NULL : "a file for the table is written --stats=FILE";
         return 0;
     case 'q':
         arguments->quiet = true;
@@ -130,19 +128,22 @@ static bool is_folder(const char *path) {
 }
 
 /* What would otherwise be found out when the work is done. */
-static void check_file(char *path) {
-    char *slash = strrchr(path, '/');
+static void check_file(const char *file, size_t length) {
+    char path[PATH_MAX];
+    snprintf(path, sizeof path, "%.*s", (int)length, file);
     if (is_folder(path)) {
         misused("the table cannot be written to '%s': it is a folder", path);
     }
-    if (access(path, W_OK) == 0) {
-        return;
+    bool is_there = access(path, F_OK) == 0;
+    if (!is_there) {
+        char *slash = strrchr(path, '/');
+        *(slash == path ? slash + 1 : slash) = '\0'; /* the folder that it will be made in */
     }
-    *slash = '\0';
-    if (access(slash == path ? "/" : path, W_OK | X_OK) != 0) {
-        misused("no file can be written in '%s': %s", path, strerror(errno));
+    if (access(path, W_OK) != 0) {
+        misused(is_there ? "the table cannot be written to '%s': %s"
+                         : "no file can be written in '%s': %s",
+                path, strerror(errno));
     }
-    *slash = '/';
 }
 
 /* The command may change its directory before it writes there. */
@@ -150,12 +151,13 @@ static void set_stats(void) {
     char path[PATH_MAX];
     char directory[PATH_MAX] = "";
     const char *stats = setting(SW__STATS);
-    if (!sw__parse_stats(stats).file || (*stats != '/' && !getcwd(directory, sizeof directory)) ||
+    struct sw__stats_wish wish = sw__parse_stats(stats);
+    if (!wish.file || (*stats != '/' && !getcwd(directory, sizeof directory)) ||
         snprintf(path, sizeof path, "%s%s%s", directory, *stats == '/' ? "" : "/", stats) >=
             PATH_MAX) {
         return;
     }
-    check_file(path);
+    check_file(path, strlen(path) - strlen(stats) + wish.file_length);
     set_variable(SW__STATS, path);
 }
 
@@ -182,9 +184,22 @@ static void set_environment(const struct run_arguments *arguments) {
     free(preload);
 }
 
+/* Is the command what stands behind --stats, and may have been meant for it? */
+static bool stats_may_want(char **argv, const char *command) {
+    for (; *argv; argv++) {
+        if (strcmp(*argv, "--stats") == 0) {
+            return argv[1] && strcmp(argv[1], command) == 0;
+        }
+    }
+    return false;
+}
+
 int command_run(int argc, char **argv) {
     struct run_arguments arguments = {0};
     parse_arguments(&argp, argc, argv, &arguments);
     set_environment(&arguments);
-    return become_attended(arguments.command, arguments.quiet, arguments.hint);
+    return become_attended(arguments.command, arguments.quiet,
+                           stats_may_want(argv, arguments.command[0])
+                               ? "a file for the table is written --stats=FILE"
+                               : NULL);
 }

@@ -136,6 +136,9 @@ static void judge_children(struct witness *witness, pid_t pid, pid_t thread, int
 
 static void judge_tree(struct witness *witness, pid_t pid, int depth) {
     char path[96];
+    if (pid == getpid()) { /* is a child of the command's as well */
+        return;
+    }
     judge_process(witness, pid);
     snprintf(path, sizeof path, "/proc/%d/task", (int)pid);
     DIR *threads = depth < DEEPEST ? opendir(path) : NULL;
