@@ -21,17 +21,19 @@
  *   allocated  the same blocks after rounding (their usable size)
  *   active     bytes of pages that hold at least one live byte
  *   resident   bytes of the heap's pages that are physically present, as the kernel tells
- *   reserved   address space mapped for the heap
+ *   reserved   address space made usable for the heap; what is mapped ahead without access is not
+ *              counted
  *   metadata   what the heap keeps of its own beside them: tables, headers, the ledger
  *   survivor   a block born in a step and alive after it
  *
  * requested <= allocated <= active, and resident <= reserved. Once the program has touched its
  * blocks, active <= resident as well; a live page that nobody touched is active and not resident.
  *
- * Two kinds of failure. Out of memory returns NULL with errno ENOMEM and changes nothing. Misuse (a
- * double free, a pointer of another heap) stops the process with one fixed sentence on stderr. A
- * bad argument that is no misuse (an unknown strategy, a step ended twice) is an error value with
- * errno EINVAL, and sw_error() says what was wrong in one sentence.
+ * Three kinds of failure. Out of memory returns NULL with errno ENOMEM and changes nothing. Misuse (a
+ * double free, a pointer of another heap) stops the process with one fixed sentence on stderr, and of
+ * a checked heap a line on the block. A bad argument that is no misuse (an unknown strategy, a step
+ * ended twice) is an error value with errno EINVAL, and sw_error() says what was wrong in one
+ * sentence.
  *
  * Threads: unless a function says otherwise, any thread may call it at any time on any heap; a
  * signal's handler may call nothing, as with malloc. A fork takes every lock first: parent and child
@@ -110,8 +112,8 @@ SW_API const char *sw_tag_name(enum sw_tag tag);
  * `stepwell run --help`. One that is not the strategy's, as "limit" is none of "system", changes
  * nothing.
  *
- * NULL with errno EINVAL when the strategy or a key is unknown (sw_error() names the nearest),
- * ENOMEM when memory is out, ENOTSUP when the strategy is not to be had on this machine.
+ * NULL with errno EINVAL when the strategy or a key is unknown (sw_error() names the nearest) or a
+ * value is wrong, ENOMEM when memory is out, ENOTSUP when the strategy is not to be had on this machine.
  */
 SW_API sw_heap *sw_heap_create(const char *strategy, const char *conf);
 
@@ -136,8 +138,8 @@ SW_API void *sw_alloc_zeroed(sw_heap *heap, size_t count, size_t size, enum sw_t
 SW_API void *sw_alloc_aligned(sw_heap *heap, size_t alignment, size_t size, enum sw_tag tag)
     SW_ALLOCATES(3);
 
-/* The block resized, perhaps moved; contents kept up to the smaller size; the tag stays. The new
- * block has malloc's alignment only. A NULL block is an allocation tagged other. A size of 0 gives
+/* The block resized, perhaps moved; contents kept up to the smaller size; the tag stays, where the
+ * heap knows it (tracking or checked). The new block has malloc's alignment only. A NULL block is an allocation tagged other. A size of 0 gives
  * a block of one byte, never a free. NULL with ENOMEM leaves the old block as it was. */
 SW_API void *sw_realloc(sw_heap *heap, void *block, size_t size)
     __attribute__((warn_unused_result, alloc_size(3)));
@@ -193,8 +195,8 @@ struct sw_step_end {
 
 struct sw_stats {
     /* Exact at every instant with tracking; without it, requested, active, blocks, survivors and
-     * tags are 0 and allocated is the strategy's own count (0 where it keeps none), its peak the
-     * highest of the looks at it. */
+     * tags are 0 and allocated is the strategy's own count (0 where it keeps none; of system that of
+     * the whole process), its peak the highest of the looks at it. */
     struct sw_level requested;
     struct sw_level allocated;
     struct sw_level active;
@@ -236,7 +238,7 @@ struct sw_measures {
                                       when free is 0 */
     double utilisation;            /* allocated/reserved at the instant of peak reserved */
     double utilisation_of_peaks;   /* peak allocated / peak reserved */
-    double overhead;               /* peak resident / peak requested (LB) */
+    double overhead;               /* peak resident / peak requested */
     double free_bytes;             /* resident - allocated, or 0 */
     double releasable;             /* free bytes in whole free pages: resident - active, or 0 */
     double pinned;                 /* free bytes on pages a live block holds: active - allocated */

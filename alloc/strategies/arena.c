@@ -1,6 +1,6 @@
 /*
- * arena - bump allocation, given back whole at step end. For steps that make many blocks of short
- * life and free nearly all of them before they end.
+ * arena - bump allocation, used again when all of a step is freed. For steps that make many blocks of
+ * short life and free nearly all of them before they end.
  *
  * Blocks are cut from chunks one behind the other; free only counts. There are two sides, so that
  * what lasts does not pin what passes: `passing` for blocks born in a step, `lasting` for those
@@ -354,7 +354,7 @@ static void visit_locks(void *state, sw__lock_visitor *visitor, void *context) {
 
 const struct sw__strategy sw__strategy_arena = {
     .info.name = "arena",
-    .info.summary = "bump allocation, given back whole at step end",
+    .info.summary = "bump allocation, used again when all of a step is freed",
     .create = create,
     .destroy = destroy,
     .alloc = alloc,

@@ -236,7 +236,7 @@ void write_manual_of_environment(FILE *file) {
         put_sentence(file, sw__variables[i].sentence, sw__variables[i].initially);
     }
     fputs(".SH OPTIONS\nOf STEPWELL_CONF, of the second argument of sw_heap_create(), and of the\n"
-          "command's \\-\\-conf.\n",
+          "command's \\-\\-conf. Bytes may have K, M or G behind them, for 1024 and its powers.\n",
           file);
     for (const struct sw__option *option = sw__options; option->name; option++) {
         char value[64];
