@@ -26,8 +26,8 @@ const char *describe_default(const struct sw__option *option, char *text, size_t
 }
 
 void describe_options(FILE *file) {
-    fputs("Options of the heap (--conf KEY:VALUE,...; STEPWELL_CONF); bytes may have K, M or\n"
-          "G behind them:\n",
+    fputs("Options of the heap (--conf KEY:VALUE,...; STEPWELL_CONF):\n"
+          "(bytes may have K, M or G behind them)\n",
           file);
     for (const struct sw__option *option = sw__options; option->name; option++) {
         char value[64];
