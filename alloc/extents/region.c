@@ -224,7 +224,8 @@ static size_t missing_at_frontier(const struct sw__region *region, size_t size, 
     bool is_free = sw__extent_is_free(region->last) && !beyond;
     size_t free_bytes = is_free ? sw__extent_size(region->last) : 0;
     uintptr_t start = (uintptr_t)region->start + region->committed - free_bytes;
-    return (-start & (alignment - 1)) + size - free_bytes;
+    size_t needed = (-start & (alignment - 1)) + size;
+    return needed > free_bytes ? needed - free_bytes : 0;
 }
 
 /* The newest region, if nothing of it could be committed: address space that holds nothing. */
@@ -242,8 +243,8 @@ struct sw__extent *sw__region_grow(struct sw__extents *extents, struct sw__side 
     if (!region)
         region = add_region(extents, side,
                             alignment > SW__HUGE_PAGE ? size + alignment - SW__PAGE : size);
-    if (region && sw__region_move_frontier(extents, region,
-                                           missing_at_frontier(region, size, alignment, beyond)))
+    size_t missing = region ? missing_at_frontier(region, size, alignment, beyond) : 0;
+    if (region && (missing == 0 || sw__region_move_frontier(extents, region, missing)))
         return region->last;
     close_unused(extents, side);
     return NULL;

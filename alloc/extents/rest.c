@@ -52,7 +52,8 @@ static bool rest_part(struct sw__extents *extents, struct sw__extent *extent) {
     struct sw__pages *pages = &extent->region->pages;
     char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
     char *part = next_part(extent);
-    note_what_is_whole(extents, pages, part, end);
+    char *part_end = sw__huge_page_from(sw__pages_touched_end(pages, part, end));
+    note_what_is_whole(extents, pages, part, part_end < end ? part_end : end);
     bool went = sw__supply_purge_from(extents, extent, part);
     bool is_all = extent->touched == 0;
     if (is_all)

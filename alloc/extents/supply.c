@@ -69,6 +69,8 @@ bool sw__supply_purge_from(struct sw__extents *extents, struct sw__extent *exten
     sw__extent_uproot(extent);
     bool went = purge(extents, extent, start, (size_t)(end - start));
     sw__extent_plant(extent);
+    if (went && extents->huge_pages == SW__HUGE_AUTO) /* else the kernel might fill them again */
+        sw__pages_decline_shared(&extent->region->pages, start, end);
     return went;
 }
 
