@@ -62,6 +62,14 @@ static bool purge(struct sw__extents *extents, struct sw__extent *extent, char *
     return true;
 }
 
+/* Of a huge page that went in part: else the kernel might fill it again beside what lives there, and
+ * nobody would give that back. */
+static void decline_edges(struct sw__extents *extents, struct sw__extent *extent, const char *start,
+                          const char *end) {
+    if (extents->huge_pages == SW__HUGE_AUTO)
+        sw__pages_decline_shared(&extent->region->pages, start, end);
+}
+
 bool sw__supply_purge_from(struct sw__extents *extents, struct sw__extent *extent, char *start) {
     char *end = sw__pages_touched_end(&extent->region->pages, start, sw__extent_end(extent));
     char *huge_end = sw__huge_page_from(end);
@@ -69,8 +77,8 @@ bool sw__supply_purge_from(struct sw__extents *extents, struct sw__extent *exten
     sw__extent_uproot(extent);
     bool went = purge(extents, extent, start, (size_t)(end - start));
     sw__extent_plant(extent);
-    if (went && extents->huge_pages == SW__HUGE_AUTO) /* else the kernel might fill them again */
-        sw__pages_decline_shared(&extent->region->pages, start, end);
+    if (went)
+        decline_edges(extents, extent, start, end);
     return went;
 }
 
@@ -108,6 +116,7 @@ size_t sw__supply_purge_side(struct sw__extents *extents, struct sw__side *side)
         sw__extent_uproot(extent);
         if (purge(extents, extent, start, size)) {
             sw__extent_plant(extent);
+            decline_edges(extents, extent, start, start + size);
             released += resident;
         } else {
             sw__treap_insert(&refused, &extent->node);

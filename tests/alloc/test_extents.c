@@ -355,6 +355,32 @@ static void the_last_extent_moves_the_frontier(void **state) {
     }
 }
 
+/* Of many holes that are large enough and lie wrong, none; and no more than there is room for. */
+static void what_fits_at_the_frontier_moves_it_not(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    enum { WRONG = 17, BLOCK = 10, HOLE = 14, ALIGNED = 16 };
+    struct sw__extent *holes[WRONG];
+    take(extents, 1);
+    for (int i = 0; i < WRONG; i++) { /* each begins a page behind where a block may */
+        holes[i] = take(extents, HOLE);
+        take(extents, 2 * ALIGNED - HOLE);
+    }
+    size_t used = 1 + WRONG * 2 * ALIGNED, rest = ALIGNED + 1; /* a page too many in front */
+    for (size_t left = MIB / PAGE - used % (MIB / PAGE) - rest, part; left; left -= part)
+        take(extents, part = least_of(left, SW__SMALL_EXTENT / PAGE));
+    struct sw__extent *last = take(extents, rest);
+    char *start = sw__extent_start(last);
+    size_t reserved = extents->reserved.current;
+    assert_null(last->after);
+    sw__extents_free(extents, last);
+    for (int i = 0; i < WRONG; i++)
+        sw__extents_free(extents, holes[i]);
+    struct sw__extent *extent = sw__extents_alloc(extents, BLOCK * PAGE, ALIGNED * PAGE);
+    assert_ptr_equal(sw__extent_start(extent), start + PAGE);
+    assert_int_equal(extents->reserved.current, reserved);
+    check_map(extents, extent);
+}
+
 static struct sw__extent *at(struct sw__extents *extents, const void *start) {
     struct sw__extent *extent = sw__extents_find(extents, start);
     assert_non_null(extent);
@@ -1122,6 +1148,31 @@ static void what_is_written_to_its_end_is_wanted_huge(void **state) {
     assert_int_equal(take_and_write(extents, 2, HUGE_PAGES(1), HUGE_PAGES(1)), 2);
 }
 
+/* Else the kernel might fill it again beside what lives there, and nobody would give that back. */
+static void let_a_part_go(struct sw__extents *extents, bool rests) {
+    extents->huge_pages = SW__HUGE_AUTO;
+    take_and_write(extents, 4, HUGE_PAGES(2), HUGE_PAGES(2));
+    struct sw__extent *whole = take(extents, HUGE_PAGES(4));
+    assert_true(is_wanted_huge_at(whole, 3 * SW__HUGE_PAGE));
+    touch(sw__extent_start(whole), sw__extent_size(whole));
+    sw__extents_free(extents, whole);
+    struct sw__extent *part = take(extents, HUGE_PAGES(3) + 100);
+    assert_true(is_wanted_huge_at(part, 3 * SW__HUGE_PAGE)); /* all of it is there */
+    if (rests)
+        sw__extents_rest(extents);
+    else
+        sw__extents_trim(extents);
+    assert_true(is_wanted_huge_at(part, 2 * SW__HUGE_PAGE));
+    assert_false(is_wanted_huge_at(part, 3 * SW__HUGE_PAGE));
+    check_map(extents, part);
+    sw__extents_free(extents, part);
+}
+
+static void of_what_goes_in_part_no_huge_page_is_wanted(void **state) {
+    let_a_part_go(extents_of(state), true);
+    let_a_part_go(extents_of(state), false);
+}
+
 /* As of a server that has a buffer for each client. Where none is wanted none came. */
 static void what_is_hardly_written_is_not(void **state) {
     struct sw__extents *extents = extents_of(state);
@@ -1404,6 +1455,7 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(a_region_that_is_free_goes_with_trim),
         EXTENTS_TEST(an_extent_grows_into_what_is_free_behind_it),
         EXTENTS_TEST(the_last_extent_moves_the_frontier),
+        EXTENTS_TEST(what_fits_at_the_frontier_moves_it_not),
         EXTENTS_TEST(a_block_without_room_moves_its_pages),
         EXTENTS_TEST(a_block_survives_every_refusal),
         EXTENTS_TEST(what_is_refused_keeps_no_address_space),
@@ -1433,6 +1485,7 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(what_goes_while_it_is_brought_is_gone),
         EXTENTS_TEST(pages_come_while_others_go),
         EXTENTS_TEST(what_is_written_to_its_end_is_wanted_huge),
+        EXTENTS_TEST(of_what_goes_in_part_no_huge_page_is_wanted),
         EXTENTS_TEST(what_is_hardly_written_is_not),
         EXTENTS_TEST(use_may_change),
         EXTENTS_TEST(use_is_remembered),
