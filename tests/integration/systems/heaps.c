@@ -1,7 +1,7 @@
 /*
- * heaps.c - every strategy in two threads, and malloc itself, on a system that has no cmocka: blocks
- * come, grow and go at random, and each holds what was written to it. Prints how many strategies
- * there were.
+ * heaps.c - every strategy in two threads, or as many as are named, and malloc itself, on a system
+ * that has no cmocka: blocks come, grow and go at random, and each holds what was written to it.
+ * Prints how many strategies there were.
  */
 #include <pthread.h>
 #include <stdbool.h>
@@ -12,7 +12,9 @@
 
 #include "stepwell.h"
 
-enum { BLOCKS = 200, TURNS = 4000, THREADS = 2 };
+enum { BLOCKS = 200, TURNS = 4000, MOST_THREADS = 2 };
+
+static int thread_count = MOST_THREADS;
 
 /* Where blocks come from: a heap, or malloc where there is none. */
 static sw_heap *heap;
@@ -85,11 +87,11 @@ static void *work(void *seed) {
 }
 
 static void work_in_threads(void) {
-    pthread_t threads[THREADS];
-    for (uintptr_t i = 0; i < THREADS; i++)
-        if (pthread_create(&threads[i], NULL, work, (void *)(i + 1)) != 0)
+    pthread_t threads[MOST_THREADS];
+    for (int i = 0; i < thread_count; i++)
+        if (pthread_create(&threads[i], NULL, work, (void *)(uintptr_t)(i + 1)) != 0)
             fail("no thread");
-    for (int i = 0; i < THREADS; i++)
+    for (int i = 0; i < thread_count; i++)
         pthread_join(threads[i], NULL);
 }
 
@@ -108,9 +110,11 @@ static void work_with_strategy(const char *name) {
     heap = NULL;
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     static const char *const names[] = {"system", "pool", "sizeclass", "arena", "auto"};
     size_t count = sizeof names / sizeof *names;
+    if (argc > 1 && strcmp(argv[1], "1") == 0)
+        thread_count = 1;
     work_in_threads();
     for (size_t i = 0; i < count; i++)
         work_with_strategy(names[i]);
