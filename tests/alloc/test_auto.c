@@ -1059,36 +1059,52 @@ static void a_parent_with_threads_that_waits_keeps_nothing(void **state) {
     assert_int_equal(exit_code_of(child), 0);
 }
 
-/* As of a server that has loaded all before its workers are made. Nobody watches any more. */
-static void what_a_parent_frees_after_a_fork_is_not_kept(void **state) {
-    (void)state;
+/* In a process of its own: its first fork, after which nobody watches any more. */
+static void expect_of_a_first_fork(int (*live)(void)) {
+    pid_t child = fork();
+    if (child == 0)
+        _exit(live());
+    assert_int_equal(exit_code_of(child), 0);
+}
+
+/* As of a server that has loaded all before its workers are made. */
+static int free_after_a_fork(void) {
     static void *blocks[BLOCKS];
     sw_heap *heap = make_auto("tracking:0");
     for (size_t i = 0; i < BLOCKS; i++) {
-        blocks[i] = sw_alloc(heap, BLOCK, SW_TAG_INPUT);
+        CHECK(blocks[i] = sw_alloc(heap, BLOCK, SW_TAG_INPUT));
         fill(blocks[i], BLOCK, i);
     }
     fork_one_that_ends();
     for (size_t i = 0; i < BLOCKS; i++)
         sw_free(heap, blocks[i]);
-    assert_true(resident_of(heap) < 8 * MIB);
-    sw_heap_destroy(heap);
+    CHECK(resident_of(heap) < 8 * MIB);
+    return 0;
+}
+
+static void what_a_parent_frees_after_a_fork_is_not_kept(void **state) {
+    (void)state;
+    expect_of_a_first_fork(free_after_a_fork);
 }
 
 /* Nor inside slabs. */
-static void what_a_parent_frees_inside_slabs_goes_too(void **state) {
-    (void)state;
+static int free_inside_slabs_after_a_fork(void) {
     static struct holder holder;
     holder.heap = make_auto("tracking:0");
     hold(&holder);
     fork_one_that_ends();
     size_t left = free_but_some(&holder);
-    assert_true(resident_of(holder.heap) < left + 10 * MIB);
+    CHECK(resident_of(holder.heap) < left + 10 * MIB);
     free_the_others(&holder);
-    sw_heap_destroy(holder.heap);
+    return 0;
 }
 
-/* Nor where another thread owns them, and waits. In a process of its own: its first fork. */
+static void what_a_parent_frees_inside_slabs_goes_too(void **state) {
+    (void)state;
+    expect_of_a_first_fork(free_inside_slabs_after_a_fork);
+}
+
+/* Nor where another thread owns them, and waits. */
 static int free_others_blocks_after_a_fork(void) {
     static struct holder holder;
     start_owner(&holder, hold_and_wait);
@@ -1103,10 +1119,7 @@ static int free_others_blocks_after_a_fork(void) {
 
 static void what_others_free_after_a_fork_goes_too(void **state) {
     (void)state;
-    pid_t child = fork();
-    if (child == 0)
-        _exit(free_others_blocks_after_a_fork());
-    assert_int_equal(exit_code_of(child), 0);
+    expect_of_a_first_fork(free_others_blocks_after_a_fork);
 }
 
 /* Where it gives one again, it comes: nothing is left for the parent's or the child's life. */
