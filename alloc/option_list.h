@@ -11,7 +11,7 @@
  *   range    FLAG and CHOICE: the words there are, "a|b|c"; a choice's value is the index of its
  *            word. BYTES: "LEAST..MOST", or "LEAST.."
  *   unit     of a number, or ""
- *   heeded   by which strategies, "a, b, c"; "" by all
+ *   heeded   by which strategies, "a, b, c", or by checked heaps of any; "" by all
  *   sentence what it does: without its subject, without a full stop
  */
 #ifndef SW_OPTION_LIST_H
@@ -22,13 +22,14 @@
 
 #define SW__BY_AUTO    "auto"
 #define SW__BY_EXTENTS "pool, sizeclass, arena, auto"
+#define SW__BY_CHECKED "checked:1"
 
 /* clang-format off */
 /*    name        kind    default, preloaded  range                unit    heeded            sentence */
 #define SW_OPTIONS(X)                                                                              \
     X(tracking,   FLAG,   "1",     "0",       "0|1",               "",      "",              "keeps a ledger of every live block, needed for what was requested, for all that follows from it, and for every figure per block or per tag; 0 makes alloc and free as fast as the strategy is") \
     X(checked,    FLAG,   "0",     "0",       "0|1",               "",      "",              "watches for misuse, over any strategy: writes past either end of a block or after it was freed, of large blocks most reads as well, frees and reallocs of what is no live block; takes a few times the time and 100 bytes a block") \
-    X(quarantine, BYTES,  "32M",   "32M",     "0..",               "bytes", "",              "with checked, keeps so much of what was freed from use, in 65,536 blocks at most, to see accesses to it") \
+    X(quarantine, BYTES,  "32M",   "32M",     "0..",               "bytes", SW__BY_CHECKED,  "with checked, keeps so much of what was freed from use, in 65,536 blocks at most, to see accesses to it") \
     X(huge_pages, CHOICE, "auto",  "auto",    "auto|never|always", "",      SW__BY_EXTENTS,  "asks for transparent huge pages: auto where one live block covers the whole huge page and large blocks are used to their ends, always for all the heap maps (strategies " SW__BY_EXTENTS ")") \
     X(background_thread, FLAG, "1", "1",      "0|1",               "",      SW__BY_AUTO,     "lets a sleeping thread notice that work has stopped, and give back what is kept for it; none is started before the heap holds 8 MiB. A program that may have one thread only, as for unshare(2) or setns(2) with a user namespace, wants 0 (strategy " SW__BY_AUTO ")") \
     X(retain,     BYTES,  "0",     "0",       "0..",               "bytes", SW__BY_AUTO,     "keeps no more than this free for work to come; 0 is no cap but what recent steps needed (strategy " SW__BY_AUTO ")") \

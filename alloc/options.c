@@ -271,31 +271,22 @@ static bool is_default(const struct sw__option *option, const struct sw__config 
                   sizes[option->kind]) == 0;
 }
 
-static bool is_heeded(const struct sw__option *option, const char *strategy) {
+static bool is_heeded(const struct sw__option *option, const struct sw__config *config,
+                      const char *strategy) {
     const char *heeded = option->heeded;
     while (*heeded) {
-        if (word_is(cut(&heeded, ','), strategy))
+        struct word word = cut(&heeded, ',');
+        if (word_is(word, strategy) || (config->checked && word_is(word, SW__BY_CHECKED)))
             return true;
         heeded += strspn(heeded, " ");
     }
     return *option->heeded == '\0';
 }
 
-/* The one option that is for another. */
-static bool is_quarantine_idle(const struct sw__config *config) {
-    struct sw__config defaults;
-    sw__options_defaults(&defaults);
-    return !config->checked && config->quarantine != defaults.quarantine;
-}
-
 bool sw__options_are_heeded(const struct sw__config *config, const char *strategy, char *why,
                             size_t why_size) {
-    if (is_quarantine_idle(config)) {
-        snprintf(why, why_size, "option 'quarantine' does nothing without checked:1");
-        return false;
-    }
     for (const struct sw__option *option = sw__options; option->name; option++)
-        if (!is_heeded(option, strategy) && !is_default(option, config)) {
+        if (!is_heeded(option, config, strategy) && !is_default(option, config)) {
             snprintf(why, why_size, "option '%s' does nothing under strategy '%s'; it is for %s",
                      option->name, strategy, option->heeded);
             return false;

@@ -19,7 +19,7 @@ struct sw__option {
     const char *preloaded; /* the default of the heap behind malloc */
     const char *range;
     const char *unit;
-    const char *heeded; /* by which strategies, "a, b, c"; "" by all */
+    const char *heeded; /* as the list has it */
     const char *sentence;
     size_t offset; /* of its member in struct sw__config */
 };

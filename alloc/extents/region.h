@@ -76,6 +76,14 @@ static inline void sw__extents_forget(struct sw__extents *extents,
                                             sw__extent_end(extent)));
 }
 
+/* Where the last huge page ends of which something behind the address is touched; or the extent. */
+static inline char *sw__extent_touched_end(const struct sw__extent *extent, char *from) {
+    char *end = sw__extent_end(extent);
+    char *touched_end =
+        sw__huge_page_from(sw__pages_touched_end(&extent->region->pages, from, end));
+    return touched_end < end ? touched_end : end;
+}
+
 /* A free extent goes to the tree it belongs to, and comes out of it. */
 static inline void sw__extent_plant(struct sw__extent *extent) {
     extent->state = extent->touched ? SW__EXTENT_DIRTY : SW__EXTENT_CLEAN;

@@ -50,14 +50,12 @@ static char *next_part(const struct sw__extent *extent) {
 /* True when there is more of it to go. */
 static bool rest_part(struct sw__extents *extents, struct sw__extent *extent) {
     struct sw__pages *pages = &extent->region->pages;
-    char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
     char *part = next_part(extent);
-    char *part_end = sw__huge_page_from(sw__pages_touched_end(pages, part, end));
-    note_what_is_whole(extents, pages, part, part_end < end ? part_end : end);
+    note_what_is_whole(extents, pages, part, sw__extent_touched_end(extent, part));
     bool went = sw__supply_purge_from(extents, extent, part);
     bool is_all = extent->touched == 0;
     if (is_all)
-        note_what_is_whole(extents, pages, start, part);
+        note_what_is_whole(extents, pages, sw__extent_start(extent), part);
     return went && !is_all;
 }
 

@@ -71,9 +71,7 @@ static void decline_edges(struct sw__extents *extents, struct sw__extent *extent
 }
 
 bool sw__supply_purge_from(struct sw__extents *extents, struct sw__extent *extent, char *start) {
-    char *end = sw__pages_touched_end(&extent->region->pages, start, sw__extent_end(extent));
-    char *huge_end = sw__huge_page_from(end);
-    end = huge_end < sw__extent_end(extent) ? huge_end : sw__extent_end(extent);
+    char *end = sw__extent_touched_end(extent, start);
     sw__extent_uproot(extent);
     bool went = purge(extents, extent, start, (size_t)(end - start));
     sw__extent_plant(extent);

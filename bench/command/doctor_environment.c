@@ -28,21 +28,18 @@ static void check_preload(struct fact *fact) {
     }
     struct allocator allocators[ALLOCATORS_MOST];
     size_t count = find_allocators(allocators);
+    bool is_ours = is_behind_own_malloc();
+    const char *owner = is_ours ? "Stepwell" : NULL;
+    for (size_t i = 0; i < count && !is_ours; i++) {
+        owner = strstr(preload, allocators[i].name) ? allocators[i].name : owner;
+    }
     SAY(value, "%s", preload);
     SAY(meaning, "these libraries see every call first");
-    if (is_behind_own_malloc()) {
-        SAY(meaning, "malloc is Stepwell's, in every process started here: `system` measures that");
+    if (owner) {
+        SAY(meaning, "malloc is %s's, in every process started here: `system` measures that",
+            owner);
         SAY(advice, "unset LD_PRELOAD to compare with libc as it is");
         fact->state = ADVICE;
-        return;
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (strstr(preload, allocators[i].name)) {
-            SAY(meaning, "malloc is %s's, in every process started here: `system` measures that",
-                allocators[i].name);
-            SAY(advice, "unset LD_PRELOAD to compare with libc as it is");
-            fact->state = ADVICE;
-        }
     }
 }
 

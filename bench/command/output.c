@@ -63,9 +63,10 @@ bool output_open(struct output_file *output, const char *path) {
     if (strcmp(path, "-") == 0) {
         output->file = stdout;
     } else {
-        output->file = can_be_replaced(path) ? open_beside(output) : NULL;
+        bool is_replaced = can_be_replaced(path);
+        output->file = is_replaced ? open_beside(output) : NULL;
         int error = errno;
-        if (!output->file && (!can_be_replaced(path) || is_writable(path))) {
+        if (!output->file && (!is_replaced || is_writable(path))) {
             output->file = fopen(path, "w"); /* or in a folder that takes no other file */
         } else {
             errno = error;
