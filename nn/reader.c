@@ -116,13 +116,17 @@ static int fill_gzip(struct nn_reader *reader, struct nn_error *error) {
             return -1;
         }
         if (reader->stream.avail_in == 0) {
-            break; /* the file ends; whether too early, the caller knows */
+            break;
         }
         if (inflate_some(reader, error) != 0) {
             return -1;
         }
     }
     reader->fill = BUFFER - reader->stream.avail_out;
+    if (reader->fill == 0 && reader->member_open) { /* perhaps only its checksum is missing */
+        return nn_fail(error, "%s: byte %llu: the gzip data ends too early", reader->name,
+                       (unsigned long long)nn_reader_offset(reader));
+    }
     return 0;
 }
 

@@ -6,6 +6,7 @@
  */
 #include "train.h"
 
+#include <errno.h>
 #include <math.h>
 #include <string.h>
 #include <time.h>
@@ -30,7 +31,6 @@ struct training {
     const struct nn_train_options *options;
     const struct nn_recipe *recipe;
     size_t batch;
-    size_t warmup;
     struct nn_progress now;
     uint64_t keys[FOR_TEST + 1];
 
@@ -113,15 +113,15 @@ static struct nn_reader *open_file(struct training *t, const char *set, const ch
         nn_fail(t->error, "the data directory's name is too long");
         return NULL;
     }
-    if (access(path, F_OK) != 0) {
+    if (access(path, F_OK) != 0 && errno == ENOENT) {
         strcat(path, ".gz");
-        if (access(path, F_OK) != 0) {
+        if (access(path, F_OK) != 0 && errno == ENOENT) {
             nn_fail(t->error, "%s: no file %s-%s-ubyte or %s-%s-ubyte.gz is there", directory, set,
                     what, set, what);
             return NULL;
         }
     }
-    return nn_reader_open(t->machine.heap, path, t->error);
+    return nn_reader_open(t->machine.heap, path, t->error); /* and says what else is wrong */
 }
 
 static int open_directory(struct training *t, bool test, struct nn_data *data) {
@@ -214,6 +214,9 @@ static int out_of_memory(struct training *t, bool in_update) {
 static int learn(struct training *t, struct nn_batch *batch) {
     uint64_t key = nn_key(t->keys[FOR_DROPOUT], t->now.step);
     const float *z = nn_model_forward(&t->model, batch->inputs, batch->rows, true, key);
+    if (z && t->options->on_forward) {
+        t->options->on_forward(t->options->context);
+    }
     int status =
         z ? nn_model_backward(&t->model, &nn_cross_entropy, batch->labels, &t->now.loss) : -1;
     t->epoch_loss += t->now.loss * (double)batch->rows;
@@ -253,7 +256,7 @@ static int begin_step(struct training *t) {
 
 static void note_time(struct training *t, double ms) {
     t->now.step_ms = ms;
-    if (t->now.step > t->warmup) {
+    if (t->now.step > t->now.warmup) {
         t->times[t->timed++ % TIMES_MAX] = ms;
     }
 }
@@ -383,8 +386,9 @@ static int plan_steps(struct training *t) {
     size_t per_epoch = t->data.count / t->batch + (t->data.count % t->batch != 0);
     t->now.steps = t->options->steps ? t->options->steps : per_epoch * t->recipe->epochs;
     t->now.epochs = t->now.steps / per_epoch + (t->now.steps % per_epoch != 0);
-    t->warmup = t->options->warmup < t->now.steps ? t->options->warmup : t->now.steps - 1;
-    size_t timed = t->now.steps - t->warmup;
+    size_t half = t->now.steps / 2;
+    t->now.warmup = t->options->warmup < half ? t->options->warmup : half;
+    size_t timed = t->now.steps - t->now.warmup;
     t->times = sw_alloc_zeroed(t->machine.heap, timed < TIMES_MAX ? timed : TIMES_MAX,
                                sizeof *t->times, SW_TAG_OTHER);
     return t->times ? 0 : nn_fail_memory(t->error);

@@ -69,6 +69,7 @@ const struct nn_recipe *nn_recipe_find(const char *name);
 
 struct nn_progress {
     size_t step, steps; /* from 1 */
+    size_t warmup;      /* the first of them, which the times in the result leave out */
     size_t epoch, epochs;
     double loss;    /* this step's mean over the batch */
     double step_ms; /* this step's time, wall clock */
@@ -83,8 +84,10 @@ struct nn_train_options {
     size_t batch;     /* 0: the recipe's */
     unsigned threads; /* 0: 1 */
     uint64_t seed;
-    size_t warmup; /* first steps that the times in the result leave out; at least one step is in */
+    size_t warmup; /* first steps that the times in the result leave out; half of all at most */
     void (*on_step)(void *context, const struct nn_progress *progress); /* NULL: none */
+    void (*on_forward)(
+        void *context); /* between forward and backward, all activations live; or NULL */
     void *context;
     bool evaluate;       /* measure accuracy on the test data at the end */
     bool free_gradients; /* give gradients back each step instead of keeping them */

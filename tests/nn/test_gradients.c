@@ -152,37 +152,100 @@ static void whole_network(void **state) {
     check(specs, &nn_cross_entropy, labels);
 }
 
+/* Large enough that every loop and every product is cut into slices. */
+enum { ROWS = 301, COLUMNS = 700, UNITS = 600 };
+
+struct wide {
+    float z[ROWS * UNITS], dx[ROWS * COLUMNS], gradients[(COLUMNS + 1) * UNITS];
+};
+
+static void run_wide(unsigned threads, struct wide *result) {
+    static float x[ROWS * COLUMNS], weights[ROWS * UNITS];
+    const struct nn_layer_spec specs[] = {{&probe, result->dx},
+                                          {&nn_gelu, NULL},
+                                          {&nn_dense, &(struct nn_dense_config){.outputs = UNITS}},
+                                          {&nn_tanh, NULL},
+                                          {&nn_dropout, &(struct nn_dropout_config){.rate = 0.25f}},
+                                          {&nn_sigmoid, NULL},
+                                          {&nn_relu, NULL},
+                                          {0}};
+    struct bench *bench = open_bench(threads);
+    struct nn_model model;
+    struct nn_error error;
+    fill(x, ROWS * COLUMNS, 2, 7);
+    fill(weights, ROWS * UNITS, 1, 11);
+    assert_int_equal(nn_model_create(&model, &bench->machine, specs, COLUMNS, 42, &error), 0);
+    const float *z = nn_model_forward(&model, x, ROWS, true, 99);
+    assert_non_null(z);
+    memcpy(result->z, z, sizeof result->z);
+    double loss;
+    assert_int_equal(nn_model_backward(&model, &weighted_sum, weights, &loss), 0);
+    float *to = result->gradients;
+    struct nn_parameter *p;
+    for (size_t i = 0; (p = nn_model_parameter(&model, i)); to += p->rows * p->columns, i++) {
+        memcpy(to, p->gradient, p->rows * p->columns * sizeof *to);
+    }
+    assert_int_equal(to - result->gradients, (COLUMNS + 1) * UNITS);
+    nn_model_destroy(&model);
+    close_bench(bench);
+}
+
+static void assert_all_near(const float *values, const float *expected, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        assert_near(values[i], expected[i], 1e-4);
+    }
+}
+
+static void more_threads_give_the_same(void **state) {
+    (void)state;
+    static struct wide one, more;
+    run_wide(1, &one);
+    for (unsigned threads = 2; threads <= 3; threads++) {
+        memset(&more, 0xff, sizeof more);
+        run_wide(threads, &more);
+        assert_all_near(more.z, one.z, ROWS * UNITS);
+        assert_all_near(more.dx, one.dx, ROWS * COLUMNS);
+        assert_all_near(more.gradients, one.gradients, (COLUMNS + 1) * UNITS);
+    }
+}
+
 /* The values themselves, against the definitions in double precision. */
 static void losses_are_what_they_say(void **state) {
     (void)state;
     struct bench *bench = open_bench(1);
-    enum { COLUMNS = 3 };
-    const float z[2 * COLUMNS] = {1, 2, 3, -80, 0, 60};
+    enum { CLASSES = 3 };
+    const float z[2 * CLASSES] = {1, 2, 3, -80, 0, 60};
     const int32_t labels[2] = {0, 1};
-    float p[2 * COLUMNS];
+    float p[2 * CLASSES];
     double expected = 0;
     for (int r = 0; r < 2; r++) {
         double sum = 0;
-        for (int c = 0; c < COLUMNS; c++) {
-            sum += exp((double)z[r * COLUMNS + c]);
+        for (int c = 0; c < CLASSES; c++) {
+            sum += exp((double)z[r * CLASSES + c]);
         }
-        expected += (log(sum) - z[r * COLUMNS + labels[r]]) / 2;
+        expected += (log(sum) - z[r * CLASSES + labels[r]]) / 2;
     }
-    assert_near(nn_cross_entropy.forward(2, COLUMNS, z, labels, p, &bench->machine), expected,
+    assert_near(nn_cross_entropy.forward(2, CLASSES, z, labels, p, &bench->machine), expected,
                 1e-6);
-    const float targets[2 * COLUMNS] = {0, 2, 5, -80, 1, 60};
-    assert_near(nn_mean_squared_error.forward(2, COLUMNS, z, targets, NULL, &bench->machine),
+    const float targets[2 * CLASSES] = {0, 2, 5, -80, 1, 60};
+    assert_near(nn_mean_squared_error.forward(2, CLASSES, z, targets, NULL, &bench->machine),
                 (1.0 + 0 + 4 + 0 + 1 + 0) / 6, 1e-12);
     close_bench(bench);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(dense),         cmocka_unit_test(relu),
-        cmocka_unit_test(gelu),          cmocka_unit_test(tanh_layer),
-        cmocka_unit_test(sigmoid),       cmocka_unit_test(dropout),
-        cmocka_unit_test(cross_entropy), cmocka_unit_test(mean_squared_error),
-        cmocka_unit_test(whole_network), cmocka_unit_test(losses_are_what_they_say),
+        cmocka_unit_test(dense),
+        cmocka_unit_test(relu),
+        cmocka_unit_test(gelu),
+        cmocka_unit_test(tanh_layer),
+        cmocka_unit_test(sigmoid),
+        cmocka_unit_test(dropout),
+        cmocka_unit_test(cross_entropy),
+        cmocka_unit_test(mean_squared_error),
+        cmocka_unit_test(whole_network),
+        cmocka_unit_test(losses_are_what_they_say),
+        cmocka_unit_test(more_threads_give_the_same),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

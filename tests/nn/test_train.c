@@ -147,11 +147,27 @@ static void progress_counts_steps_and_epochs(void **state) {
     sw_heap_destroy(watch.heap);
 }
 
-static void warm_up_leaves_one_step_at_least(void **state) {
+static void note_warmup(void *context, const struct nn_progress *progress) {
+    *(size_t *)context = progress->warmup;
+}
+
+static void warm_up_leaves_half_of_the_steps_at_least(void **state) {
     (void)state;
-    struct nn_result result =
-        train_with("pool", (struct nn_train_options){.steps = 5, .warmup = 1000});
-    assert_true(result.step_ms > 0 && result.step_ms_min == result.step_ms_max);
+    static const struct {
+        size_t steps, wanted, expected;
+    } cases[] = {{1, 1000, 0}, {2, 1000, 1}, {5, 1000, 2}, {5, 1, 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t warmup = 77;
+        struct nn_train_options options = {.steps = cases[i].steps,
+                                           .warmup = cases[i].wanted,
+                                           .on_step = note_warmup,
+                                           .context = &warmup};
+        struct nn_result result = train_with("pool", options);
+        bool one_is_timed = cases[i].steps - cases[i].expected == 1;
+        assert_int_equal(warmup, cases[i].expected);
+        assert_true(result.step_ms > 0);
+        assert_true(!one_is_timed || result.step_ms_min == result.step_ms_max);
+    }
 }
 
 /* ---- Refusals -------------------------------------------------------------------------------- */
@@ -207,7 +223,7 @@ int main(void) {
         cmocka_unit_test(every_strategy_gives_the_same_bits),
         cmocka_unit_test(every_recipe_trains),
         cmocka_unit_test(progress_counts_steps_and_epochs),
-        cmocka_unit_test(warm_up_leaves_one_step_at_least),
+        cmocka_unit_test(warm_up_leaves_half_of_the_steps_at_least),
         cmocka_unit_test(bad_options_are_one_sentence),
         cmocka_unit_test(a_step_that_is_open_already_is_refused),
     };
