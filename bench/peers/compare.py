@@ -2,9 +2,11 @@
 import argparse
 import difflib
 import importlib.util
+import os
 import pathlib
 import random
 import re
+import signal
 import sys
 
 import allocators
@@ -38,7 +40,7 @@ columns of the suite torch:
 examples:
   script/compare-peers --quick
   script/compare-peers --suite small --rounds 2 --csv bench/results/small.csv
-  script/compare-peers --programs larson-2,xmalloc --allocators glibc,mimalloc,stepwell
+  script/compare-peers --programs larson-2,xmalloc-2 --allocators glibc,mimalloc,stepwell
   script/compare-peers --allocators glibc --strategies sizeclass,pool
   script/compare-peers --from-csv bench/results/small.csv --picture small.svg
 
@@ -172,18 +174,42 @@ def show(options, suite, done, names, comments):
         say(f"the picture is in {options.picture}")
 
 
+def choose_rows(options, suite, saved):
+    """Those that were asked for, and of the meter what is taken off them."""
+    programs = choose(options.programs, [program.name for program in suite.programs], "program")
+    known = dict.fromkeys(row["allocator"] for row in saved if row["allocator"] != limits.METER)
+    wanted = {*choose(options.allocators, known, "allocator"), limits.METER}
+    return [row for row in saved if row["program"] in programs and row["allocator"] in wanted]
+
+
 def show_saved(options):
     """The table of a CSV file."""
     comments, saved = rows.load(options.from_csv)
     if not saved:
         raise Wrong(f"{options.from_csv} has no rows")
     suite = load_suite(saved[0]["suite"])
-    wanted = choose(options.programs, [program.name for program in suite.programs], "program")
+    chosen = choose_rows(options, suite, saved)
     names = [a.name for a in allocators.PEERS]
     if not options.markdown:
         print("\n".join(comments), end="\n\n")
-    show(options, suite, [row for row in saved if row["program"] in wanted], names, comments)
-    return 1 if any(row["failed"] for row in saved) else 0
+    show(options, suite, chosen, names, comments)
+    failed = [row for row in chosen if row["failed"]]
+    for row in failed:
+        say(f"round {row['round']} of {row['program']} under {row['allocator']} failed:"
+            f" {row['failed']}")
+    return 1 if failed else 0
+
+
+def check_outputs(options):
+    """Before the work: a file that cannot be written would be known of when all is done."""
+    for path in filter(None, (options.csv, options.picture)):
+        path = pathlib.Path(path)
+        if path.is_dir():
+            raise Wrong(f"{path} is a folder: name a file")
+        if not path.parent.is_dir():
+            raise Wrong(f"{path} cannot be written: there is no folder {path.parent}")
+        if not os.access(path if path.exists() else path.parent, os.W_OK):
+            raise Wrong(f"{path} may not be written")
 
 
 def further_arguments(options):
@@ -221,9 +247,19 @@ def run_suite(options, words):
     return 1 if len(done) < len(order) or any(row["failed"] for row in done) else 0
 
 
+def stop_with_all_programs():
+    """A signal that would end us leaves none of them behind; and that they end is for us to know."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+
 def main(words):
     options = parse(words)
+    stop_with_all_programs()
     try:
+        check_outputs(options)
         if options.list:
             show_list(options, load_suite(options.suite))
             return 0

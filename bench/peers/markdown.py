@@ -1,4 +1,6 @@
 """The table in Markdown: a row for each program, a column for each allocator, in ratios."""
+import itertools
+
 import table
 
 OVERHEAD = "overhead"  # is a ratio already: to the least possible
@@ -26,16 +28,23 @@ def row_of(first, all_both):
     return f"| {' | '.join([first, *cells])} |"
 
 
-def mean_of(all_both):
-    return [table.geometric_mean(values) for values in zip(*all_both)]
+def mean_of(all_both, are_to_least):
+    """Of memory where some of it is to the least possible: of that alone."""
+    times, memories = zip(*all_both)
+    if any(are_to_least):
+        memories = itertools.compress(memories, are_to_least)
+    return table.geometric_mean(times), table.geometric_mean(memories)
 
 
 def render(programs, rows, allocators):
     """Only programs with a time and a memory column that are compared."""
     shown, summaries, order = table.gather(programs, rows, allocators)
+    compared = [program for program in shown if has_both(program)]
+    are_to_least = [program.columns[1].key == OVERHEAD for program in compared]
     cells = {p.name: [both_of(p, summaries[p.name], allocator) for allocator in order]
-             for p in shown if has_both(p)}
+             for p in compared}
     lines = [f"| {' | '.join(['program', *order])} |", "|" + " --- |" * (len(order) + 1)]
     lines += [row_of(name, all_both) for name, all_both in cells.items()]
-    lines.append(row_of("geometric mean", map(mean_of, zip(*cells.values()))))
+    lines.append(row_of("geometric mean",
+                        [mean_of(of_one, are_to_least) for of_one in zip(*cells.values())]))
     return "\n".join(lines) + "\n"

@@ -23,6 +23,7 @@ class Column:
     title: str
     unit: str = ""  # MiB, KiB: the number is bytes
     ratios: bool = True  # to glibc, and to the best peer
+    of: str = ""  # another's key: what this was in the run with the median of that
 
 
 CPU = Column("cpu_ms", "CPU", "ms")

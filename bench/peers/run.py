@@ -1,11 +1,13 @@
 """Runs programs under allocators: interleaved, the order drawn anew in each round."""
 import concurrent.futures
+import contextlib
 import json
 import os
 import random
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 
 import allocators
@@ -45,16 +47,31 @@ def explain(code, errors):
     return "; ".join([how, *tail])
 
 
+RUNNING = set()  # the processes, each the first of a group
+STOPPED = threading.Event()  # and none of them is to run on
+
+
+def end(process):
+    """With all that it started."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
 def finish(process, timeout):
     """What the process wrote, and its exit code; all it started is ended with it."""
+    RUNNING.add(process)
     try:
+        if STOPPED.is_set():
+            end(process)
         return *process.communicate(timeout=timeout), process.returncode
     except BaseException as reason:
-        os.killpg(process.pid, signal.SIGKILL)
+        end(process)
         process.communicate()
         if isinstance(reason, subprocess.TimeoutExpired):
             raise Failed(f"still running after {timeout:g} s, ended") from None
         raise
+    finally:
+        RUNNING.discard(process)
 
 
 def launch(program, allocator, places, further, timeout, mode=()):
@@ -67,7 +84,7 @@ def launch(program, allocator, places, further, timeout, mode=()):
              *(f"{key}={value}" for key, value in settings.items()), "--",
              *expand(words, places)],
             env=allocators.without_settings(os.environ), pass_fds=[report.fileno()], text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            errors="replace",            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             start_new_session=True)
         output, errors, code = finish(process, timeout)
         if code != 0:
@@ -163,13 +180,20 @@ def run_one(entry, places, further, timeout):
 
 def run_at_once(entries, *how):
     """(entry, row, seconds) of each, as they end; several run at a time."""
+    STOPPED.clear()
     pool = concurrent.futures.ThreadPoolExecutor(AT_ONCE)
     try:
         entry_of = {pool.submit(run_one, entry, *how): entry for entry in entries}
         for future in concurrent.futures.as_completed(entry_of):
             yield entry_of[future], *future.result()
+    except BaseException:  # only this thread is told: what the others wait for is to end
+        pool.shutdown(wait=False, cancel_futures=True)
+        STOPPED.set()
+        for process in tuple(RUNNING):
+            end(process)
+        raise
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.shutdown()
 
 
 def run_in_turn(entries, *how):

@@ -6,16 +6,30 @@ CLEARLY_WORSE = 1.05
 BYTES = {"KiB": 1 << 10, "MiB": 1 << 20}
 
 
+def numbers_of(rows, column):
+    """(median, least, most) of one allocator's rows; None where no row has any."""
+    values = [row[column.key] for row in rows if column.key in row]
+    if values and column.of:  # it is told of that one run
+        middle = statistics.median_low(row[column.of] for row in rows if column.of in row)
+        values = [row[column.key] for row in rows if row.get(column.of) == middle]
+        return (values[0],) * 3
+    return (statistics.median(values), min(values), max(values)) if values else None
+
+
+def has_failed(rows):
+    """One timed run that failed takes the others along: who ends half of the time is not fast."""
+    return any(row["failed"] and row["round"] for row in rows)
+
+
 def summarise(rows, columns):
-    """{allocator: {key: (median, least, most)}} of one program's rows; a failed one has no numbers."""
-    found = {}
+    """{allocator: {key: (median, least, most)}} of one program's rows; one that failed has none."""
+    by_allocator = {}
     for row in rows:
-        numbers = found.setdefault(row["allocator"], {column.key: [] for column in columns})
-        for column in columns:
-            if column.key in row:
-                numbers[column.key].append(row[column.key])
-    return {allocator: {key: (statistics.median(values), min(values), max(values))
-                        for key, values in numbers.items() if values}
+        by_allocator.setdefault(row["allocator"], []).append(row)
+    found = {allocator: {} if has_failed(its) else
+             {column.key: numbers_of(its, column) for column in columns}
+             for allocator, its in by_allocator.items()}
+    return {allocator: {key: value for key, value in numbers.items() if value}
             for allocator, numbers in found.items()}
 
 
@@ -71,12 +85,13 @@ def headings(columns):
     return cells
 
 
-def line_of(summary, allocator, columns):
+def line_of(summary, allocator, columns, failed):
     """The allocator's cells, under headings()."""
     cells = [allocator]
     for index, column in enumerate(columns):
         numbers = summary[allocator].get(column.key)
-        cells.append(show_number(numbers[0], column.unit) if numbers else "failed")
+        nothing = "failed" if allocator in failed else "-"
+        cells.append(show_number(numbers[0], column.unit) if numbers else nothing)
         if index == 0:
             cells.append("..".join(show_number(n, column.unit) for n in numbers[1:])
                          if numbers else "-")
@@ -104,10 +119,10 @@ def shown_columns(columns, summary):
             if index < 2 or any(column.key in numbers for numbers in summary.values())]
 
 
-def program_lines(program, summary, order):
+def program_lines(program, summary, order, failed):
     columns = shown_columns(program.columns, summary)
     lines = [headings(columns)]
-    lines += [line_of(summary, allocator, columns) for allocator in order]
+    lines += [line_of(summary, allocator, columns, failed) for allocator in order]
     return [f"{program.name}: {program.about}", *lay_out(lines), ""]
 
 
@@ -167,7 +182,9 @@ def render(programs, rows, allocators):
     lines = []
     for program in shown:
         present = [name for name in order if name in summaries[program.name]]
-        lines += program_lines(program, summaries[program.name], present)
+        failed = {row["allocator"] for row in rows
+                  if row["program"] == program.name and row["failed"]}
+        lines += program_lines(program, summaries[program.name], present, failed)
     lines += overall_lines(shown, summaries, order)
     lines += worse_lines(shown, summaries, order)
     return "\n".join(lines).rstrip() + "\n"

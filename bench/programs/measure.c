@@ -14,6 +14,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,7 +61,12 @@ static int measure_command(int fd, char **command) {
     }
     int status;
     struct rusage usage;
-    while (wait4(child, &status, 0, &usage) < 0 && errno == EINTR) {
+    pid_t ended;
+    while ((ended = wait4(child, &status, 0, &usage)) < 0 && errno == EINTR) {
+    }
+    if (ended < 0) {
+        perror("measure: the command's end cannot be known");
+        return -1;
     }
     double end = milliseconds();
     dprintf(
@@ -108,6 +114,7 @@ int main(int count, char **arguments) {
         fprintf(stderr, "usage: measure [--calls] FD [NAME=VALUE...] -- COMMAND [ARGUMENT...]\n");
         return 2;
     }
+    signal(SIGCHLD, SIG_DFL); /* whoever ignored it: the command's end is waited for */
     int status = calls ? count_calls(fd, command) : measure_command(fd, command);
     if (status == -1) {
         return 127;

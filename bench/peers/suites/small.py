@@ -7,7 +7,7 @@ from program import CPU, FAULTS, RESIDENT, WALL, Column, Program, Suite
 PER_OPERATION = Column("ns_per_op", "CPU", "ns/op")
 SLOWEST = Column("worst_ns", "slowest size", "ns")
 LATER = Column("resident_1000ms", "1 s later", "MiB")
-ITS_SIZE = Column("worst_size", "its size", "KiB", ratios=False)
+ITS_SIZE = Column("worst_size", "its size", "KiB", ratios=False, of="worst_ns")
 
 
 def shape(source, about, threads=1, more=()):

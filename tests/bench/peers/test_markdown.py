@@ -32,7 +32,15 @@ class Markdown(unittest.TestCase):
             [["program", "glibc", "stepwell"], ["---"] * 3,
              ["steps", "1.00 · 1.50", "2.00 · 1.01"],
              ["objects", "1.00 · 1.00", "0.50 · 1.50"],
-             ["geometric mean", "1.00 · 1.22", "1.00 · 1.23"]])
+             ["geometric mean", "1.00 · 1.50", "1.00 · 1.01"]])
+
+    def test_where_nothing_is_to_the_least_the_mean_is_to_glibc(self):
+        found = [row(name, allocator, 10, 200) for name in ("objects", "others")
+                 for allocator in ("glibc", "stepwell")]
+        found[1]["resident_peak"] = 800
+        others = program.Program("others", "", (), columns=(TIME, program.RESIDENT))
+        text = markdown.render((OBJECTS, others), found, ("glibc", "stepwell"))
+        self.assertIn("| geometric mean | 1.00 · 1.00 | 1.00 · 2.00 |", text)
 
     def test_medians_over_the_rounds(self):
         rows = [row("objects", "glibc", 10, 100)]

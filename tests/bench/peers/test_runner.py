@@ -7,9 +7,11 @@ import csv
 import io
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 from unittest import mock
@@ -282,6 +284,51 @@ class Wrong(Case):
         self.assertLess(time.monotonic() - start, 25)
         self.assertTrue(is_gone(found[0]))
 
+    def test_whoever_ends_the_comparison_ends_its_programs(self):
+        for counted, number in ((False, signal.SIGTERM), (True, signal.SIGTERM),
+                                (True, signal.SIGHUP)):
+            self.with_programs(Program("hangs", "", ("/bin/sleep", "60"), counted=counted))
+            found, start = [], time.monotonic()
+            original = run.finish
+
+            def remember(process, timeout, original=original, found=found):
+                found.append(process.pid)
+                return original(process, timeout)
+
+            timer = threading.Timer(1, os.kill, (os.getpid(), number))
+            timer.start()
+            with mock.patch.object(run, "finish", remember):
+                code, _, err = self.compare("--allocators", "glibc,glibc-tuned", "--rounds", "1")
+            timer.join()
+            self.assertEqual(code, 1)
+            self.assertIn("interrupted", err)
+            self.assertLess(time.monotonic() - start, 25)
+            self.assertTrue(found)
+            self.assertTrue(all(is_gone(session) for session in found))
+
+    def test_a_program_that_writes_no_text_is_measured_all_the_same(self):
+        self.with_programs(Program("raw", "", ("/bin/sh", "-c", "printf 'a\\377b\\n'")))
+        code, out, err = self.compare("--allocators", "glibc", "--rounds", "1")
+        self.assertEqual((code, "failed" in out), (0, False), err)
+
+    def test_an_ignored_end_of_children_changes_nothing(self):
+        self.with_programs(python("dies", "import os; os.kill(os.getpid(), 9)"))
+        before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        self.addCleanup(signal.signal, signal.SIGCHLD, before)
+        code, _, err = self.compare("--allocators", "glibc", "--rounds", "1")
+        self.assertEqual(code, 1)
+        self.assertIn("ended by signal 9", err)
+
+    def test_a_file_that_cannot_be_written_is_told_before_the_work(self):
+        self.with_programs(python("works", "raise SystemExit('it should not')"))
+        for option in ("--csv", "--picture"):
+            for path, why in (("/no/such/folder/rows.csv", "no folder /no/such/folder"),
+                              (os.path.dirname(self.file), "is a folder")):
+                code, out, err = self.compare("--allocators", "glibc", "--rounds", "1", option, path)
+                self.assertEqual((code, out), (2, ""))
+                self.assertIn(why, err)
+                self.assertNotIn("works", err)
+
     def test_a_library_that_cannot_be_preloaded_is_no_run(self):
         with tempfile.NamedTemporaryFile(suffix=".so") as library:
             broken = allocators.Allocator("broken", "", (library.name,))
@@ -362,10 +409,28 @@ class Table(Case):
         self.assertNotIn("ripples", text)
         self.assertIn("peak RSS", text)
 
-    def test_failed_runs_do_not_count(self):
+    def test_who_fails_once_has_no_numbers(self):
+        found = self.rows_of(glibc=100, tbb=20, stepwell=50)
+        found[3] = {"program": "speaks", "allocator": "tbb", "round": 1, "failed": "exit code 1"}
+        lines = self.lines(found)
+        cells = {line.split()[0]: line.split()[1:] for line in lines[2:5]}
+        self.assertEqual(cells["tbb"], ["failed", "-", "-", "-", "failed", "-", "-"])
+        self.assertEqual(cells["stepwell"], ["50", "49..51", "0.50", "0.50", "50", "0.50", "0.50"])
+
+    def test_what_was_not_counted_has_not_failed(self):
         found = self.rows_of(glibc=100, stepwell=50)
-        found[0] = {"program": "speaks", "allocator": "glibc", "round": 1, "failed": "exit code 1"}
-        self.assertIn("100.5", "\n".join(self.lines(found)))
+        found[3:] = [{"program": "speaks", "allocator": "stepwell", "round": 0, "failed": ""}]
+        self.assertIn(["stepwell", *"-------"], [line.split() for line in self.lines(found)])
+
+    def test_of_a_run_what_it_was_in_the_one_with_the_median(self):
+        columns = (CPU, RESIDENT, Column("slowest_ns", "slowest"),
+                   Column("slowest_size", "its size", ratios=False, of="slowest_ns"))
+        found = [{"program": "p", "allocator": "glibc", "round": i, "failed": "",
+                  "slowest_ns": ns, "slowest_size": size}
+                 for i, (ns, size) in enumerate(((30, 4096), (10, 64), (20, 111)), 1)]
+        for some, size in ((found, "111"), (found[:2], "64")):
+            text = table.render([Program("p", "", (), columns=columns)], some, ["glibc"])
+            self.assertEqual(text.splitlines()[2].split()[-1], size)
 
     def test_all_programs_together_by_the_geometric_mean(self):
         pair = tuple(python(name, "", columns=(CPU, RESIDENT)) for name in ("a", "b"))
@@ -396,6 +461,21 @@ class Table(Case):
         self.assertIn("# ", pathlib.Path(self.file).read_text(encoding="utf-8"))
         self.assertTrue(again.startswith("script/compare-peers --suite tiny"))
         self.assertEqual(again.split("\n\n", 1)[1], out)
+
+    def test_of_the_file_only_what_is_asked_for(self):
+        rows.save(self.file, [], [{"suite": "tiny", **row} for row in (
+            *self.rows_of(glibc=100, tbb=20, stepwell=50),
+            {"program": "nothing", "allocator": "tbb", "round": 1, "failed": "exit code 3"})])
+        code, out, err = self.compare("--from-csv", self.file, "--allocators", "glibc,stepwell")
+        self.assertEqual((code, err), (0, ""))
+        self.assertIn(["stepwell", "50", "49..51", "0.50", "0.50", "50", "0.50", "0.50"],
+                      [line.split() for line in out.splitlines()])
+        code, out, err = self.compare("--from-csv", self.file)
+        self.assertEqual(code, 1)
+        self.assertIn("round 1 of nothing under tbb failed: exit code 3", err)
+        code, _, err = self.compare("--from-csv", self.file, "--allocators", "glibk")
+        self.assertEqual(code, 2)
+        self.assertIn("do you mean glibc?", err)
 
     def test_a_file_that_is_something_else(self):
         pathlib.Path(self.file).write_text("a,b\n1,2\n", encoding="utf-8")
