@@ -237,7 +237,8 @@ static void set_calls(struct row *row, double calls) {
     }
 }
 
-/* A machine that refuses ptrace or seccomp costs the column, not the comparison. */
+/* A machine that refuses ptrace or seccomp costs the column, not the comparison; a run that fails
+ * only now costs its own row's. */
 static void count_calls(struct comparison *comparison, struct progress *progress) {
     for (size_t i = 0; i < comparison->count; i++) {
         struct row *row = &comparison->rows[i];
@@ -250,7 +251,11 @@ static void count_calls(struct comparison *comparison, struct progress *progress
         double calls = run_counted(&comparison->training, row->strategy, &result);
         if (isnan(calls)) {
             progress_end(progress);
-            complain("memory_system_calls_per_step is n/a: %s", result.why);
+            complain("memory_system_calls_per_step is n/a%s%s: %s",
+                     result.outcome == RUN_FAILED ? " of " : "",
+                     result.outcome == RUN_FAILED ? row->strategy : "", result.why);
+        }
+        if (result.outcome == RUN_BROKEN) {
             return;
         }
         set_calls(row, calls);

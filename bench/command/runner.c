@@ -246,6 +246,8 @@ double run_counted(const struct training_options *training, const char *strategy
         return NAN;
     }
     judge_end(status, result);
-    bool good = result->outcome == RUN_DONE && count.known && result->steady_steps > 0;
-    return good ? (double)count.calls / (double)result->steady_steps : NAN;
+    if (result->outcome == RUN_DONE && (!count.known || result->steady_steps == 0)) {
+        broken(result, "the training did not say where its steps begin and end");
+    }
+    return result->outcome == RUN_DONE ? (double)count.calls / (double)result->steady_steps : NAN;
 }

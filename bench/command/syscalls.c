@@ -93,6 +93,7 @@ static bool note_call(pid_t thread, bool *counting, struct call_count *count) {
     const uint64_t *arguments = info.seccomp.args;
     bool is_mark = info.seccomp.nr == SYS_madvise && arguments[0] == 0 && arguments[1] == 0;
     if (is_mark && (uint32_t)arguments[2] == MARK_START) {
+        count->calls = *counting ? 0 : count->calls;
         *counting = true;
     } else if (is_mark && (uint32_t)arguments[2] == MARK_STOP) {
         *counting = false;

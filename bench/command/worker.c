@@ -40,7 +40,6 @@ struct watch {
     struct run *run;
     struct process_memory baseline;
     bool peak_was_reset;
-    size_t warmup;
     size_t faults; /* when the steady steps began */
     size_t steady_steps;
     double last_report;
@@ -161,20 +160,16 @@ static void begin_steady(struct watch *watch) {
 static void on_step(void *context, const struct nn_progress *now) {
     struct watch *watch = context;
     bool counting = watch->options->count_calls;
-    watch->steady_steps += now->step > watch->warmup;
+    watch->steady_steps += now->step > now->warmup;
     if (now->step == now->steps && counting) {
         mark_counting(false);
     } else if (now->step == now->steps) {
         measure_end(watch);
-    } else if (now->step == watch->warmup) {
+    } else if (now->step == now->warmup) {
         begin_steady(watch);
     } else if (!counting) {
         report_step(watch, now); /* nobody reads the pipe while calls are counted */
     }
-}
-
-static size_t warmup_steps(size_t steps) {
-    return steps == 0 || steps / 2 > WARMUP_STEPS ? WARMUP_STEPS : steps / 2;
 }
 
 static void write_result(const struct watch *watch) {
@@ -198,13 +193,11 @@ static bool train_and_measure(struct watch *watch, char *error, size_t error_siz
     struct nn_result result;
     struct nn_train_options train = train_options(&watch->options->training);
     train.heap = watch->heap;
-    train.warmup = watch->warmup;
+    train.warmup = WARMUP_STEPS;
     train.evaluate = !watch->options->count_calls;
     train.on_step = on_step;
     train.context = watch;
-    if (watch->warmup == 0) {
-        begin_steady(watch);
-    }
+    begin_steady(watch); /* and anew after the warm-up, if the steps are enough for one */
     if (nn_train(&train, &result, error, error_size) != 0) {
         return false;
     }
@@ -222,7 +215,6 @@ int run_worker(const struct worker_options *options) {
     for (int measure = 0; measure < MEASURE_COUNT; measure++) {
         run.values[measure] = NAN;
     }
-    watch.warmup = warmup_steps(options->training.steps);
     rehearse(&options->training);
     watch.peak_was_reset = reset_peak_memory();
     read_process_memory(&watch.baseline);
