@@ -63,9 +63,16 @@ static inline struct times timed(const struct figures *figures, int number) {
                           .wall_ms = now_of(CLOCK_MONOTONIC) - wall_began};
 }
 
-static inline int is_less(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+/* qsort() allocates, for more than a few. */
+static inline void sort(double *values, int count) {
+    for (int i = 1; i < count; i++) {
+        double value = values[i];
+        int to = i;
+        for (; to > 0 && values[to - 1] > value; to--) {
+            values[to] = values[to - 1];
+        }
+        values[to] = value;
+    }
 }
 
 static inline int step_of_time(const struct figures *figures, double ms) {
@@ -97,7 +104,7 @@ static inline double print_steps(struct figures *figures) {
     for (int i = 0; i < steps; i++) {
         sorted[i] = figures->times[i].ms;
     }
-    qsort(sorted, (size_t)steps, sizeof *sorted, is_less);
+    sort(sorted, steps);
     for (int i = 0; i < steps; i++) {
         sum += sorted[i];
     }

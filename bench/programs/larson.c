@@ -34,6 +34,7 @@ static void *serve(void *own) {
 int main(int count, char **arguments) {
     struct shape shape = begin(count, arguments);
     uint64_t generations = share(&shape, GENERATIONS) / shape.threads;
+    generations += generations == 0;
     for (unsigned t = 0; t < shape.threads; t++) {
         workers[t].state = seed_of(t);
         for (size_t i = 0; i < OBJECTS; i++) {

@@ -4,7 +4,7 @@
  *
  *   pairs KIND ROUNDS
  *
- * A round is one malloc and one free, or as many of each as there are in a batch.
+ * A round is one malloc and one free. Where there are batches of them, ROUNDS is a multiple of 100.
  */
 #include <stdint.h>
 #include <stdio.h>

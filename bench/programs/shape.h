@@ -4,7 +4,7 @@
  *
  * A program is one shape of allocation, as common comparisons have it, written anew. It does the
  * same operations under every allocator, to the byte. It touches what it allocates, checks a block
- * before it is freed, keeps its own tables out of the heap, and waits without spinning, so that
+ * before it is freed, keeps its own tables out of the heap or says so, and waits without spinning, so that
  * the processor time is the allocator's and the touching's.
  *
  *   PROGRAM [--threads N] [--quick]
@@ -32,7 +32,8 @@ enum { PAGE = 4096, MAX_THREADS = 64, QUICK = 20 };
 struct shape {
     unsigned threads;
     int quick;
-    double start; /* of the processor time that report() divides */
+    double start;      /* of the processor time that report() divides */
+    double wall_start; /* of the time on the wall */
 };
 
 static inline void fail(const char *why) {
@@ -40,10 +41,14 @@ static inline void fail(const char *why) {
     exit(1);
 }
 
-static inline double processor_ns(void) {
+static inline double now_ns(clockid_t clock) {
     struct timespec now;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    clock_gettime(clock, &now);
     return (double)now.tv_sec * 1e9 + (double)now.tv_nsec;
+}
+
+static inline double processor_ns(void) {
+    return now_ns(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 static inline struct shape begin(int count, char **arguments) {
@@ -61,6 +66,7 @@ static inline struct shape begin(int count, char **arguments) {
         fail("usage: PROGRAM [--threads 1..64] [--quick]");
     }
     shape.start = processor_ns();
+    shape.wall_start = now_ns(CLOCK_MONOTONIC);
     return shape;
 }
 
@@ -74,16 +80,19 @@ static inline void report(const struct shape *shape, uint64_t operations) {
            (processor_ns() - shape->start) / (double)operations);
 }
 
-/* Of a program with something live at its end, or nothing: what is resident a second later. */
+/* Of a program with something live at its end, or nothing: what is resident a second later. It tells
+ * the time on the wall itself, which is without that second. */
 static inline void report_at_rest(const struct shape *shape, uint64_t operations) {
     double each = (processor_ns() - shape->start) / (double)operations;
+    double wall_ms = (now_ns(CLOCK_MONOTONIC) - shape->wall_start) / 1e6;
     sleep(1);
     int64_t resident = status("VmRSS:");
     if (resident <= 0) {
         fail("/proc/self/status can't be read");
     }
-    printf("{\"operations\": %llu, \"ns_per_op\": %.3f, \"resident_1000ms\": %lld}\n",
-           (unsigned long long)operations, each, (long long)resident);
+    printf("{\"operations\": %llu, \"ns_per_op\": %.3f, \"wall_ms\": %.3f, "
+           "\"resident_1000ms\": %lld}\n",
+           (unsigned long long)operations, each, wall_ms, (long long)resident);
 }
 
 /* Random numbers: xorshift, one state per thread, never zero. */

@@ -1,6 +1,7 @@
 /*
  * xmalloc.c - one half of the threads allocates, the other half frees, as in Lever and Boreham's
- * comparison: objects go over in batches of 1,024, eight batches at most wait at a time.
+ * comparison: objects go over in batches of 1,024, eight batches at most wait at a time. A batch's
+ * table is from the heap too, one block more in a thousand.
  */
 #include "queue.h"
 

@@ -43,7 +43,7 @@ static void help(void) {
         printf("  %-26s %s\n", sw_strategy_info(i)->name, sw_strategy_info(i)->summary);
     puts("\nExamples:\n"
          "  stepwell-bench --benchmark_filter=step_loop\n"
-         "  stepwell-bench --benchmark_filter=/pool/ --benchmark_format=json >pool.json");
+         "  stepwell-bench --benchmark_filter='/pool(/|$)' --benchmark_format=json >pool.json");
 }
 
 /* Google Benchmark 1.7's options, for the line on one that is none of them. */

@@ -4,6 +4,7 @@
  *
  * Each producer has a ring to each consumer. A worker's batch is ROUND blocks through each of its
  * rings, so the same number of calls of work() fills and empties all of them, whatever the shape.
+ * In the tracked pass consumers begin when all rings are full, or hold a round.
  * An operation is a round's block of one thread: with p producers and c consumers, p*c blocks go
  * over for the p+c operations.
  */
@@ -56,8 +57,10 @@ static void begin(struct worker *worker) {
 static void wait_a_little(unsigned *waited) {
     if (++*waited % 64 == 0)
         sched_yield();
+#if defined(__x86_64__)
     else
         __builtin_ia32_pause();
+#endif
 }
 
 static void put(struct ring *ring, size_t capacity, void *block) {
@@ -82,19 +85,24 @@ static void *get(struct ring *ring) {
 static void produce(struct worker *worker) {
     struct rings *rings = worker->shared;
     struct side *own = worker->own;
+    size_t capacity = freight_of(worker)->capacity, fullest = capacity < ROUND ? capacity : ROUND;
     for (size_t i = 0; i < ROUND; i++) {
+        if (i == fullest)
+            all_at_fullest(worker);
         for (int64_t to = 0; to < worker->args[1]; to++) {
             void *block = take(worker, own->sizes[i]);
             touch(block, own->sizes[i]);
-            put(&rings->rings[worker->index][to], freight_of(worker)->capacity, block);
+            put(&rings->rings[worker->index][to], capacity, block);
         }
     }
-    at_fullest(worker);
+    if (fullest == ROUND)
+        all_at_fullest(worker);
 }
 
 static void consume(struct worker *worker) {
     struct rings *rings = worker->shared;
     int64_t me = worker->index - worker->args[0];
+    all_at_fullest(worker);
     for (size_t i = 0; i < ROUND; i++)
         for (int64_t from = 0; from < worker->args[0]; from++)
             sw_free(worker->heap, get(&rings->rings[from][me]));

@@ -51,14 +51,13 @@ static void drive(struct gb_state *state, struct worker *worker) {
           &(struct nn_train_options){.steps = steps, .on_step = iterate, .context = &timed});
 }
 
-static void see_fullest(void *context, const struct nn_progress *progress) {
-    (void)progress;
+static void see_fullest(void *context) {
     at_fullest(context);
 }
 
 static void work(struct worker *worker) {
     train(worker, &(struct nn_train_options){
-                      .steps = TRACKED_STEPS, .on_step = see_fullest, .context = worker});
+                      .steps = TRACKED_STEPS, .on_forward = see_fullest, .context = worker});
 }
 
 static struct workload make_workload(const struct nn_recipe *recipe) {

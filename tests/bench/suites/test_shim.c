@@ -410,6 +410,12 @@ static void manual_time_is_the_time_that_was_set(void **state) {
     assert_near(number("manual/iterations:10/manual_time", "real_time"), 0.25);
 }
 
+static void all_threads_time_counts_where_it_is_asked_for(void **state) {
+    (void)state;
+    assert_int_equal(process_time.iterated, 10);
+    assert_non_null(find_row("process_time/iterations:10/process_time"));
+}
+
 static void what_is_paused_does_not_count(void **state) {
     (void)state;
     assert_between(number("paused/iterations:10", "cpu_time"), 0.01, 2.5);
@@ -464,6 +470,7 @@ int main(void) {
         cmocka_unit_test(a_label_arrives),
         cmocka_unit_test(times_are_in_the_unit),
         cmocka_unit_test(manual_time_is_the_time_that_was_set),
+        cmocka_unit_test(all_threads_time_counts_where_it_is_asked_for),
         cmocka_unit_test(what_is_paused_does_not_count),
         cmocka_unit_test(a_skipped_run_tells_why),
         cmocka_unit_test(skipping_ends_the_loop),
