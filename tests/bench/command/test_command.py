@@ -12,6 +12,7 @@ import pty
 import re
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -296,6 +297,21 @@ class Quick(Test):
         self.assertGreater(system["step_ms"], 0)
         self.assertEqual([line["failed"] for line in lines], [pool["failed"], ""])
         self.assertEqual([bool(line["final_loss"]) for line in lines], [False, True])
+
+    def test_a_run_of_few_steps_is_measured_all_the_same(self):
+        with tempfile.TemporaryDirectory() as directory:
+            for name in ("train", "t10k"):
+                files = {"images-idx3": (0x803, 64, 28, 28), "labels-idx1": (0x801, 64)}
+                for what, numbers in files.items():
+                    pathlib.Path(directory, f"{name}-{what}-ubyte").write_bytes(
+                        struct.pack(f">{len(numbers)}I", *numbers)
+                        + bytes(64 * (784 if len(numbers) > 2 else 1)))
+            for batch in (64, 8):  # 8 epochs of a step, or of eight
+                result = self.expect(run("compare", "-q", f"--data={directory}", f"--batch={batch}",
+                                         "--strategies=pool", "--runs=1", "--json"), 0)
+                [row] = json.loads(result.stdout)["rows"]
+                for measure in ("page_faults_per_step", "memory_system_calls_per_step", "step_ms"):
+                    self.assertIsNotNone(row[measure], (batch, measure, result.stderr))
 
     def test_where_every_strategy_fails_the_files_say_why(self):
         with tempfile.TemporaryDirectory() as directory:
