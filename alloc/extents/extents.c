@@ -182,42 +182,6 @@ void sw__extents_keep_budget(struct sw__extents *extents) {
         purge_in_parts(extents);
 }
 
-static void give_back_free_regions(struct sw__extents *extents, struct sw__side *side) {
-    for (struct sw__region **link = &side->regions; *link;) {
-        struct sw__region *region = *link;
-        bool all_free = sw__extent_is_free(region->last) && !region->last->before;
-        all_free &= !region->is_being_filled;
-        if (!all_free) {
-            link = &region->next;
-            continue;
-        }
-        sw__supply_gone(extents, region->last, region->start, region->committed);
-        sw__usage_dismiss(&extents->usage, region);
-        sw__usage_dismiss(&extents->zeroed_usage, region);
-        sw__region_give_back(extents, link);
-    }
-}
-
-/* Nothing of the region is to be brought any more. */
-static void forget_notes(struct sw__extents *extents, struct sw__region *region) {
-    char *end = region->start + region->committed;
-    sw__extents_count(&extents->noted, -sw__pages_forget(&region->pages, region->start, end));
-}
-
-size_t sw__extents_trim(struct sw__extents *extents) {
-    size_t released = 0;
-    sw__lock(&extents->lock);
-    sw__placement_release_parked(extents);
-    for (struct sw__region *region = NULL; (region = sw__region_after(extents, region));)
-        forget_notes(extents, region);
-    for (int side = 0; side < SW__SIDES; side++) {
-        released += sw__supply_purge_side(extents, &extents->sides[side]);
-        give_back_free_regions(extents, &extents->sides[side]);
-    }
-    sw__unlock(&extents->lock);
-    return released;
-}
-
 /* ---- Looking at it --------------------------------------------------------------------------- */
 
 void sw__extents_visit(struct sw__extents *extents, sw__range_visitor *visitor, void *context) {

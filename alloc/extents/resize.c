@@ -36,7 +36,7 @@ static bool extend(struct sw__extents *extents, struct sw__extent *extent, size_
     sw__extents_forget(extents, tail);
     sw__extent_join(extents, extent);
     sw__extents_count(&extents->live, missing);
-    if (sw__supply_furnish(extents, extent, SW__DENSE))
+    if (sw__supply_furnish_more(extents, extent, sw__extent_end(extent) - missing))
         return true;
     shrink(extents, extent, size - missing);
     return false;

@@ -1,6 +1,6 @@
 /*
- * rest.c - the page source's part in a rest of the work (extents.h): all that is free goes, and
- * what was there whole comes again, ahead of the work that wants it.
+ * rest.c - all that is free goes (extents.h): for good in a trim; in a rest of the work what was
+ * there whole comes again, ahead of the work that wants it.
  */
 #include "align.h"
 #include "placement.h"
@@ -11,7 +11,7 @@ static void note(struct sw__extents *extents, struct sw__pages *pages, enum sw__
     sw__extents_count(&extents->noted, (size_t)is_so - sw__pages_note(pages, what, piece, is_so));
 }
 
-/* ---- Work has stopped ------------------------------------------------------------------------ */
+/* ---- What was whole -------------------------------------------------------------------------- */
 
 /* Touched means handed out: the kernel knows whether it was ever written. */
 static bool is_whole(const struct sw__pages *pages, const char *piece) {
@@ -32,11 +32,21 @@ static void note_what_is_whole(struct sw__extents *extents, struct sw__pages *pa
     }
 }
 
-/* How far it has come: past the extents of a side that are no smaller. */
-struct place {
+/* Nothing of the region is to be brought any more. */
+static void forget_notes(struct sw__extents *extents, struct sw__region *region) {
+    char *end = region->start + region->committed;
+    sw__extents_count(&extents->noted, -sw__pages_forget(&region->pages, region->start, end));
+}
+
+/* ---- All goes, little by little -------------------------------------------------------------- */
+
+/* All that is free is on its way: past the extents of a side that are no smaller. */
+struct leaving {
     int side;
     size_t size;
     uintptr_t address;
+    bool is_rest;   /* and what is whole is noted; else */
+    size_t present; /* so much of what has gone was physically there */
 };
 
 /* What of an extent goes next: so much at its end, by whole huge pages. */
@@ -59,31 +69,83 @@ static bool rest_part(struct sw__extents *extents, struct sw__extent *extent) {
     return went && !is_all;
 }
 
-/* Of the largest extents first, as much as others may wait for. False when all has gone. */
-static bool rest_a_little(struct sw__extents *extents, struct place *place) {
+static bool trim_part(struct sw__extents *extents, struct sw__extent *extent, size_t *present) {
+    char *part = next_part(extent);
+    size_t there = sw__os_resident(part, (size_t)(sw__extent_touched_end(extent, part) - part));
+    bool went = sw__supply_purge_from(extents, extent, part);
+    *present += went ? there : 0;
+    return went && extent->touched > 0;
+}
+
+/* Of the largest extents first, as much as others may wait for. One that the kernel would not
+ * purge is passed over. False when all has gone. */
+static bool leave_a_little(struct sw__extents *extents, struct leaving *leaving) {
     size_t held = extents->held;
     sw__placement_release_parked(extents);
     while (held - extents->held < SW__PURGED_AT_ONCE) {
         struct sw__treap_node *node =
-            sw__treap_below(extents->sides[place->side].dirty, place->size, place->address);
-        if (!node && place->side == 0)
+            sw__treap_below(extents->sides[leaving->side].dirty, leaving->size, leaving->address);
+        if (!node && leaving->side == 0)
             return false;
-        if (!node)
-            *place = (struct place){.side = place->side - 1, .size = SIZE_MAX};
-        else if (!rest_part(extents, sw__extent_of(node)))
-            *place = (struct place){place->side, node->size, node->address};
+        if (!node) {
+            leaving->side--;
+            leaving->size = SIZE_MAX;
+            continue;
+        }
+        struct sw__extent *extent = sw__extent_of(node);
+        bool has_more = leaving->is_rest ? rest_part(extents, extent)
+                                         : trim_part(extents, extent, &leaving->present);
+        if (!has_more) {
+            leaving->size = node->size;
+            leaving->address = node->address;
+        }
     }
     return true;
 }
 
-/* What others free meanwhile is for the next rest: it might never end. */
-void sw__extents_rest(struct sw__extents *extents) {
-    struct place place = {.side = SW__SIDES - 1, .size = SIZE_MAX};
-    sw__lock(&extents->lock);
+/* What others free meanwhile stays: it might never end. The lock is held. */
+static void all_leaves(struct sw__extents *extents, struct leaving *leaving) {
     size_t times = sw__extents_kept(extents) / SW__PURGED_AT_ONCE + 1;
-    while (rest_a_little(extents, &place) && times-- > 0)
+    while (leave_a_little(extents, leaving) && times-- > 0)
         sw__lock_share(&extents->lock);
+}
+
+void sw__extents_rest(struct sw__extents *extents) {
+    struct leaving rest = {.side = SW__SIDES - 1, .size = SIZE_MAX, .is_rest = true};
+    sw__lock(&extents->lock);
+    all_leaves(extents, &rest);
     sw__unlock(&extents->lock);
+}
+
+/* ---- And regions with it --------------------------------------------------------------------- */
+
+static void give_back_free_regions(struct sw__extents *extents, struct sw__side *side) {
+    for (struct sw__region **link = &side->regions; *link;) {
+        struct sw__region *region = *link;
+        bool all_free = sw__extent_is_free(region->last) && !region->last->before;
+        all_free &= !region->is_being_filled;
+        if (!all_free) {
+            link = &region->next;
+            continue;
+        }
+        sw__supply_gone(extents, region->last, region->start, region->committed);
+        sw__usage_dismiss(&extents->usage, region);
+        sw__usage_dismiss(&extents->zeroed_usage, region);
+        sw__region_give_back(extents, link);
+    }
+}
+
+size_t sw__extents_trim(struct sw__extents *extents) {
+    struct leaving trim = {.side = SW__SIDES - 1, .size = SIZE_MAX};
+    sw__lock(&extents->lock);
+    for (struct sw__region *region = NULL; (region = sw__region_after(extents, region));)
+        forget_notes(extents, region);
+    all_leaves(extents, &trim);
+    sw__placement_release_parked(extents);
+    for (int side = 0; side < SW__SIDES; side++)
+        give_back_free_regions(extents, &extents->sides[side]);
+    sw__unlock(&extents->lock);
+    return trim.present;
 }
 
 /* ---- Work is back ---------------------------------------------------------------------------- */

@@ -102,28 +102,6 @@ void sw__supply_purge_above(struct sw__extents *extents, size_t budget) {
         purge_side_above(extents, &extents->sides[side], budget);
 }
 
-/* Every dirty extent moves to the clean tree; one the kernel would not purge stays dirty. */
-size_t sw__supply_purge_side(struct sw__extents *extents, struct sw__side *side) {
-    size_t released = 0;
-    struct sw__treap_node *refused = NULL;
-    while (side->dirty) {
-        struct sw__extent *extent = sw__extent_of(side->dirty);
-        char *start = sw__extent_start(extent);
-        size_t size = sw__extent_size(extent);
-        size_t resident = sw__os_resident(start, size);
-        sw__extent_uproot(extent);
-        if (purge(extents, extent, start, size)) {
-            sw__extent_plant(extent);
-            decline_edges(extents, extent, start, start + size);
-            released += resident;
-        } else {
-            sw__treap_insert(&refused, &extent->node);
-        }
-    }
-    side->dirty = refused;
-    return released;
-}
-
 /* ---- Cuts ------------------------------------------------------------------------------------ */
 
 /* Into how many mappings more the heap may be cut, by moves and by advice on parts of it. The
@@ -196,16 +174,18 @@ static size_t move_from_side(struct sw__side *side, struct hole *hole, size_t wa
     return moved;
 }
 
-/* The hole that an extent is, with the rest of the units at its edges if that is free: it is filled
- * along with it. */
-static struct hole hole_of(const struct sw__extent *extent) {
+/* The hole that an extent is from there on, with the rest of the units at its edges if that is free:
+ * it is filled along with it. */
+static struct hole hole_of(const struct sw__extent *extent, char *from) {
     char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
     char *unit_start = start - ((uintptr_t)start & (SW__UNIT - 1));
     char *unit_end = end + (-(uintptr_t)end & (SW__UNIT - 1));
-    return (struct hole){
-        .region = extent->region,
-        .start = sw__extent_is_free_over(extent->before, unit_start, start) ? unit_start : start,
-        .end = sw__extent_is_free_over(extent->after, end, unit_end) ? unit_end : end};
+    bool front_is_free =
+        from == start && sw__extent_is_free_over(extent->before, unit_start, start);
+    return (struct hole){.region = extent->region,
+                         .start = front_is_free ? unit_start : from,
+                         .end = sw__extent_is_free_over(extent->after, end, unit_end) ? unit_end
+                                                                                      : end};
 }
 
 /* Pages may have come to the part [start, end) of a free extent, which had so many. */
@@ -218,18 +198,19 @@ static void share(struct sw__extent *extent, const char *start, const char *end,
     sw__extent_plant(extent);
 }
 
-/* Fills untouched pages of a live extent with those of free ones, as far as the budget is short.
- * Huge pages first: the same work moves more, and what moves as a huge page stays one. True if any
- * page came. */
-static bool fill_from_holes(struct sw__extents *extents, struct sw__extent *extent) {
+/* Fills untouched pages of a live extent, from there on, with those of free ones, as far as the
+ * budget is short. Huge pages first: the same work moves more, and what moves as a huge page stays
+ * one. True if any page came. */
+static bool fill_from_holes(struct sw__extents *extents, struct sw__extent *extent, char *from) {
     size_t wanted = sw__supply_over_budget(extents, sw__extent_size(extent) - extent->touched);
     size_t moved = 0;
     if (wanted == 0 || cuts_left(extents) == 0)
         return false;
-    const struct hole whole = hole_of(extent);
-    const char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
+    const struct hole whole = hole_of(extent, from);
+    const char *front = whole.start < from ? whole.start : from, *end = sw__extent_end(extent);
     const struct sw__pages *pages = &extent->region->pages;
-    size_t in_front = sw__pages_touched(pages, whole.start, (size_t)(start - whole.start));
+    size_t in_front = sw__pages_touched(pages, front, (size_t)(from - front));
+    size_t inside = sw__pages_touched(pages, from, (size_t)(end - from));
     size_t behind = sw__pages_touched(pages, end, (size_t)(whole.end - end));
     for (int grain = SW__GRAIN_HUGE; grain >= SW__GRAIN_UNIT; grain--)
         for (int side = SW__SIDES - 1; side >= 0 && moved < wanted; side--) {
@@ -239,9 +220,9 @@ static bool fill_from_holes(struct sw__extents *extents, struct sw__extent *exte
         }
     if (moved == 0)
         return false;
-    share(extent->before, whole.start, start, in_front);
+    share(extent->before, front, from, in_front);
     share(extent->after, end, whole.end, behind);
-    extent->touched = sw__pages_touched(pages, start, (size_t)(end - start));
+    extent->touched += sw__pages_touched(pages, from, (size_t)(end - from)) - inside;
     sw__extents_count(&extents->moved, moved);
     return true;
 }
@@ -315,24 +296,30 @@ static bool is_wanted_huge(struct sw__extents *extents, const struct sw__extent 
 }
 
 /* A huge page that one live extent covers whole is wanted huge. One that it shares is not, where it
- * would come as a whole for the first page touched. */
-static void advise_live(struct sw__extents *extents, struct sw__extent *extent, bool dense) {
+ * would come as a whole for the first page touched. The extent is new from there on: where it has
+ * only grown, whatever it covers whole since then. */
+static void advise_live(struct sw__extents *extents, struct sw__extent *extent, char *from,
+                        bool dense) {
     if (extents->huge_pages != SW__HUGE_AUTO)
         return;
     struct sw__pages *pages = &extent->region->pages;
     char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
     size_t size = sw__extent_size(extent);
     sw__pages_decline_shared(pages, start, end);
-    if (size <= SW__SMALL_EXTENT || cuts_left(extents) == 0)
+    bool covers_more = from == start || sw__huge_page_at(from) < sw__huge_page_at(end);
+    if (!covers_more || size <= SW__SMALL_EXTENT || cuts_left(extents) == 0)
         return;
+    bool has_beginning = sw__huge_page_at(from) <= start;
+    if (!has_beginning)
+        start = sw__huge_page_at(from);
     struct sw__usage *usage = usage_of(extents, dense);
     enum sw__use use = size < SW__HUGE_PAGE ? usage->last : sw__usage_look(usage);
     if (dense && is_wanted_huge(extents, extent, use)) {
         /* Where it is not known how extents are used, the beginning of this one at least will be:
          * by a byte, perhaps. */
-        char *from = use == SW__USED ? start : start + SW__HUGE_PAGE;
-        if (from < end)
-            sw__pages_want_huge(pages, from, end);
+        char *wanted = use == SW__USED || !has_beginning ? start : start + SW__HUGE_PAGE;
+        if (wanted < end)
+            sw__pages_want_huge(pages, wanted, end);
         if (use == SW__USED || size < SW__HUGE_PAGE)
             want_edges(extents, extent);
     } else if (dense || use != SW__USED) {
@@ -375,12 +362,12 @@ bool sw__supply_bring_part(struct sw__extents *extents, struct sw__extent *exten
     return true;
 }
 
-/* What pages are still missing may come new from now on. */
-static void admit(struct sw__extents *extents, struct sw__extent *extent, bool dense) {
+/* What pages are still missing, from there on, may come new from now on. */
+static void admit(struct sw__extents *extents, struct sw__extent *extent, char *from, bool dense) {
     size_t size = sw__extent_size(extent);
-    advise_live(extents, extent, dense);
+    advise_live(extents, extent, from, dense);
     watch(extents, extent, dense);
-    sw__pages_mark(&extent->region->pages, sw__extent_start(extent), size, true);
+    sw__pages_mark(&extent->region->pages, from, (size_t)(sw__extent_end(extent) - from), true);
     sw__extents_count(&extents->held, size - extent->touched);
     extent->touched = size;
 }
@@ -397,12 +384,12 @@ static bool may_be_filled(const struct sw__extents *extents, const struct sw__ex
 /* The pages of a new or larger extent that are not there: they come from holes where the budget
  * asks for it, and may be written from now on. */
 static __attribute__((noinline)) bool bring(struct sw__extents *extents, struct sw__extent *extent,
-                                            enum sw__filling filling) {
+                                            char *from, enum sw__filling filling) {
     if (may_be_filled(extents, extent, filling))
-        extent->zero &= !fill_from_holes(extents, extent);
+        extent->zero &= !fill_from_holes(extents, extent, from);
     if (!make_room(extents, sw__extent_size(extent) - extent->touched))
         return false;
-    admit(extents, extent, filling != SW__ZEROED);
+    admit(extents, extent, from, filling != SW__ZEROED);
     return true;
 }
 
@@ -421,7 +408,13 @@ bool sw__supply_wants_fresh(struct sw__extents *extents, size_t size) {
 bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent,
                         enum sw__filling filling) {
     extent->zero = extent->touched == 0;
-    return extent->touched == sw__extent_size(extent) || bring(extents, extent, filling);
+    return extent->touched == sw__extent_size(extent) ||
+           bring(extents, extent, sw__extent_start(extent), filling);
+}
+
+bool sw__supply_furnish_more(struct sw__extents *extents, struct sw__extent *extent, char *from) {
+    extent->zero = false;
+    return extent->touched == sw__extent_size(extent) || bring(extents, extent, from, SW__DENSE);
 }
 
 /* ---- A live extent moves --------------------------------------------------------------------- */
@@ -496,8 +489,8 @@ bool sw__supply_relocate(struct sw__extents *extents, struct sw__extent *from,
     bool has_moved = from->touched < sw__extent_size(from);
     if (!has_moved && !make_room(extents, size - to->touched))
         return false;
-    fill_from_holes(extents, to);
-    admit(extents, to, true);
+    fill_from_holes(extents, to, start);
+    admit(extents, to, start, true);
     to->zero = false;
     return true;
 }

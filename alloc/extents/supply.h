@@ -28,6 +28,8 @@ bool sw__supply_wants_fresh(struct sw__extents *extents, size_t size);
  * most, where the limit has no room for them and the kernel would not take free ones back. */
 bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent,
                         enum sw__filling filling);
+/* The same of a live extent that is larger than it was, from there on. */
+bool sw__supply_furnish_more(struct sw__extents *extents, struct sw__extent *extent, char *from);
 
 /* Gives pages of a live extent back, and lets such come new; false, with nothing that matters
  * changed, where the kernel would not, or the limit has no room. */
@@ -59,8 +61,6 @@ void sw__supply_purge_above(struct sw__extents *extents, size_t budget);
 bool sw__supply_purge_from(struct sw__extents *extents, struct sw__extent *extent, char *start);
 /* So much goes at once at most where all of it need not go at once: it takes milliseconds. */
 #define SW__PURGED_AT_ONCE ((size_t)32 << 20)
-/* Gives all pages of a side's free extents back. Returns the bytes that were there. */
-size_t sw__supply_purge_side(struct sw__extents *extents, struct sw__side *side);
 /* The untouched part of a free extent is about to come. */
 void sw__supply_come(struct sw__extents *extents, struct sw__extent *extent, const char *start,
                      size_t size);
