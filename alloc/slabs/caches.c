@@ -248,7 +248,7 @@ void sw__slabs_collect(struct sw__slabs *slabs, size_t *released) {
 size_t sw__slabs_unswept(struct sw__slabs *slabs) {
     size_t unswept = 0;
     for (struct sw__cache *cache = newest_cache(slabs); cache; cache = cache->older)
-        unswept += atomic_load_explicit(&cache->unswept, memory_order_relaxed);
+        unswept += sw__cache_unswept(cache);
     return unswept;
 }
 

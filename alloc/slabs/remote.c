@@ -5,9 +5,6 @@
 
 #include "bins.h"
 
-/* Whenever slabs of so many bytes have come into an inbox, the keeper is woken. */
-#define TOLD_OF_INBOX ((size_t)1 << 20)
-
 /* A remote list in one word: the address of its first block, of 48 bits as the page map has it, and
  * below it the number of its blocks, of 16. */
 #define COUNT_BITS 16
@@ -84,16 +81,16 @@ static __attribute__((noinline)) void reclaim(struct sw__cache *owner, struct sw
         sw__slabs_tell_of_freeable(owner->slabs);
 }
 
-/* Owner and keeper may both sleep: the keeper is woken each time another MiB of slabs has come. It
- * says that it sleeps before it looks into inboxes; here the slab is there before that is read, for
- * the count and the reading are sequentially consistent. */
+/* Owner and keeper may both sleep: it is told of each part that has come. The keeper says that it
+ * sleeps before it looks into inboxes; here the slab is there before that is read, for the count and
+ * the reading are sequentially consistent. */
 static void tell_of_inbox(struct sw__cache *owner, size_t slab_size) {
     struct sw__slabs *slabs = owner->slabs;
     if (!slabs->when_freeable)
         return;
     size_t before = atomic_fetch_add(&owner->inbox_bytes, slab_size), bytes = before + slab_size;
-    if (before / TOLD_OF_INBOX != bytes / TOLD_OF_INBOX)
-        slabs->when_freeable(slabs, owner, bytes);
+    if (before / SW__UNSWEPT_PART != bytes / SW__UNSWEPT_PART)
+        slabs->when_freeable(slabs, owner, sw__cache_unswept(owner));
 }
 
 void sw__remote_free(struct sw__slab *slab, struct sw__free_block *block) {

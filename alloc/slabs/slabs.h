@@ -219,8 +219,10 @@ static inline struct sw__cache *sw__slabs_my_cache(const struct sw__slabs *slabs
     return __builtin_expect(mine != NULL, 1) ? mine->by_slot[slabs->slot] : NULL;
 }
 
+/* What may go of it, with slabs in its inbox: those count whole. */
 static inline size_t sw__cache_unswept(const struct sw__cache *cache) {
-    return cache ? atomic_load_explicit(&cache->unswept, memory_order_relaxed) : 0;
+    return atomic_load_explicit(&cache->unswept, memory_order_relaxed) +
+           atomic_load_explicit(&cache->inbox_bytes, memory_order_relaxed);
 }
 
 /* Has the cache, with so much unswept, a part more than at the last yes, or the least since then? */
@@ -237,7 +239,7 @@ static inline void sw__slabs_tell_of_freeable(struct sw__slabs *slabs) {
     if (!slabs->when_freeable)
         return;
     struct sw__cache *mine = sw__slabs_my_cache(slabs);
-    slabs->when_freeable(slabs, mine, sw__cache_unswept(mine));
+    slabs->when_freeable(slabs, mine, mine ? sw__cache_unswept(mine) : 0);
 }
 
 /* A block of the cache's current slab; NULL when that has none. */

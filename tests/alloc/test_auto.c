@@ -566,46 +566,63 @@ enum { LEAVERS = 12, LEFT_COUNT = 900 };
 struct leaver {
     sw_heap *heap;
     pthread_barrier_t *turn;
+    bool another_frees; /* what it leaves: the test does, and the thread sleeps */
+    void *blocks[LEFT_COUNT];
 };
+
+/* One stays in each slab. */
+static void free_most(struct leaver *leaver) {
+    for (int i = 0; i < LEFT_COUNT; i++)
+        if (i % 16)
+            sw_free(leaver->heap, leaver->blocks[i]);
+}
 
 static void *leave_a_little(void *argument) {
     struct leaver *leaver = argument;
-    void *blocks[LEFT_COUNT];
     for (int i = 0; i < LEFT_COUNT; i++) {
-        CHECK(blocks[i] = sw_alloc(leaver->heap, KIB, SW_TAG_OTHER));
-        touch(blocks[i], KIB);
+        CHECK(leaver->blocks[i] = sw_alloc(leaver->heap, KIB, SW_TAG_OTHER));
+        touch(leaver->blocks[i], KIB);
     }
     pthread_barrier_wait(leaver->turn);
     pthread_barrier_wait(leaver->turn);
-    for (int i = 0; i < LEFT_COUNT; i++)
-        if (i % 16) /* one stays in each slab */
-            sw_free(leaver->heap, blocks[i]);
+    if (!leaver->another_frees)
+        free_most(leaver);
     pthread_barrier_wait(leaver->turn);
     pthread_barrier_wait(leaver->turn);
     for (int i = 0; i < LEFT_COUNT; i += 16)
-        sw_free(leaver->heap, blocks[i]);
+        sw_free(leaver->heap, leaver->blocks[i]);
     return NULL;
 }
 
-static void at_rest_what_many_leave_a_little_of_goes_too(void **state) {
-    (void)state;
+static void let_many_leave_a_little(bool another_frees) {
+    static struct leaver leavers[LEAVERS];
     pthread_barrier_t turn;
     pthread_t threads[LEAVERS];
-    struct leaver leaver = {make_auto("tracking:0"), &turn};
+    sw_heap *heap = make_auto("tracking:0");
     pthread_barrier_init(&turn, NULL, LEAVERS + 1);
-    for (int i = 0; i < LEAVERS; i++)
-        assert_int_equal(pthread_create(&threads[i], NULL, leave_a_little, &leaver), 0);
+    for (int i = 0; i < LEAVERS; i++) {
+        leavers[i] = (struct leaver){heap, &turn, another_frees, {NULL}};
+        assert_int_equal(pthread_create(&threads[i], NULL, leave_a_little, &leavers[i]), 0);
+    }
     pthread_barrier_wait(&turn);
-    step(leaver.heap, 1, 16 * MIB); /* so that there is a keeper */
+    step(heap, 1, 16 * MIB); /* so that there is a keeper */
     wait_until_keeper_sleeps();
     pthread_barrier_wait(&turn);
+    for (int i = 0; i < LEAVERS && another_frees; i++)
+        free_most(&leavers[i]);
     pthread_barrier_wait(&turn);
-    wait_until_no_more_than(leaver.heap, LEAVERS * (LEFT_COUNT * KIB) / 2);
+    wait_until_no_more_than(heap, LEAVERS * (LEFT_COUNT * KIB) / 2);
     pthread_barrier_wait(&turn);
     for (int i = 0; i < LEAVERS; i++)
         pthread_join(threads[i], NULL);
     pthread_barrier_destroy(&turn);
-    sw_heap_destroy(leaver.heap);
+    sw_heap_destroy(heap);
+}
+
+static void at_rest_what_many_leave_a_little_of_goes_too(void **state) {
+    (void)state;
+    let_many_leave_a_little(false);
+    let_many_leave_a_little(true);
 }
 
 static size_t most_resident_meanwhile(sw_heap *heap, int ms) {
