@@ -162,32 +162,37 @@ struct sw__group sw__pressure_group(struct sw__pressure *pressure) {
     return group_with(pressure, SIZE_MAX);
 }
 
-static void look(struct sw__pressure *pressure, size_t bytes) {
+/* Returns after how many bytes more the next look is worth it. */
+static size_t look_at(struct sw__pressure *pressure, size_t bytes) {
     struct sw__group group = group_with(pressure, bytes);
     if (group.limit == SIZE_MAX) { /* for now, where one could not be read */
         pressure->is_tight = false;
-        pressure->until_look = pressure->is_limited ? FIRST_LOOK : SIZE_MAX;
-        return;
+        return pressure->is_limited ? FIRST_LOOK : SIZE_MAX;
     }
     /* More than there is cannot be touched: it is asked for to see whether it can be had. */
     group.used += bytes > group.limit ? 0 : bytes;
     pressure->is_tight = group.used > line_of(&group);
-    pressure->until_look = room_in(&group) / 8;
-    if (pressure->until_look < LEAST_LOOK)
-        pressure->until_look = LEAST_LOOK;
+    return sw__larger(room_in(&group) / 8, LEAST_LOOK);
+}
+
+static void look(struct sw__pressure *pressure, size_t bytes) {
+    pressure->look_after = look_at(pressure, bytes);
+    pressure->since_look = 0;
 }
 
 bool sw__pressure_is_tight(struct sw__pressure *pressure, size_t bytes) {
-    if (!pressure->is_known && pressure->until_look == 0)
-        pressure->until_look = FIRST_LOOK;
-    if (bytes >= pressure->until_look)
+    size_t since = atomic_fetch_add_explicit(&pressure->since_look, bytes, memory_order_relaxed);
+    size_t after = atomic_load_explicit(&pressure->look_after, memory_order_relaxed);
+    if (since + bytes >= (after ? after : FIRST_LOOK)) {
+        sw__lock(&pressure->lock);
         look(pressure, bytes);
-    else
-        pressure->until_look -= bytes;
+        sw__unlock(&pressure->lock);
+    }
     return pressure->is_tight;
 }
 
 bool sw__pressure_look(struct sw__pressure *pressure) {
+    sw__lock(&pressure->lock);
     bool was_limited = pressure->is_limited, anew = ++pressure->looks % LOOKS_APART == 0;
     if (anew)
         pressure->is_known = pressure->is_limited = false;
@@ -195,5 +200,6 @@ bool sw__pressure_look(struct sw__pressure *pressure) {
         look(pressure, 0);
     if (anew && was_limited && !pressure->is_limited)
         pressure->looks--; /* perhaps a file could not be read: the next look is anew as well */
+    sw__unlock(&pressure->lock);
     return pressure->is_tight;
 }

@@ -11,17 +11,22 @@
 #ifndef SW_PRESSURE_H
 #define SW_PRESSURE_H
 
+#include "lock.h"
+
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 struct sw__pressure {
+    struct sw__lock lock; /* guards the rest, and is held while files are read: no other is taken */
+    _Atomic(size_t) since_look; /* bytes allocated */
+    _Atomic(size_t) look_after; /* so many, before the next look is worth it; 0: none was yet */
+    atomic_bool is_tight;       /* at the last look */
     unsigned looks;  /* for nothing that is allocated, so far: sometimes all is found out anew */
     bool is_known;   /* the rest has been found out */
     bool is_limited; /* one of the groups has a limit */
-    bool is_tight;   /* at the last look */
     int version;
-    char folder[512];  /* of the process's own group */
-    size_t until_look; /* bytes to be allocated before the next look is worth it */
+    char folder[512]; /* of the process's own group */
 };
 
 struct sw__group {
@@ -30,8 +35,9 @@ struct sw__group {
 };
 
 /* Notes that so many bytes are about to be allocated. True when they bring the group within a
- * sixteenth of its limit. Mostly a subtraction: files are read when what is left has shrunk by an
- * eighth. Not locked. */
+ * sixteenth of its limit. Mostly an addition: files are read when what is left has shrunk by an
+ * eighth. For any thread, best without a lock of its own: a kernel under load takes its time to
+ * tell. */
 bool sw__pressure_is_tight(struct sw__pressure *pressure, size_t bytes);
 
 /* The same for somebody who allocates nothing and has the time to read files. */

@@ -31,7 +31,7 @@ struct auto_heap {
     size_t live_at_rest;          /* beside so much; */
     size_t work_at_rest;
     size_t ahead; /* since the rest, pages are brought ahead of work up to so much held */
-    size_t ahead_looked_for;   /* `ahead` when the control group was last asked for room */
+    size_t ahead_looked_for;   /* the keeper's: `ahead` when the group was last asked for room */
     atomic_bool is_restrained; /* the budget depends on what is live */
     size_t retain, soft_limit; /* as configured; 0: none */
     struct sw__pressure pressure;
@@ -115,11 +115,12 @@ static size_t count_work(struct auto_heap *heap) {
     return more;
 }
 
-/* Asks before the block is there, when there is still something to give back for it. */
-static bool is_tight_with(struct auto_heap *heap, size_t taken, size_t coming) {
+/* What the group is to be told of, with what is coming: it is asked before the block is there, when
+ * there is still something to give back for it. The lock is held. */
+static size_t unannounced(struct auto_heap *heap, size_t taken, size_t coming) {
     size_t unannounced = taken - sw__smaller(taken, heap->announced);
     heap->announced = coming;
-    return sw__pressure_is_tight(&heap->pressure, unannounced + coming);
+    return unannounced + coming;
 }
 
 /* So much lives, with what is coming. What expect_large() leaves to be done under the lock. */
@@ -129,8 +130,11 @@ static __attribute__((noinline)) void reconsider(struct auto_heap *heap, size_t 
     size_t taken = count_work(heap);
     if (sw__budget_work(&heap->recent, taken, live))
         end_period(heap, sw__extents_live(&heap->blocks.extents));
+    size_t more = unannounced(heap, taken, coming);
+    sw__unlock(&heap->lock);
     bool was_tight = heap->pressure.is_tight;
-    bool is_tight = is_tight_with(heap, taken, coming);
+    bool is_tight = sw__pressure_is_tight(&heap->pressure, more);
+    sw__lock(&heap->lock);
     adapt_budget(heap, live);
     bool urges = runs_ahead(heap, live);
     sw__unlock(&heap->lock);
@@ -200,12 +204,12 @@ static size_t give_back(void *state) {
     return held > left ? held - left : 0;
 }
 
-/* Others may have taken the room since the rest. The lock is held. */
-static bool has_room_ahead(struct auto_heap *heap) {
-    bool is_tight = heap->ahead == heap->ahead_looked_for
+/* Others may have taken the room since the rest. */
+static bool has_room_ahead(struct auto_heap *heap, size_t ahead) {
+    bool is_tight = ahead == heap->ahead_looked_for
                         ? sw__pressure_is_tight(&heap->pressure, SW__HUGE_PAGE)
                         : sw__pressure_look(&heap->pressure);
-    heap->ahead_looked_for = heap->ahead;
+    heap->ahead_looked_for = ahead;
     return !is_tight;
 }
 
@@ -215,14 +219,17 @@ static bool bring_back(void *state) {
     struct sw__extents *extents = &heap->blocks.extents;
     sw__lock(&heap->lock);
     bool wanted = heap->has_rested && sw__extents_live(extents) > heap->live_at_rest;
-    bool is_tight = wanted && !has_room_ahead(heap);
     size_t ahead = heap->ahead;
-    if (is_tight)
-        heap->has_rested = false;
     sw__unlock(&heap->lock);
-    if (is_tight)
-        sw__blocks_trim(heap);
-    return wanted && !is_tight && sw__extents_bring_back(extents, ahead);
+    if (!wanted)
+        return false;
+    if (has_room_ahead(heap, ahead))
+        return sw__extents_bring_back(extents, ahead);
+    sw__lock(&heap->lock);
+    heap->has_rested = false;
+    sw__unlock(&heap->lock);
+    sw__blocks_trim(heap);
+    return false;
 }
 
 /* What the parent's work needed is not what the child's will. */
@@ -244,8 +251,8 @@ static void begin_in_child(void *state) {
 static size_t look(void *state) {
     struct auto_heap *heap = state;
     size_t live = sw__extents_live(&heap->blocks.extents);
-    sw__lock(&heap->lock);
     bool is_tight = sw__pressure_look(&heap->pressure);
+    sw__lock(&heap->lock);
     bool is_over = sw__budget_look(&heap->recent, live);
     if (is_over)
         end_period(heap, live);
@@ -415,6 +422,7 @@ static void step_end(void *state) {
 
 static void visit_locks(void *state, sw__lock_visitor *visitor, void *context) {
     struct auto_heap *heap = state;
+    visitor(context, &heap->pressure.lock);
     visitor(context, &heap->lock);
     sw__blocks_visit_locks(state, visitor, context);
 }
