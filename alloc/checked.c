@@ -89,7 +89,8 @@ struct quarantine {
 struct sw__checked {
     struct sw__strategy slots; /* what heap.c calls */
     const struct sw__strategy *below;
-    void *state; /* below's */
+    void *state;  /* below's */
+    size_t limit; /* of bytes, below's */
     _Atomic(size_t) allocated;
     _Atomic(size_t) metadata;
     _Atomic(size_t) guards;
@@ -401,9 +402,12 @@ static char *ask_below(struct sw__checked *checked, size_t size, enum sw_tag tag
     return base && zeroed ? memset(base, 0, size) : base;
 }
 
+/* Not all that is watched goes for what nobody can have: programs ask for that to see whether they
+ * can. */
 static char *obtain(struct sw__checked *checked, size_t size, enum sw_tag tag, bool zeroed) {
     char *base = ask_below(checked, size, tag, zeroed);
-    while (!base && empty_quarantine(checked))
+    while (!base && size <= sw__smaller(sw__os_most_memory(), checked->limit) &&
+           empty_quarantine(checked))
         base = ask_below(checked, size, tag, zeroed);
     return base;
 }
@@ -561,7 +565,7 @@ static void destroy(void *state) {
 }
 
 struct sw__checked *sw__checked_create(const struct sw__strategy *below, void *state,
-                                       size_t quarantine) {
+                                       size_t quarantine, size_t limit) {
     size_t size = sw__align_up(sizeof(struct sw__checked), SW__PAGE);
     struct sw__checked *checked = sw__os_map(size);
     if (!checked)
@@ -572,6 +576,7 @@ struct sw__checked *sw__checked_create(const struct sw__strategy *below, void *s
     for (int i = 0; i < SHARDS; i++)
         checked->shards[i].table.entry_size = sizeof(struct entry);
     checked->quarantine.most = quarantine;
+    checked->limit = limit ? limit : SIZE_MAX;
     checked->slots = (struct sw__strategy){
         .info = below->info,
         .destroy = destroy,

@@ -9,11 +9,11 @@
 
 struct sw__checked;
 
-/* Takes the strategy's state over, with a quarantine of so many bytes; NULL when out of memory, and
- * then it has not. The layer is the state of the strategy that sw__checked_strategy() returns,
- * whose destroy ends both. */
+/* Takes the strategy's state over, with a quarantine of so many bytes; `limit` is the strategy's own,
+ * 0 for none. NULL when out of memory, and then it has not. The layer is the state of the strategy
+ * that sw__checked_strategy() returns, whose destroy ends both. */
 struct sw__checked *sw__checked_create(const struct sw__strategy *below, void *state,
-                                       size_t quarantine);
+                                       size_t quarantine, size_t limit);
 const struct sw__strategy *sw__checked_strategy(const struct sw__checked *checked);
 
 /* What a checked heap knows of a pointer: nothing; a live block; one that is freed and in the

@@ -42,16 +42,20 @@ struct sw_heap {
     struct sw_level reserved;
     struct sw_level allocated; /* the strategy's own count, without tracking */
     size_t allocated_at_reserved_peak;
-    size_t unaccounted_before; /* for strategies that don't tell their ranges */
+    size_t allocated_peak_before; /* as of then */
+    size_t unaccounted_before;    /* for strategies that don't tell their ranges */
 
     struct sw__oom_report oom_report;
 
     struct sw_heap *next; /* in all_heaps */
+    unsigned pins;        /* so many threads ask it what it holds: it does not end meanwhile */
 };
 
 /* Every heap of the process: what one accounts for is taken off what libc holds. */
 static struct {
-    struct sw__lock lock;
+    struct sw__lock
+        lock; /* guards `next` and `pins` too. No strategy is called under it: its library
+                             may wait for a lock of its own that a fork holds, which waits for this */
     struct sw_heap *first;
 } all_heaps;
 
@@ -97,19 +101,29 @@ static size_t resident_when_seen(struct sw_heap *heap) {
     return resident;
 }
 
+/* The heap behind a pinned one, which is let go, or the first; pinned itself. */
+static struct sw_heap *pin_next(struct sw_heap *heap) {
+    sw__lock(&all_heaps.lock);
+    struct sw_heap *next = heap ? heap->next : all_heaps.first;
+    if (heap && heap->pins > 0) /* else this is a child that was forked meanwhile */
+        heap->pins--;
+    if (next)
+        next->pins++;
+    sw__unlock(&all_heaps.lock);
+    return next;
+}
+
 /* Resident and metadata of all heaps; of those without known ranges what was seen last, if it is
  * wanted. */
 static size_t accounted_for(bool with_seen) {
     size_t accounted = 0;
-    sw__lock(&all_heaps.lock);
-    for (struct sw_heap *heap = all_heaps.first; heap; heap = heap->next) {
+    for (struct sw_heap *heap = NULL; (heap = pin_next(heap));) {
         accounted += metadata_of(heap);
         if (heap->strategy->visit_ranges)
             accounted += resident_in_ranges(heap);
         else if (with_seen)
             accounted += resident_when_seen(heap);
     }
-    sw__unlock(&all_heaps.lock);
     return accounted;
 }
 
@@ -135,6 +149,19 @@ static void raise_level(struct sw_level *level, size_t current) {
         level->peak = current;
 }
 
+/* A peak may have come and gone between two looks: where allocated had one meanwhile too, it is taken
+ * to have been at the same time. */
+static void note_reserved_peak(struct sw_heap *heap, size_t own_peak,
+                               const struct sw_level *allocated) {
+    size_t peak = sw__larger(own_peak, heap->reserved.current);
+    if (peak <= heap->reserved.peak)
+        return;
+    bool had_one = allocated->peak > heap->allocated_peak_before;
+    heap->reserved.peak = peak;
+    heap->allocated_peak_before = allocated->peak;
+    heap->allocated_at_reserved_peak = had_one ? allocated->peak : allocated->current;
+}
+
 /* Asks how things stand and keeps the peaks. Fills stats but for the steps and largest_free. */
 static void look(struct sw_heap *heap, struct sw_stats *stats) {
     struct sw__strategy_stats own = {0};
@@ -152,11 +179,7 @@ static void look(struct sw_heap *heap, struct sw_stats *stats) {
     }
     raise_level(&heap->resident, resident);
     heap->reserved.current = sw__larger(own.reserved.current, resident);
-    size_t peak = sw__larger(own.reserved.peak, heap->reserved.current);
-    if (peak > heap->reserved.peak) {
-        heap->reserved.peak = peak;
-        heap->allocated_at_reserved_peak = stats->allocated.current;
-    }
+    note_reserved_peak(heap, own.reserved.peak, &stats->allocated);
     stats->resident = heap->resident;
     stats->reserved = heap->reserved;
     stats->allocated_at_reserved_peak = heap->allocated_at_reserved_peak;
@@ -235,6 +258,8 @@ static void after_fork_in_parent(void) {
 }
 
 static void after_fork_in_child(void) {
+    for (struct sw_heap *heap = all_heaps.first; heap; heap = heap->next)
+        heap->pins = 0; /* by threads that are not here */
     sw__slabs_adopt_after_fork();
     after_fork();
     sw__slabs_collect_after_fork();
@@ -322,13 +347,27 @@ static void enlist(struct sw_heap *heap) {
     sw__unlock(&all_heaps.lock);
 }
 
-static void delist(struct sw_heap *heap) {
+static bool delist_unless_pinned(struct sw_heap *heap) {
     sw__lock(&all_heaps.lock);
     struct sw_heap **link = &all_heaps.first;
+    bool is_free = heap->pins == 0;
     while (*link != heap)
         link = &(*link)->next;
-    *link = heap->next;
+    if (is_free)
+        *link = heap->next;
     sw__unlock(&all_heaps.lock);
+    return is_free;
+}
+
+/* Nobody asks for longer than milliseconds. */
+static void delist(struct sw_heap *heap) {
+    while (!delist_unless_pinned(heap))
+        nanosleep(&(struct timespec){.tv_nsec = 100000}, NULL);
+}
+
+/* In bytes; 0 also where the strategy does not heed one. */
+static size_t limit_of(const struct sw__strategy *strategy, const struct sw__config *config) {
+    return strategy->in_page_map ? config->limit : 0;
 }
 
 /* The strategy's state, and the layer over it if the heap is to be checked. */
@@ -336,7 +375,8 @@ static bool create_state(struct sw_heap *heap, const struct sw__config *config) 
     heap->state = heap->strategy->create(config);
     if (!heap->state || !config->checked)
         return heap->state != NULL;
-    heap->checked = sw__checked_create(heap->strategy, heap->state, config->quarantine);
+    heap->checked = sw__checked_create(heap->strategy, heap->state, config->quarantine,
+                                       limit_of(heap->strategy, config));
     if (!heap->checked) {
         heap->strategy->destroy(heap->state);
         return false;
@@ -360,7 +400,7 @@ static sw_heap *create(const struct sw__strategy *strategy, const struct sw__con
         return NULL;
     }
     heap->oom_report.is_wanted = config->oom_report;
-    heap->oom_report.limit = config->limit;
+    heap->oom_report.limit = limit_of(strategy, config);
     if (!strategy->visit_ranges)
         heap->unaccounted_before = unaccounted();
     enlist(heap);
@@ -538,10 +578,20 @@ static void *move(struct sw_heap *heap, void *block, size_t size, enum sw_tag ta
     return moved;
 }
 
+/* By a strategy that resizes by itself; asked once more, as one that allocates is. */
+static void *resize_by_itself(struct sw_heap *heap, void *block, size_t size) {
+    const struct sw__strategy *strategy = heap->strategy;
+    void *resized = strategy->realloc(heap->state, block, size);
+    if (resized || !strategy->trim || !sw__oom_could_be_served(&heap->oom_report, size))
+        return resized;
+    strategy->trim(heap->state);
+    return strategy->realloc(heap->state, block, size);
+}
+
 static void *resize(struct sw_heap *heap, void *block, size_t size, enum sw_tag tag) {
     const struct sw__strategy *strategy = heap->strategy;
     if (strategy->realloc)
-        return strategy->realloc(heap->state, block, size);
+        return resize_by_itself(heap, block, size);
     void *resized = strategy->resize ? strategy->resize(heap->state, block, size) : NULL;
     if (!resized)
         resized = move(heap, block, size, tag);
@@ -551,12 +601,26 @@ static void *resize(struct sw_heap *heap, void *block, size_t size, enum sw_tag 
     return resized;
 }
 
+static void see(struct sw_heap *heap) {
+    struct sw_stats stats;
+    look(heap, &stats);
+}
+
+static enum sw__taken take_from_ledger(struct sw_heap *heap, const void *block, size_t size,
+                                       bool stays, struct sw_block *entry) {
+    enum sw__taken taken;
+    while ((taken = sw__ledger_take(heap->ledger, block, size, stays, entry)) ==
+           SW__TAKEN_LOOK_FIRST)
+        see(heap);
+    return taken;
+}
+
 /* Without room in the ledger for another place a block can still become smaller in its own. */
 static void *shrink_tracked(struct sw_heap *heap, void *block, size_t size) {
     struct sw_block entry;
     if (heap->strategy->realloc || size > heap->strategy->usable_size(heap->state, block))
         return NULL;
-    if (sw__ledger_take(heap->ledger, block, true, &entry) == SW__TAKEN_UNKNOWN)
+    if (take_from_ledger(heap, block, size, true, &entry) == SW__TAKEN_UNKNOWN)
         sw__misuse(SW__MISUSE_REALLOC, NULL); /* another thread has freed it meanwhile */
     entry.requested = size;
     sw__ledger_put_back(heap->ledger, &entry);
@@ -565,7 +629,7 @@ static void *shrink_tracked(struct sw_heap *heap, void *block, size_t size) {
 
 static void *resize_tracked(struct sw_heap *heap, void *block, size_t size) {
     struct sw_block entry;
-    enum sw__taken taken = sw__ledger_take(heap->ledger, block, false, &entry);
+    enum sw__taken taken = take_from_ledger(heap, block, size, false, &entry);
     if (taken == SW__TAKEN_UNKNOWN)
         sw__misuse(SW__MISUSE_REALLOC, NULL);
     if (taken == SW__TAKEN_NO_ROOM)
@@ -598,13 +662,11 @@ _Noreturn static void misuse_of_free(struct sw_heap *heap, const void *block) {
 }
 
 static void strike_out(struct sw_heap *heap, void *block) {
-    bool worth_a_look;
-    if (!sw__ledger_remove(heap->ledger, block, &worth_a_look))
+    enum sw__taken taken;
+    while ((taken = sw__ledger_remove(heap->ledger, block)) == SW__TAKEN_LOOK_FIRST)
+        see(heap);
+    if (taken == SW__TAKEN_UNKNOWN)
         misuse_of_free(heap, block);
-    if (worth_a_look) {
-        struct sw_stats stats;
-        look(heap, &stats);
-    }
 }
 
 void sw_free(sw_heap *heap, void *block) {

@@ -34,7 +34,7 @@
     X(background_thread, FLAG, "1", "1",      "0|1",               "",      SW__BY_AUTO,     "lets a sleeping thread notice that work has stopped, and give back what is kept for it; none is started before the heap holds 8 MiB. A program that may have one thread only, as for unshare(2) or setns(2) with a user namespace, wants 0 (strategy " SW__BY_AUTO ")") \
     X(retain,     BYTES,  "0",     "0",       "0..",               "bytes", SW__BY_AUTO,     "keeps no more than this free for work to come; 0 is no cap but what recent steps needed (strategy " SW__BY_AUTO ")") \
     X(soft_limit, BYTES,  "0",     "0",       "0..",               "bytes", SW__BY_AUTO,     "gives free memory back before it holds more than this; 0 is no limit (strategy " SW__BY_AUTO ")") \
-    X(limit,      BYTES,  "0",     "0",       "0..",               "bytes", SW__BY_EXTENTS,  "holds no more than this: what is free is given back first, and what would live beyond it fails as when memory is out; 0 is no limit (strategies " SW__BY_EXTENTS ")") \
+    X(limit,      BYTES,  "0",     "0",       "0..",               "bytes", SW__BY_EXTENTS,  "holds no more than this: what is free is given back first, and what would live beyond it fails as when memory is out (pool and arena count the segments and chunks of small blocks whole); 0 is no limit (strategies " SW__BY_EXTENTS ")") \
     X(oom_report, FLAG,   "0",     "1",       "0|1",               "",      "",              "writes a paragraph to stderr, once, when memory is out: what was asked for, what is live, by size and with tracking by tag, and what is free")
 
 /* What the preload library reads from the environment. */

@@ -194,9 +194,10 @@ struct sw_step_end {
 #define SW_STEP_ENDS 64
 
 struct sw_stats {
-    /* Exact at every instant with tracking; without it, requested, active, blocks, survivors and
-     * tags are 0 and allocated is the strategy's own count (0 where it keeps none; of system that of
-     * the whole process), its peak the highest of the looks at it. */
+    /* Exact at every instant with tracking, but that a block which another thread's sw_realloc has
+     * in hand is missing meanwhile; without it, requested, active, blocks, survivors and tags are 0
+     * and allocated is the strategy's own count (0 where it keeps none; of system that of the whole
+     * process), its peak the highest of the looks at it. */
     struct sw_level requested;
     struct sw_level allocated;
     struct sw_level active;
@@ -204,15 +205,17 @@ struct sw_stats {
     /* Asked of the kernel when stats are read, and when requested leaves a peak 1/32 above the last
      * one looked at, and once in steps 1, 2, 4, 8, ...: the peak is the highest of those looks. For
      * system it is the growth of the process's anonymous memory that no other heap accounts for,
-     * and never less than active. */
+     * and never less than active; of two such heaps each counts what the other took. */
     struct sw_level resident;
     struct sw_level reserved; /* exact; for system, what libc says of itself */
     struct sw_level metadata; /* the strategy's and the ledger's own bookkeeping, counted apart */
     size_t largest_free;      /* the most that is physically present of one contiguous free piece */
-    size_t allocated_at_reserved_peak; /* at the look that saw reserved at its highest */
-    size_t process_resident;           /* of the whole process, as the kernel tells */
-    size_t accounted;                  /* resident and metadata of all its heaps together */
-    size_t steps;                      /* steps ended */
+    /* At the look that saw reserved at its highest; where that came and went between two looks,
+     * allocated's own highest if it did too. */
+    size_t allocated_at_reserved_peak;
+    size_t process_resident; /* of the whole process, as the kernel tells */
+    size_t accounted;        /* resident and metadata of all its heaps together */
+    size_t steps;            /* steps ended */
     size_t survivors;
     size_t survivor_bytes;
     size_t last_step_survivors; /* of the step that ended last: blocks alive when it ended */
@@ -261,9 +264,10 @@ struct sw_block {
     uint64_t born_step; /* 0: outside any step; else the step's number, from 1 */
 };
 
-/* Shows every live block, in no order, until visitor returns non-zero; returns that value, 0 at
- * the end, or -1 with ENOTSUP on a heap without tracking. The heap is locked meanwhile: the visitor
- * must not call Stepwell, for this heap or another. */
+/* Shows every live block but those that another thread's sw_realloc has in hand, in no order, until
+ * visitor returns non-zero; returns that value, 0 at the end, or -1 with ENOTSUP on a heap without
+ * tracking. The heap is locked meanwhile: the visitor must not call Stepwell, for this heap or
+ * another. */
 SW_API int sw_heap_visit(sw_heap *heap, int (*visitor)(const struct sw_block *, void *context),
                          void *context);
 

@@ -214,22 +214,36 @@ static bool is_worth_a_look(struct sw__ledger *ledger) {
     return false;
 }
 
-bool sw__ledger_remove(struct sw__ledger *ledger, const void *address, bool *worth_a_look) {
+static enum sw__taken remove(struct sw__ledger *ledger, const void *address) {
     struct sw_block block;
+    if (is_worth_a_look(ledger))
+        return SW__TAKEN_LOOK_FIRST;
+    if (!take_out(ledger, address, &block))
+        return SW__TAKEN_UNKNOWN;
+    ledger->frees++;
+    return SW__TAKEN;
+}
+
+enum sw__taken sw__ledger_remove(struct sw__ledger *ledger, const void *address) {
     sw__lock(&ledger->lock);
-    *worth_a_look = is_worth_a_look(ledger);
-    bool known = take_out(ledger, address, &block);
-    ledger->frees += known;
+    enum sw__taken taken = remove(ledger, address);
     sw__unlock(&ledger->lock);
-    return known;
+    return taken;
 }
 
 static bool is_live(const struct sw__ledger *ledger, const void *address) {
     return sw__address_table_find(&ledger->blocks, (uintptr_t)address) != NULL;
 }
 
-static enum sw__taken take(struct sw__ledger *ledger, const void *address, bool stays,
+static bool becomes_smaller(const struct sw__ledger *ledger, const void *address, size_t size) {
+    const struct block_entry *entry = sw__address_table_find(&ledger->blocks, (uintptr_t)address);
+    return entry && size < entry->requested;
+}
+
+static enum sw__taken take(struct sw__ledger *ledger, const void *address, size_t size, bool stays,
                            struct sw_block *block) {
+    if (becomes_smaller(ledger, address, size) && is_worth_a_look(ledger))
+        return SW__TAKEN_LOOK_FIRST;
     if (!stays && !ensure_room_for_one_more(ledger))
         return is_live(ledger, address) ? SW__TAKEN_NO_ROOM : SW__TAKEN_UNKNOWN;
     if (!take_out(ledger, address, block))
@@ -238,10 +252,10 @@ static enum sw__taken take(struct sw__ledger *ledger, const void *address, bool 
     return SW__TAKEN;
 }
 
-enum sw__taken sw__ledger_take(struct sw__ledger *ledger, const void *address, bool stays,
-                               struct sw_block *block) {
+enum sw__taken sw__ledger_take(struct sw__ledger *ledger, const void *address, size_t size,
+                               bool stays, struct sw_block *block) {
     sw__lock(&ledger->lock);
-    enum sw__taken taken = take(ledger, address, stays, block);
+    enum sw__taken taken = take(ledger, address, size, stays, block);
     sw__unlock(&ledger->lock);
     return taken;
 }

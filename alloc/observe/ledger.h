@@ -25,19 +25,20 @@ void sw__ledger_destroy(struct sw__ledger *ledger);
 
 /* Enters a block that has just been allocated. False when out of memory: nothing is changed. */
 bool sw__ledger_add(struct sw__ledger *ledger, const struct sw_block *block);
-/* Takes a block out before it is freed. False when there is no such block. *worth_a_look is set
- * when requested stands at its highest, which it is about to leave: the moment to ask the kernel
- * what is resident. It is so at a peak 1/32 above the last one looked at, and near it once in steps
- * 1, 2, 4, 8, ... */
-bool sw__ledger_remove(struct sw__ledger *ledger, const void *address, bool *worth_a_look);
+/* LOOK_FIRST: requested stands at its highest, which it is about to leave. That is the moment to ask
+ * the kernel what is resident; nothing has been taken, and a next call takes it. It is so at a peak
+ * 1/32 above the last one looked at, and near it once in steps 1, 2, 4, 8, ... */
+enum sw__taken { SW__TAKEN, SW__TAKEN_NO_ROOM, SW__TAKEN_UNKNOWN, SW__TAKEN_LOOK_FIRST };
 
-/* A block that is about to be resized is taken out, and afterwards put back: the new one where that
- * worked, the old one where it did not. Between the two there is room for either: put_back never
- * fails. Without room for it nothing is taken; one that will stay where it is needs no more than
- * it has. */
-enum sw__taken { SW__TAKEN, SW__TAKEN_NO_ROOM, SW__TAKEN_UNKNOWN };
-enum sw__taken sw__ledger_take(struct sw__ledger *ledger, const void *address, bool stays,
-                               struct sw_block *block);
+/* Takes a block out before it is freed. Never NO_ROOM. */
+enum sw__taken sw__ledger_remove(struct sw__ledger *ledger, const void *address);
+
+/* A block that is about to have another size is taken out, and afterwards put back: the new one
+ * where that worked, the old one where it did not. Between the two there is room for either:
+ * put_back never fails. Without room for it nothing is taken; one that will stay where it is needs
+ * no more than it has. */
+enum sw__taken sw__ledger_take(struct sw__ledger *ledger, const void *address, size_t size,
+                               bool stays, struct sw_block *block);
 void sw__ledger_put_back(struct sw__ledger *ledger, const struct sw_block *block);
 
 /* True when the address is a live block. */

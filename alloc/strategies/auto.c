@@ -300,30 +300,50 @@ static struct auto_heap *heap_of(struct sw__slabs *slabs) {
     return (struct auto_heap *)slabs;
 }
 
+static void announce_slabs(struct auto_heap *heap, size_t bytes, size_t live) {
+    bool was_tight = heap->pressure.is_tight;
+    bool is_tight = sw__pressure_is_tight(&heap->pressure, bytes);
+    if (is_tight == was_tight)
+        return;
+    sw__lock(&heap->lock);
+    adapt_budget(heap, live);
+    sw__unlock(&heap->lock);
+    if (is_tight)
+        sw__blocks_trim(heap);
+}
+
 /* Slabs are part of what work needs, once there is a budget for it. */
 static void when_slab_made(struct sw__slabs *slabs, size_t bytes) {
     struct auto_heap *heap = heap_of(slabs);
     atomic_fetch_add_explicit(&heap->keeper.slab_work, bytes, memory_order_relaxed);
     size_t live = sw__extents_live(slabs->extents), deepest = sw__budget_deepest(&heap->recent);
+    announce_slabs(heap, bytes, live);
     if (deepest && live > deepest)
         reconsider(heap, live, 0);
     expect_keeper(heap, live);
     sw__slabs_sweep_for_growth(slabs);
 }
 
+/* Some was freed where the budget depends on what lives. */
+static __attribute__((noinline)) void restrain(struct auto_heap *heap) {
+    struct sw__extents *extents = &heap->blocks.extents;
+    sw__lock(&heap->lock);
+    adapt_budget(heap, sw__extents_live(extents));
+    sw__unlock(&heap->lock);
+    sw__extents_keep_budget(extents);
+}
+
 static void when_slab_freeable(struct sw__slabs *slabs, struct sw__cache *cache, size_t unswept) {
-    wake_keeper(heap_of(slabs), cache, unswept);
+    struct auto_heap *heap = heap_of(slabs);
+    if (heap->is_restrained)
+        restrain(heap);
+    wake_keeper(heap, cache, unswept);
 }
 
 /* A large block was freed, or some of it. */
 static void consider_giving_back(struct auto_heap *heap) {
-    struct sw__extents *extents = &heap->blocks.extents;
-    if (heap->is_restrained) {
-        sw__lock(&heap->lock);
-        adapt_budget(heap, sw__extents_live(extents));
-        sw__unlock(&heap->lock);
-        sw__extents_keep_budget(extents);
-    }
+    if (heap->is_restrained)
+        restrain(heap);
     wake_keeper(heap, NULL, 0);
 }
 

@@ -202,6 +202,7 @@ static struct header *join_free_neighbours(struct pool *pool, struct header *blo
     if (previous && !is_live(previous)) {
         uproot(pool, previous);
         size += size_of(previous);
+        block->size_and_live = 0; /* no block any more, should it be freed again */
         block = previous;
     }
     set_size(block, size, 0);

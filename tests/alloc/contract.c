@@ -568,6 +568,35 @@ static struct sw_measures measures_of(sw_heap *heap) {
     return measures;
 }
 
+/* Though nobody asks for statistics while it lives. */
+static void a_peak_is_seen_before_it_is_left(void **state) {
+    sw_heap *heap = make_heap(subject_of(state), NULL);
+    for (size_t size = 64 * MIB; size <= 65 * MIB; size += MIB) { /* the second hardly above */
+        char *block = sw_alloc(heap, size, SW_TAG_OTHER);
+        assert_non_null(block);
+        touch(block, size);
+        sw_free(heap, block);
+        sw_trim(heap);
+        struct sw_stats stats = stats_of(heap);
+        assert_true(stats.allocated_at_reserved_peak >= 64 * MIB);
+        assert_true(stats.resident.peak >= 64 * MIB);
+    }
+    sw_heap_destroy(heap);
+}
+
+static void a_peak_is_seen_before_its_block_becomes_smaller(void **state) {
+    sw_heap *heap = make_heap(subject_of(state), NULL);
+    char *block = sw_alloc(heap, 64 * MIB, SW_TAG_OTHER);
+    assert_non_null(block);
+    touch(block, 64 * MIB);
+    block = sw_realloc(heap, block, MIB);
+    assert_non_null(block);
+    sw_trim(heap);
+    assert_true(stats_of(heap).resident.peak >= 64 * MIB);
+    sw_free(heap, block);
+    sw_heap_destroy(heap);
+}
+
 static bool kernel_gives_huge_pages_unasked(void) {
     char modes[64] = "";
     FILE *file = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "r");
@@ -1472,6 +1501,8 @@ static const struct behaviour behaviours[] = {
     BEHAVIOUR_OF(peaks_are_the_highest_levels, is_tracked),
     BEHAVIOUR_OF(touched_blocks_keep_the_chain_in_order, is_tracked),
     BEHAVIOUR_OF(resident_is_what_was_touched, is_own),
+    BEHAVIOUR_OF(a_peak_is_seen_before_it_is_left, is_tracked),
+    BEHAVIOUR_OF(a_peak_is_seen_before_its_block_becomes_smaller, is_tracked),
     BEHAVIOUR_OF(what_is_hardly_touched_is_hardly_resident, is_own),
     BEHAVIOUR_OF(what_is_freed_between_blocks_is_external_fragmentation, tells_what_is_free),
     BEHAVIOUR_OF(a_hole_counts_for_what_it_holds, is_own_unchecked),

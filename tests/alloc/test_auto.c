@@ -970,12 +970,54 @@ static void a_soft_limit_gives_back_first_and_refuses_nothing(void **state) {
     sw_heap_destroy(heap);
 }
 
+static void hold_and_free_small_blocks(sw_heap *heap, size_t bytes) {
+    static void *blocks[100 * KIB];
+    size_t count = bytes / KIB;
+    assert_true(count <= LENGTH_OF(blocks));
+    for (size_t i = 0; i < count; i++) {
+        assert_non_null(blocks[i] = sw_alloc(heap, KIB, SW_TAG_OTHER));
+        touch(blocks[i], KIB);
+    }
+    for (size_t i = 0; i < count; i++)
+        sw_free(heap, blocks[i]);
+}
+
+static void of_small_blocks_no_more_is_kept_than_allowed_either(void **state) {
+    (void)state;
+    static const char *const confs[] = {"tracking:0,background_thread:0,retain:4M",
+                                        "tracking:0,background_thread:0,soft_limit:16M"};
+    static const size_t allowed[] = {4 * MIB, 16 * MIB};
+    for (size_t i = 0; i < LENGTH_OF(confs); i++) {
+        sw_heap *heap = make_auto(confs[i]);
+        hold_and_free_small_blocks(heap, 100 * MIB);
+        assert_true(resident_of(heap) <= allowed[i] + 2 * MIB);
+        sw_heap_destroy(heap);
+    }
+}
+
 /* A group of 256 MiB, of which so much is used. */
 static void tell_of_group(size_t used) {
     write_file("proc/self/cgroup", "0::/job\n");
     write_file("sys/fs/cgroup/job/memory.stat", "anon 0\ninactive_file 0\nactive_file 0\n");
     write_number("sys/fs/cgroup/job/memory.max", 256 * MIB);
     write_number("sys/fs/cgroup/job/memory.current", used);
+}
+
+static void near_the_limit_of_a_group_no_slab_is_kept(void **state) {
+    (void)state;
+    tell_of_group(10 * MIB);
+    sw_heap *heap = make_auto("tracking:0,background_thread:0");
+    hold_and_free_small_blocks(heap, 100 * MIB);
+    assert_true(resident_of(heap) >= 90 * MIB);
+    tell_of_group(250 * MIB);
+    void *held[40 * KIB];
+    for (size_t i = 0; i < LENGTH_OF(held); i++) /* another size: its slabs are new */
+        assert_non_null(held[i] = sw_alloc(heap, 2 * KIB, SW_TAG_OTHER));
+    assert_true(resident_of(heap) <= LENGTH_OF(held) * 2 * KIB + 4 * MIB);
+    for (size_t i = 0; i < LENGTH_OF(held); i++)
+        sw_free(heap, held[i]);
+    assert_true(resident_of(heap) <= 4 * MIB);
+    sw_heap_destroy(heap);
 }
 
 static void near_the_limit_of_a_group_nothing_is_kept(void **state) {
@@ -1257,7 +1299,10 @@ int main(int argc, char **argv) {
         cmocka_unit_test(small_heaps_start_no_thread),
         cmocka_unit_test(no_more_is_retained_than_allowed),
         cmocka_unit_test(of_what_a_block_shrinks_by_no_more_is_retained),
+        cmocka_unit_test(of_small_blocks_no_more_is_kept_than_allowed_either),
         cmocka_unit_test_setup_teardown(near_the_limit_of_a_group_nothing_is_kept, make_root,
+                                        remove_root),
+        cmocka_unit_test_setup_teardown(near_the_limit_of_a_group_no_slab_is_kept, make_root,
                                         remove_root),
         cmocka_unit_test_setup_teardown(for_a_block_that_comes_near_the_limit_all_is_given_back,
                                         make_root, remove_root),

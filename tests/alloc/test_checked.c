@@ -5,8 +5,11 @@
 #include "support.h"
 
 #include <math.h>
+#include <string.h>
 
+#include "checked.h"
 #include "os.h"
+#include "strategy.h"
 
 static const struct subject *subject_of(void **state) {
     return *state;
@@ -179,6 +182,39 @@ static void the_quarantine_gives_way(void **state) {
     sw_heap_destroy(heap);
 }
 
+static void nor_for_realloc_to_be_refused(void **state) {
+    enum { BLOCKS = 20000, SIZE = 1900 };
+    static void *blocks[BLOCKS];
+    if (strcmp(subject_of(state)->strategy, "auto") &&
+        strcmp(subject_of(state)->strategy, "sizeclass"))
+        skip(); /* what lives in a segment is counted whole */
+    sw_heap *heap = checked_heap(state, "limit:64M");
+    for (int i = 0; i < BLOCKS; i++)
+        assert_non_null(blocks[i] = sw_alloc(heap, SIZE, SW_TAG_OTHER));
+    void *grown = sw_alloc(heap, 100, SW_TAG_OTHER);
+    for (int i = 0; i < BLOCKS; i++)
+        if (i % 4)
+            sw_free(heap, blocks[i]);
+    assert_non_null(grown = sw_realloc(heap, grown, 30 * MIB));
+    sw_free(heap, grown);
+    for (int i = 0; i < BLOCKS; i += 4)
+        sw_free(heap, blocks[i]);
+    sw_heap_destroy(heap);
+}
+
+static void asking_for_what_nobody_can_have_leaves_the_quarantine(void **state) {
+    sw_heap *heap = checked_heap(state, "limit:40M");
+    char *block = sw_alloc(heap, 1000, SW_TAG_OTHER);
+    sw_free(heap, block);
+    assert_null(sw_alloc(heap, (size_t)1 << 52, SW_TAG_OTHER));
+    assert_int_equal(sw__checked_standing(sw__heap_checked(heap), block), SW__FREED);
+    if (subject_of(state)->asks_os) { /* and heeds a limit */
+        assert_null(sw_alloc(heap, 41 * MIB, SW_TAG_OTHER));
+        assert_int_equal(sw__checked_standing(sw__heap_checked(heap), block), SW__FREED);
+    }
+    sw_heap_destroy(heap);
+}
+
 static const struct behaviour behaviours[] = {
     BEHAVIOUR(the_usable_size_is_what_was_asked_for),
     BEHAVIOUR(new_memory_is_not_a_number),
@@ -190,6 +226,8 @@ static const struct behaviour behaviours[] = {
     BEHAVIOUR_OF(trim_empties_the_quarantine, is_own),
     BEHAVIOUR_OF(large_blocks_without_number_work, is_own),
     BEHAVIOUR_OF(the_quarantine_gives_way, is_own),
+    BEHAVIOUR_OF(nor_for_realloc_to_be_refused, is_own),
+    BEHAVIOUR(asking_for_what_nobody_can_have_leaves_the_quarantine),
 };
 
 int main(int argc, char **argv) {

@@ -34,8 +34,10 @@ static void add(struct sw__ledger *ledger, uintptr_t address, size_t requested, 
 }
 
 static bool removed(struct sw__ledger *ledger, uintptr_t address) {
-    bool worth_a_look;
-    return sw__ledger_remove(ledger, (const void *)address, &worth_a_look);
+    enum sw__taken taken;
+    while ((taken = sw__ledger_remove(ledger, (const void *)address)) == SW__TAKEN_LOOK_FIRST)
+        continue;
+    return taken == SW__TAKEN;
 }
 
 static void what_was_added_is_known_until_removed(void **state) {
@@ -172,9 +174,9 @@ static void a_resized_block_keeps_its_tag_and_birth(void **state) {
     add(ledger, 0x2000, 20, 32, SW_TAG_GRADIENT);
     sw__ledger_step_end(ledger);
     struct sw_block block;
-    assert_int_equal(sw__ledger_take(ledger, (const void *)0x3000, false, &block),
+    assert_int_equal(sw__ledger_take(ledger, (const void *)0x3000, 900, false, &block),
                      SW__TAKEN_UNKNOWN);
-    assert_int_equal(sw__ledger_take(ledger, (const void *)0x2000, false, &block), SW__TAKEN);
+    assert_int_equal(sw__ledger_take(ledger, (const void *)0x2000, 900, false, &block), SW__TAKEN);
     assert_int_equal(block.requested, 20);
     assert_int_equal(block.tag, SW_TAG_GRADIENT);
     assert_int_equal(block.born_step, 1);
@@ -200,9 +202,9 @@ static void there_is_always_room_to_put_back(void **state) {
     for (uintptr_t i = 0; i < BLOCKS; i++)
         add(ledger, 0x10000000 + i * PAGE + 8, 100, PAGE, SW_TAG_OTHER);
     for (uintptr_t i = 0; i < TAKEN; i++)
-        assert_int_equal(
-            sw__ledger_take(ledger, (const void *)(0x10000000 + i * PAGE + 8), false, &taken[i]),
-            SW__TAKEN);
+        assert_int_equal(sw__ledger_take(ledger, (const void *)(0x10000000 + i * PAGE + 8), 200,
+                                         false, &taken[i]),
+                         SW__TAKEN);
     sw__os_fail_from(1);
     size_t entered = 0;
     for (uintptr_t i = 0; i < NEWCOMERS; i++) {
@@ -265,15 +267,23 @@ static void visit_shows_all_or_stops(void **state) {
 /* It is time to look when requested leaves a peak well above the one looked at last. */
 static void a_new_peak_is_worth_a_look(void **state) {
     struct sw__ledger *ledger = *state;
-    bool look;
+    struct sw_block block;
     add(ledger, 0x1000, 1000, 1000, SW_TAG_OTHER);
     add(ledger, 0x2000, 1000, 1000, SW_TAG_OTHER);
-    assert_true(sw__ledger_remove(ledger, (const void *)0x1000, &look) && look);
-    assert_true(sw__ledger_remove(ledger, (const void *)0x2000, &look) && !look);
+    assert_int_equal(sw__ledger_remove(ledger, (const void *)0x1000), SW__TAKEN_LOOK_FIRST);
+    assert_int_equal(told_by(ledger).allocated.current, 2000); /* it is still there to be seen */
+    assert_int_equal(sw__ledger_remove(ledger, (const void *)0x1000), SW__TAKEN);
+    assert_int_equal(sw__ledger_remove(ledger, (const void *)0x2000), SW__TAKEN);
     add(ledger, 0x1000, 2010, 2016, SW_TAG_OTHER); /* hardly more than before */
-    assert_true(sw__ledger_remove(ledger, (const void *)0x1000, &look) && !look);
+    assert_int_equal(sw__ledger_remove(ledger, (const void *)0x1000), SW__TAKEN);
     add(ledger, 0x1000, 3000, 3000, SW_TAG_OTHER);
-    assert_true(sw__ledger_remove(ledger, (const void *)0x1000, &look) && look);
+    assert_int_equal(sw__ledger_take(ledger, (const void *)0x1000, 4000, false, &block), SW__TAKEN);
+    sw__ledger_put_back(ledger, &block);
+    assert_int_equal(sw__ledger_take(ledger, (const void *)0x1000, 2999, false, &block),
+                     SW__TAKEN_LOOK_FIRST);
+    assert_int_equal(sw__ledger_take(ledger, (const void *)0x1000, 2999, false, &block), SW__TAKEN);
+    sw__ledger_put_back(ledger, &block);
+    assert_int_equal(sw__ledger_remove(ledger, (const void *)0x1000), SW__TAKEN);
 }
 
 /* However many steps there were, the ends that are kept are evenly apart, and no more than fit. */
