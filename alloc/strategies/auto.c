@@ -17,6 +17,8 @@
 
 /* So many bytes of large blocks may be taken between two looks at how things stand. */
 #define COUNTED_AT_ONCE ((size_t)4 << 20)
+/* The control group is told of slabs when so much has come. */
+#define SLABS_ANNOUNCED ((size_t)1 << 20)
 /* After a rest so many times what lives more than then is brought: most work wants all it had, and
  * who wants little is not to pay for it. */
 #define AHEAD 4
@@ -284,10 +286,8 @@ static size_t kept_with(struct auto_heap *heap, struct sw__cache *cache, size_t 
     return has_more ? all_kept(heap) : kept;
 }
 
-/* Memory was freed, up to so much of it inside that cache's slabs. */
-static void wake_keeper(struct auto_heap *heap, struct sw__cache *cache, size_t unswept) {
-    if (!sw__keeper_is_asleep(&heap->keeper))
-        return;
+static __attribute__((noinline)) void wake_keeper(struct auto_heap *heap, struct sw__cache *cache,
+                                                  size_t unswept) {
     size_t kept = kept_with(heap, cache, unswept);
     if (sw__keeper_is_missed(&heap->keeper, kept))
         stand_in_for_keeper(heap);
@@ -300,9 +300,9 @@ static struct auto_heap *heap_of(struct sw__slabs *slabs) {
     return (struct auto_heap *)slabs;
 }
 
-static void announce_slabs(struct auto_heap *heap, size_t bytes, size_t live) {
+static __attribute__((noinline)) void announce_slabs(struct auto_heap *heap, size_t live) {
     bool was_tight = heap->pressure.is_tight;
-    bool is_tight = sw__pressure_is_tight(&heap->pressure, bytes);
+    bool is_tight = sw__pressure_is_tight(&heap->pressure, SLABS_ANNOUNCED);
     if (is_tight == was_tight)
         return;
     sw__lock(&heap->lock);
@@ -315,16 +315,17 @@ static void announce_slabs(struct auto_heap *heap, size_t bytes, size_t live) {
 /* Slabs are part of what work needs, once there is a budget for it. */
 static void when_slab_made(struct sw__slabs *slabs, size_t bytes) {
     struct auto_heap *heap = heap_of(slabs);
-    atomic_fetch_add_explicit(&heap->keeper.slab_work, bytes, memory_order_relaxed);
     size_t live = sw__extents_live(slabs->extents), deepest = sw__budget_deepest(&heap->recent);
-    announce_slabs(heap, bytes, live);
+    size_t before = atomic_fetch_add_explicit(&heap->keeper.slab_work, bytes, memory_order_relaxed);
+    if (before / SLABS_ANNOUNCED != (before + bytes) / SLABS_ANNOUNCED)
+        announce_slabs(heap, live);
     if (deepest && live > deepest)
         reconsider(heap, live, 0);
     expect_keeper(heap, live);
     sw__slabs_sweep_for_growth(slabs);
 }
 
-/* Some was freed where the budget depends on what lives. */
+/* The budget depends on what lives. */
 static __attribute__((noinline)) void restrain(struct auto_heap *heap) {
     struct sw__extents *extents = &heap->blocks.extents;
     sw__lock(&heap->lock);
@@ -333,18 +334,17 @@ static __attribute__((noinline)) void restrain(struct auto_heap *heap) {
     sw__extents_keep_budget(extents);
 }
 
-static void when_slab_freeable(struct sw__slabs *slabs, struct sw__cache *cache, size_t unswept) {
-    struct auto_heap *heap = heap_of(slabs);
-    if (heap->is_restrained)
+/* Memory was freed: a large block or some of it, or up to so much inside that cache's slabs. */
+static inline void consider_giving_back(struct auto_heap *heap, struct sw__cache *cache,
+                                        size_t unswept) {
+    if (__builtin_expect(heap->is_restrained, 0))
         restrain(heap);
-    wake_keeper(heap, cache, unswept);
+    if (__builtin_expect(sw__keeper_is_asleep(&heap->keeper), 0))
+        wake_keeper(heap, cache, unswept);
 }
 
-/* A large block was freed, or some of it. */
-static void consider_giving_back(struct auto_heap *heap) {
-    if (heap->is_restrained)
-        restrain(heap);
-    wake_keeper(heap, NULL, 0);
+static void when_slab_freeable(struct sw__slabs *slabs, struct sw__cache *cache, size_t unswept) {
+    consider_giving_back(heap_of(slabs), cache, unswept);
 }
 
 /* ---- The slots ------------------------------------------------------------------------------- */
@@ -410,7 +410,7 @@ static void *resize(void *state, void *block, size_t size) {
     void *resized = sw__blocks_resize(state, block, size);
     settle_large(heap, more, expected, resized || !more);
     if (resized && (size < old || resized != block))
-        consider_giving_back(heap);
+        consider_giving_back(heap, NULL, 0);
     return resized;
 }
 
@@ -419,7 +419,7 @@ static void give_block_back(void *state, void *block) {
     struct sw__extent *large = sw__blocks_free_small(&heap->blocks, block);
     if (large) {
         sw__extents_free(&heap->blocks.extents, large);
-        consider_giving_back(heap);
+        consider_giving_back(heap, NULL, 0);
     }
 }
 

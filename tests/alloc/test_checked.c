@@ -185,8 +185,8 @@ static void the_quarantine_gives_way(void **state) {
 static void nor_for_realloc_to_be_refused(void **state) {
     enum { BLOCKS = 20000, SIZE = 1900 };
     static void *blocks[BLOCKS];
-    if (strcmp(subject_of(state)->strategy, "auto") &&
-        strcmp(subject_of(state)->strategy, "sizeclass"))
+    const char *strategy = subject_of(state)->strategy;
+    if (strcmp(strategy, "auto") != 0 && strcmp(strategy, "sizeclass") != 0)
         skip(); /* what lives in a segment is counted whole */
     sw_heap *heap = checked_heap(state, "limit:64M");
     for (int i = 0; i < BLOCKS; i++)

@@ -154,13 +154,14 @@ static void whole_network(void **state) {
 
 /* Large enough that every loop and every product is cut into slices. */
 enum { ROWS = 301, COLUMNS = 700, UNITS = 600 };
+enum { OF_X = ROWS * COLUMNS, OF_Z = ROWS * UNITS, OF_PARAMETERS = (COLUMNS + 1) * UNITS };
 
 struct wide {
-    float z[ROWS * UNITS], dx[ROWS * COLUMNS], gradients[(COLUMNS + 1) * UNITS];
+    float z[OF_Z], dx[OF_X], gradients[OF_PARAMETERS];
 };
 
 static void run_wide(unsigned threads, struct wide *result) {
-    static float x[ROWS * COLUMNS], weights[ROWS * UNITS];
+    static float x[OF_X], weights[OF_Z];
     const struct nn_layer_spec specs[] = {{&probe, result->dx},
                                           {&nn_gelu, NULL},
                                           {&nn_dense, &(struct nn_dense_config){.outputs = UNITS}},
@@ -172,8 +173,8 @@ static void run_wide(unsigned threads, struct wide *result) {
     struct bench *bench = open_bench(threads);
     struct nn_model model;
     struct nn_error error;
-    fill(x, ROWS * COLUMNS, 2, 7);
-    fill(weights, ROWS * UNITS, 1, 11);
+    fill(x, OF_X, 2, 7);
+    fill(weights, OF_Z, 1, 11);
     assert_int_equal(nn_model_create(&model, &bench->machine, specs, COLUMNS, 42, &error), 0);
     const float *z = nn_model_forward(&model, x, ROWS, true, 99);
     assert_non_null(z);
@@ -185,7 +186,7 @@ static void run_wide(unsigned threads, struct wide *result) {
     for (size_t i = 0; (p = nn_model_parameter(&model, i)); to += p->rows * p->columns, i++) {
         memcpy(to, p->gradient, p->rows * p->columns * sizeof *to);
     }
-    assert_int_equal(to - result->gradients, (COLUMNS + 1) * UNITS);
+    assert_int_equal(to - result->gradients, OF_PARAMETERS);
     nn_model_destroy(&model);
     close_bench(bench);
 }
@@ -203,9 +204,9 @@ static void more_threads_give_the_same(void **state) {
     for (unsigned threads = 2; threads <= 3; threads++) {
         memset(&more, 0xff, sizeof more);
         run_wide(threads, &more);
-        assert_all_near(more.z, one.z, ROWS * UNITS);
-        assert_all_near(more.dx, one.dx, ROWS * COLUMNS);
-        assert_all_near(more.gradients, one.gradients, (COLUMNS + 1) * UNITS);
+        assert_all_near(more.z, one.z, OF_Z);
+        assert_all_near(more.dx, one.dx, OF_X);
+        assert_all_near(more.gradients, one.gradients, OF_PARAMETERS);
     }
 }
 
