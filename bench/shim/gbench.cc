@@ -10,7 +10,10 @@
 
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <deque>
+#include <initializer_list>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -222,8 +225,45 @@ void gb_add_context(const char *key, const char *value) {
     benchmark::AddCustomContext(key, value);
 }
 
+// The library calls the help for a value it does not know, too, and exits with 0.
+static int given_count;
+static char **given;
+static void (*given_help)(void);
+static void (*given_unknown)(const char *argument);
+
+static bool is_one_of(const std::string &value, std::initializer_list<const char *> known) {
+    return std::any_of(known.begin(), known.end(),
+                       [&value](const char *each) { return value == each; });
+}
+
+static bool has_wrong_value(const std::string &argument) {
+    size_t length = argument.find('=');
+    if (length == std::string::npos)
+        return false;
+    std::string name = argument.substr(0, length), value = argument.substr(length + 1);
+    if (name == "--benchmark_format" || name == "--benchmark_out_format")
+        return !is_one_of(value, {"console", "json", "csv"});
+    if (name == "--benchmark_time_unit")
+        return !is_one_of(value, {"ns", "us", "ms", "s"});
+    return name == "--benchmark_color" && value.empty();
+}
+
+static void help_or_refuse(void) {
+    for (int i = 1; i < given_count; i++)
+        if (has_wrong_value(given[i])) {
+            given_unknown(given[i]);
+            std::exit(2);
+        }
+    given_help();
+}
+
 int gb_main(int argc, char **argv, void (*help)(void), void (*unknown)(const char *argument)) {
-    benchmark::Initialize(&argc, argv, help ? help : benchmark::PrintDefaultHelp);
+    std::vector<char *> all(argv, argv + argc); // the library takes out what it knows
+    given_count = argc;
+    given = all.data();
+    given_help = help ? help : benchmark::PrintDefaultHelp;
+    given_unknown = unknown;
+    benchmark::Initialize(&argc, argv, help_or_refuse);
     if (argc > 1) {
         unknown(argv[1]);
         return 2;

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "options.h" /* the library's */
 #include "suites.h"
@@ -93,7 +94,34 @@ static void add_huge_pages_to_context(void) {
     gb_add_context("transparent_hugepage", *text ? text : "unknown");
 }
 
+/* The value of the last such option, name and sign included in `option`; NULL for none. */
+static const char *value_of(int argc, char **argv, const char *option) {
+    size_t length = strlen(option);
+    const char *value = NULL;
+    for (int i = 1; i < argc; i++)
+        if (strncmp(argv[i], option, length) == 0)
+            value = argv[i] + length;
+    return value;
+}
+
+/* The library does not ask whether its file could be written: whole results end in a line, and JSON
+ * in its last brace. */
+static bool is_whole(const char *path, const char *format) {
+    char last[2] = "";
+    struct stat of_file;
+    if (stat(path, &of_file) != 0 || !S_ISREG(of_file.st_mode))
+        return true; /* the library has said that it cannot be opened; or nobody can read it again */
+    FILE *file = fopen(path, "r");
+    bool is_read = file && fseek(file, -2, SEEK_END) == 0 && fread(last, 1, 2, file) == 2;
+    if (file)
+        fclose(file);
+    bool is_json = !format || strcmp(format, "json") == 0;
+    return is_read && last[1] == '\n' && (!is_json || last[0] == '}');
+}
+
 int main(int argc, char **argv) {
+    const char *out = value_of(argc, argv, "--benchmark_out=");
+    const char *format = value_of(argc, argv, "--benchmark_out_format=");
     gb_add_context("stepwell_version", sw_version());
     add_huge_pages_to_context();
     for (size_t i = 0; i < SUITE_COUNT; i++)
@@ -103,6 +131,10 @@ int main(int argc, char **argv) {
     int code = gb_main(argc, argv, help, refuse);
     if (fflush(stdout) != 0 || ferror(stdout)) {
         fprintf(stderr, "stepwell-bench: not all could be written: %s\n", strerror(errno));
+        return 1;
+    }
+    if (code == 0 && out && *out && !is_whole(out, format)) {
+        fprintf(stderr, "stepwell-bench: not all could be written to %s: is the disk full?\n", out);
         return 1;
     }
     return code;

@@ -13,6 +13,8 @@ compare  Google's compare.py reads the output (skipped where it is not installed
 import json
 import os
 import re
+import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -134,11 +136,30 @@ def check_bad_input():
     for argument, *parts in [
             ("--benchmark_filtr=x", "'--benchmark_filtr'", "'--benchmark_filter'", "--help"),
             ("extra", "'extra'", "--benchmark_format"),
-            ("--benchmark_min_time=soon", "soon", "--benchmark_min_time")]:
+            ("--benchmark_min_time=soon", "soon", "--benchmark_min_time"),
+            ("--benchmark_format=jsn", "'jsn'", "--benchmark_format"),
+            ("--benchmark_out_format=xml", "'xml'", "--benchmark_out_format"),
+            ("--benchmark_time_unit=days", "'days'", "--benchmark_time_unit")]:
         done = subprocess.run([bench, argument], capture_output=True, text=True)
         check(done.returncode == 2, f"{argument}: exit code {done.returncode}")
         check(all(part in done.stderr for part in parts), f"{argument}: {done.stderr}")
+        check(done.stdout == "", f"{argument}: {done.stdout[:100]}")
     run("--benchmark_filter=no_such_benchmark", code=2)
+
+
+def check_full_disk():
+    """A file may become no larger than that: what ends a write early, as a full disk does."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = os.path.join(folder, "out.json")
+        for limit, code in ((1000, 1), (10_000_000, 0)):
+            done = subprocess.run(
+                [bench, "--benchmark_filter=one_size/pool/size:64$", "--benchmark_min_time=0.001",
+                 f"--benchmark_out={out}"], capture_output=True, text=True, check=False,
+                preexec_fn=lambda most=limit: (
+                    signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
+                    resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))))
+            check(done.returncode == code, f"{limit} bytes: exit code {done.returncode}")
+            check(("not all could be written" in done.stderr) == (code == 1), done.stderr)
 
 
 def check_step_loop_row(row):
@@ -176,6 +197,7 @@ def run_small(pattern):
 def light():
     check_list()
     check_bad_input()
+    check_full_disk()
     run_small("one_size/[a-z]+/size:64$|one_size/[a-z]+/size:4096$|mixed_pareto/|"
               "free_[a-z]+/[a-z]+/blocks:1024|producer_consumer/.*:1/consumers:1/|"
               "realloc_[a-z]+/[a-z]+/to:65536|train_step_digits")
