@@ -2,9 +2,13 @@
  * doctor_environment.c - what of the environment matters for memory, and whether all works in it:
  * see doctor.h.
  */
+#include <errno.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "allocators.h"
@@ -180,22 +184,51 @@ static void check_resident(struct fact *fact) {
     }
 }
 
+/* Whatever the rules are: root may where others may not, and a container's filter may refuse it. */
+static bool can_trace_a_child(void) {
+    pid_t child = fork();
+    if (child == 0) {
+        for (;;) {
+            pause();
+        }
+    }
+    if (child < 0) {
+        return false;
+    }
+    bool can = ptrace(PTRACE_SEIZE, child, 0, 0) == 0;
+    kill(child, SIGKILL);
+    while (waitpid(child, NULL, 0) < 0 && errno == EINTR) {
+    }
+    return can;
+}
+
+static void advise_on_tracing(struct fact *fact, int scope) {
+    if (scope == 2) {
+        SAY(advice, "`sysctl kernel.yama.ptrace_scope=1` (root) lets a process trace its children");
+    } else if (scope > 2) {
+        SAY(advice, "kernel.yama.ptrace_scope is %d: no process is traced before the next start",
+            scope);
+    } else {
+        SAY(advice, "a container needs the capability SYS_PTRACE, or a filter that allows ptrace");
+    }
+    fact->state = ADVICE;
+}
+
 static void check_ptrace(struct fact *fact) {
     char text[32];
     int scope = 0;
     if (read_small_file("/proc/sys/kernel/yama/ptrace_scope", text, sizeof text)) {
         scope = atoi(text);
     }
+    bool traces = can_trace_a_child();
     bool seccomp = access("/proc/sys/kernel/seccomp/actions_avail", R_OK) == 0;
-    SAY(value, "ptrace_scope %d, seccomp %s", scope, seccomp ? "there" : "absent");
-    if (scope < 2 && seccomp) {
-        SAY(meaning, "`compare` can count the memory system calls of its own children");
-        return;
-    }
-    SAY(meaning, "`compare` shows memory system calls as n/a");
-    if (scope >= 2) {
-        SAY(advice, "`sysctl kernel.yama.ptrace_scope=1` (root) lets a process trace its children");
-        fact->state = ADVICE;
+    SAY(value, "ptrace %s, ptrace_scope %d, seccomp %s", traces ? "allowed" : "refused", scope,
+        seccomp ? "there" : "absent");
+    SAY(meaning, "%s",
+        traces && seccomp ? "`compare` can count the memory system calls of its own children"
+                          : "`compare` shows memory system calls as n/a");
+    if (!traces) {
+        advise_on_tracing(fact, scope);
     }
 }
 

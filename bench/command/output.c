@@ -139,6 +139,40 @@ bool output_check(const char *path) {
     return false;
 }
 
+/* The bytes of the character there; 0 where it is none in UTF-8. */
+static size_t character_length(const unsigned char *at) {
+    static const struct {
+        unsigned char mask, lead;
+    } forms[] = {{0x80, 0x00}, {0xe0, 0xc0}, {0xf0, 0xe0}, {0xf8, 0xf0}};
+    for (size_t more = 0; more < sizeof forms / sizeof *forms; more++) {
+        if ((at[0] & forms[more].mask) != forms[more].lead) {
+            continue;
+        }
+        for (size_t i = 1; i <= more; i++) {
+            if ((at[i] & 0xc0) != 0x80) {
+                return 0;
+            }
+        }
+        bool is_long = (more == 1 && at[0] < 0xc2) ||
+                       (more == 2 && at[0] == 0xe0 && at[1] < 0xa0) ||
+                       (more == 3 && at[0] == 0xf0 && at[1] < 0x90);
+        bool is_none = (more == 2 && at[0] == 0xed && at[1] >= 0xa0) || /* half of a pair */
+                       (more == 3 && (at[0] > 0xf4 || (at[0] == 0xf4 && at[1] >= 0x90)));
+        return is_long || is_none ? 0 : more + 1;
+    }
+    return 0;
+}
+
+void make_readable(char *text) {
+    for (unsigned char *at = (unsigned char *)text; *at;) {
+        size_t length = character_length(at);
+        if (length == 0) {
+            *at = '?';
+        }
+        at += length ? length : 1;
+    }
+}
+
 bool write_json(const char *path, const cJSON *json) {
     struct output_file output;
     char *text = cJSON_Print(json);
@@ -146,6 +180,7 @@ bool write_json(const char *path, const cJSON *json) {
         complain("no memory for the JSON text");
         return false;
     }
+    make_readable(text);
     bool good = output_open(&output, path);
     if (good) {
         fprintf(output.file, "%s\n", text);

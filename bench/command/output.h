@@ -28,7 +28,11 @@ bool output_close(struct output_file *output);
  * always can. Leaves nothing behind. */
 bool output_check(const char *path);
 
-/* Writes the JSON text and a newline. False when it failed, said on stderr. */
+/* What is no UTF-8, as a file's name or a variable's value may be, becomes question marks: no reader
+ * of JSON would take it. */
+void make_readable(char *text);
+
+/* Writes the JSON text, readable, and a newline. False when it failed, said on stderr. */
 bool write_json(const char *path, const cJSON *json);
 
 /* A number exactly: whole ones as integers, others with 17 digits, what is no number as null. */

@@ -45,6 +45,27 @@ static void json_has_integers_nulls_and_hashes(void **state) {
                       "\"bytes\":18446744073709551615,\"hash\":\"0000000000000abc\"}");
 }
 
+static void what_is_no_utf8_is_marked(void **state) {
+    (void)state;
+    static const char *const texts[][2] = {
+        {"", ""},
+        {"plain", "plain"},
+        {"caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x8e\x89", "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x8e\x89"},
+        {"caf\xe9", "caf?"},
+        {"caf\xe9 au lait", "caf? au lait"},
+        {"\xc3", "?"},
+        {"\xe2\x82", "??"},
+        {"\xc0\xaf \xe0\x80\xaf \xf0\x80\x80\xaf", "?? ??? ????"}, /* too long for what they are */
+        {"\xed\xa0\x80 \xf4\x90\x80\x80 \xf8\x88\x80\x80\x80", "??? ???? ?????"},
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        char text[64];
+        snprintf(text, sizeof text, "%s", texts[i][0]);
+        make_readable(text);
+        assert_string_equal(text, texts[i][1]);
+    }
+}
+
 static void csv_is_quoted_where_it_must_be(void **state) {
     (void)state;
     struct printed printed;
@@ -147,6 +168,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_read_back_exactly),
         cmocka_unit_test(json_has_integers_nulls_and_hashes),
+        cmocka_unit_test(what_is_no_utf8_is_marked),
         cmocka_unit_test(csv_is_quoted_where_it_must_be),
         cmocka_unit_test(file_appears_whole_and_replaces),
         cmocka_unit_test(failure_leaves_nothing),
