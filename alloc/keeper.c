@@ -16,7 +16,8 @@
 
 #define MS        INT64_C(1000000)
 #define TICK      (100 * MS)
-#define PATIENCE  (300 * MS)
+#define PATIENCE  (600 * MS)
+#define HASTE     (PATIENCE / 2) /* so much less at most, the more there is to give: see haste() */
 #define MOST      (20000 * MS) /* patience never grows beyond */
 #define BUSY_REST (30000 * MS) /* without a large block, however busy the process is */
 /* Work that is back so soon was not over. So often in a row, and patience doubles, if bringing back
@@ -50,6 +51,7 @@ static struct {
     int64_t gave_back_at; /* 0: that was not worth a thread */
     size_t gave_back;     /* so much */
     size_t taken_since;   /* bytes of large blocks, and of slabs */
+    size_t kept;          /* at the last look */
     int64_t patience;
     int returns; /* how often in a row work was back soon */
 } keeper = {.patience = PATIENCE, .forks_apart = SOON};
@@ -97,11 +99,12 @@ static void learn_patience(void) {
 
 /* Was there work since the last look? This is the next. The lock is held. */
 static bool there_was_work(void) {
-    size_t taken = taken_since_last_look(), kept = 0;
+    size_t taken = taken_since_last_look();
+    keeper.kept = 0;
     for (struct sw__keeper_client *each = keeper.clients; each; each = each->next) {
         if (each->wants_no_thread)
             continue;
-        kept += each->look(each->state);
+        keeper.kept += each->look(each->state);
         each->work_seen = atomic_load_explicit(&each->work, memory_order_relaxed);
         size_t slab_work = atomic_load_explicit(&each->slab_work, memory_order_relaxed);
         keeper.taken_since += slab_work - each->slab_work_seen;
@@ -109,7 +112,14 @@ static bool there_was_work(void) {
     }
     keeper.taken_since += taken;
     learn_patience();
-    return taken > kept / LITTLE_SHARE;
+    return taken > keeper.kept / LITTLE_SHARE;
+}
+
+/* It takes a tenth of a second to give back a GiB, and a second after work has stopped all is to be
+ * gone. */
+static int64_t haste(void) {
+    int64_t takes = (int64_t)(keeper.kept >> 20) * (MS / 8);
+    return takes < HASTE ? takes : HASTE;
 }
 
 /* Looks round, unless it was called between two ticks. True when the rest has lasted long enough. */
@@ -125,7 +135,8 @@ static bool is_idle(struct rest *rest) {
         rest->last_work = rest->quiet_since = now;
     else if (busy)
         rest->quiet_since = now;
-    return now - rest->quiet_since >= keeper.patience || now - rest->last_work >= BUSY_REST;
+    return now - rest->quiet_since >= keeper.patience - haste() ||
+           now - rest->last_work >= BUSY_REST;
 }
 
 static void give_back(void) {

@@ -16,9 +16,10 @@
  * with a lock in hand that the start of another one takes.
  *
  * Idle is when nobody took large blocks, but for little beside what is kept, and the process hardly
- * used a processor for PATIENCE: a step of ten seconds computes, so its pages stay. Where work keeps
- * coming back soon after the pages went, and they were so many that they are dear for so short a
- * rest, it is work that waits for something, and patience grows; a long rest ends that.
+ * used a processor for PATIENCE, or less where there is much to give: a step of ten seconds computes,
+ * so its pages stay. Where work keeps coming back soon after the pages went, and they were so many
+ * that they are dear for so short a rest, it is work that waits for something, and patience grows; a
+ * long rest ends that.
  */
 #ifndef SW_KEEPER_H
 #define SW_KEEPER_H

@@ -168,10 +168,15 @@ static bool purge_a_little(struct sw__extents *extents) {
     return extents->held < held && extents->held > budget;
 }
 
+/* What the kernel would not take, as of a process that locks all its memory, is not tried again with
+ * each block: only when more is free than ever was refused. */
 static __attribute__((noinline)) void purge_in_parts(struct sw__extents *extents) {
     sw__lock(&extents->lock);
-    while (purge_a_little(extents))
+    bool is_more = sw__extents_kept(extents) > extents->refused;
+    while (is_more && purge_a_little(extents))
         sw__lock_share(&extents->lock);
+    if (is_more)
+        extents->refused = extents->held > extents->budget ? sw__extents_kept(extents) : 0;
     sw__unlock(&extents->lock);
 }
 

@@ -92,6 +92,7 @@ struct sw__extents {
     struct sw__extent *parked; /* in no tree; or NULL */
     struct sw__meta *meta;     /* under the lock as well */
     size_t limit;              /* of held; SIZE_MAX: none */
+    size_t refused;            /* bytes above the budget that the kernel would not take back */
     size_t most_cuts;          /* into so many mappings, about; 0: not asked yet */
     bool at_limit;             /* for its sake the last request was refused */
     enum sw__huge_pages huge_pages;

@@ -108,6 +108,7 @@ static void all_leaves(struct sw__extents *extents, struct leaving *leaving) {
     size_t times = sw__extents_kept(extents) / SW__PURGED_AT_ONCE + 1;
     while (leave_a_little(extents, leaving) && times-- > 0)
         sw__lock_share(&extents->lock);
+    extents->refused = 0; /* for now */
 }
 
 void sw__extents_rest(struct sw__extents *extents) {

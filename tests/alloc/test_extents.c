@@ -695,6 +695,37 @@ static bool unlock_pages(char *start, size_t size) {
     return syscall(SYS_munlock, start, size) == 0;
 }
 
+/* All memory of a process may be locked, and each block that is freed be above the budget. */
+static void what_cannot_be_given_back_is_not_asked_for_each_time(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *hole = take(extents, 1000), *wall = take(extents, 100);
+    struct sw__extent *second = take(extents, 2000), *end = take(extents, 100);
+    char *start = sw__extent_start(hole), *second_start = sw__extent_start(second);
+    touch(start, 1000 * PAGE);
+    if (!lock_pages(start, 1000 * PAGE) || !lock_pages(second_start, 2000 * PAGE))
+        skip(); /* RLIMIT_MEMLOCK */
+    sw__extents_free(extents, hole);
+    sw__extents_set_budget(extents, 0);
+    long before = sw__os_requests();
+    sw__extents_keep_budget(extents);
+    assert_true(sw__os_requests() > before);
+    before = sw__os_requests();
+    sw__extents_keep_budget(extents);
+    assert_int_equal(sw__os_requests(), before);
+    sw__extents_free(extents, second); /* more than was refused */
+    sw__extents_keep_budget(extents);
+    assert_true(sw__os_requests() > before);
+    assert_true(unlock_pages(start, 1000 * PAGE) && unlock_pages(second_start, 2000 * PAGE));
+    sw__extents_rest(extents);
+    assert_int_equal(extents->held, 200 * PAGE);
+    second = take(extents, 2000);
+    sw__extents_free(extents, second);
+    sw__extents_keep_budget(extents);
+    assert_int_equal(extents->held, 200 * PAGE);
+    sw__extents_free(extents, wall);
+    sw__extents_free(extents, end);
+}
+
 /* Where the kernel will not take back what is free, a request fails and all is as it was. */
 static void what_cannot_be_given_back_counts(void **state) {
     struct sw__extents *extents = extents_of(state);
@@ -737,7 +768,7 @@ static void what_cannot_be_given_back_is_passed_over(void **state) {
     assert_int_equal(extents->held, 800 * PAGE);
     check_map(extents, wall);
     assert_true(unlock_pages(start, 600 * PAGE));
-    sw__extents_keep_budget(extents);
+    sw__extents_rest(extents);
     assert_int_equal(extents->held, 200 * PAGE);
     assert_true(holds(sw__extent_start(wall), 100 * PAGE, 1));
     assert_true(holds(sw__extent_start(end), 100 * PAGE, 2));
@@ -1470,6 +1501,7 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(a_block_moves_to_a_place_beside_it),
         EXTENTS_TEST(a_block_of_several_mappings_moves),
         EXTENTS_TEST(no_more_than_the_limit_is_held),
+        EXTENTS_TEST(what_cannot_be_given_back_is_not_asked_for_each_time),
         EXTENTS_TEST(what_cannot_be_given_back_counts),
         EXTENTS_TEST(what_cannot_be_given_back_is_passed_over),
         EXTENTS_TEST(a_budget_is_kept_by_giving_free_pages_back),
