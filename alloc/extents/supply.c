@@ -295,36 +295,41 @@ static bool is_wanted_huge(struct sw__extents *extents, const struct sw__extent 
                            : use == SW__USE_UNKNOWN && size >= ONE_MORE_IS_NOTHING;
 }
 
-/* A huge page that one live extent covers whole is wanted huge. One that it shares is not, where it
- * would come as a whole for the first page touched. The extent is new from there on: where it has
- * only grown, whatever it covers whole since then. */
-static void advise_live(struct sw__extents *extents, struct sw__extent *extent, char *from,
+/* Of the part of a live extent from there on, which is its beginning where nothing of it is left out. */
+static void advise_part(struct sw__extents *extents, struct sw__extent *extent, char *from,
                         bool dense) {
-    if (extents->huge_pages != SW__HUGE_AUTO)
-        return;
     struct sw__pages *pages = &extent->region->pages;
-    char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
+    char *end = sw__extent_end(extent);
     size_t size = sw__extent_size(extent);
-    sw__pages_decline_shared(pages, start, end);
-    bool covers_more = from == start || sw__huge_page_at(from) < sw__huge_page_at(end);
-    if (!covers_more || size <= SW__SMALL_EXTENT || cuts_left(extents) == 0)
-        return;
-    bool has_beginning = sw__huge_page_at(from) <= start;
-    if (!has_beginning)
-        start = sw__huge_page_at(from);
     struct sw__usage *usage = usage_of(extents, dense);
     enum sw__use use = size < SW__HUGE_PAGE ? usage->last : sw__usage_look(usage);
     if (dense && is_wanted_huge(extents, extent, use)) {
         /* Where it is not known how extents are used, the beginning of this one at least will be:
          * by a byte, perhaps. */
-        char *wanted = use == SW__USED || !has_beginning ? start : start + SW__HUGE_PAGE;
+        bool is_beginning = from == sw__extent_start(extent);
+        char *wanted = use == SW__USED || !is_beginning ? from : from + SW__HUGE_PAGE;
         if (wanted < end)
             sw__pages_want_huge(pages, wanted, end);
         if (use == SW__USED || size < SW__HUGE_PAGE)
             want_edges(extents, extent);
     } else if (dense || use != SW__USED) {
-        sw__pages_decline_missing(pages, start, end);
+        sw__pages_decline_missing(pages, from, end);
     }
+}
+
+/* A huge page that one live extent covers whole is wanted huge. One that it shares is not, where it
+ * would come as a whole for the first page touched. The extent is new from there on: where it has
+ * only grown, what it covers whole since then is looked at. */
+static void advise_live(struct sw__extents *extents, struct sw__extent *extent, char *from,
+                        bool dense) {
+    if (extents->huge_pages != SW__HUGE_AUTO)
+        return;
+    char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
+    char *huge_page = sw__huge_page_at(from);
+    sw__pages_decline_shared(&extent->region->pages, start, end);
+    bool covers_more = from == start || huge_page < sw__huge_page_at(end);
+    if (covers_more && sw__extent_size(extent) > SW__SMALL_EXTENT && cuts_left(extents) > 0)
+        advise_part(extents, extent, huge_page < start ? start : huge_page, dense);
 }
 
 /* How extents are used counts where huge pages are at choice, and for those that are zero: what is
