@@ -82,6 +82,7 @@ def parse(words):
                         help="the table in Markdown, of two ratios a cell: time to glibc's, and"
                              " memory to glibc's or, for steps, to the least possible")
     parser.add_argument("--list", action="store_true", help="the programs and the allocators")
+    parser.add_argument("--check", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--build", default=str(ROOT / "build"), metavar="DIR",
                         help="where Stepwell is built (default: build)")
     options = parser.parse_args(words)
@@ -116,13 +117,17 @@ def say_missing(missing):
         + (f"; apt-get install {' '.join(packages)}" if packages else ""))
 
 
-def find_allocators(options):
-    """The rows to run, with the libraries' paths, and all names in the table's order."""
+def choose_allocators(options):
     table_of_all = {a.name: a for a in (*allocators.PEERS, allocators.ours(None, options.build))}
     chosen = choose(options.allocators, table_of_all, "allocator")
     candidates = [table_of_all[name] for name in chosen]
     strategies = choose(options.strategies or "", STRATEGIES, "strategy")
-    candidates += [allocators.ours(strategy, options.build) for strategy in strategies]
+    return candidates + [allocators.ours(strategy, options.build) for strategy in strategies]
+
+
+def find_allocators(options):
+    """The rows to run, with the libraries' paths, and all names in the table's order."""
+    candidates = choose_allocators(options)
     found = [allocators.locate(allocator) for allocator in candidates]
     missing = [wanted for wanted, got in zip(candidates, found) if got is None]
     if missing:
@@ -212,6 +217,14 @@ def check_outputs(options):
             raise Wrong(f"{path} may not be written")
 
 
+def check_words(options):
+    """All that can be wrong before anything is built."""
+    check_outputs(options)
+    choose(options.programs, [program.name for program in load_suite(options.suite).programs],
+           "program")
+    choose_allocators(options)
+
+
 def further_arguments(options):
     """What is added to a program's command."""
     def further(program, timed):
@@ -259,6 +272,9 @@ def main(words):
     options = parse(words)
     stop_with_all_programs()
     try:
+        if options.check:
+            check_words(options)
+            return 0
         check_outputs(options)
         if options.list:
             show_list(options, load_suite(options.suite))

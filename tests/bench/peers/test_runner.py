@@ -365,6 +365,16 @@ class Wrong(Case):
             self.assertEqual((code, out), (2, ""), words)
             self.assertIn(said, err)
 
+    def test_what_is_wrong_is_said_before_a_build(self):
+        self.assertEqual(self.compare("--check", "--build", "/no/such/build"), (0, "", ""))
+        for words, said in ((["--programs", "nothin"], "do you mean nothing?"),
+                            (["--allocators", "glibk"], "do you mean glibc?"),
+                            (["--strategies", "qqq"], "there are system"),
+                            (["--csv", "/no/such/folder/rows.csv"], "no folder")):
+            code, out, err = self.compare("--check", "--build", "/no/such/build", *words)
+            self.assertEqual((code, out), (2, ""), words)
+            self.assertIn(said, err)
+
     def test_a_missing_module_leaves_the_program_out(self):
         self.with_programs(Program("nothing", "", ("/bin/true",)),
                            python("needs", "", modules=(("no_such_module", "python3-no"),)))
