@@ -18,8 +18,8 @@
 #define TICK      (100 * MS)
 #define PATIENCE  (600 * MS)
 #define HASTE     (PATIENCE / 2) /* so much less at most, the more there is to give: see haste() */
-#define MOST      (20000 * MS) /* patience never grows beyond */
-#define BUSY_REST (30000 * MS) /* without a large block, however busy the process is */
+#define MOST      (20000 * MS)   /* patience never grows beyond */
+#define BUSY_REST (30000 * MS)   /* without a large block, however busy the process is */
 /* Work that is back so soon was not over. So often in a row, and patience doubles, if bringing back
  * what was given costs more than a twentieth of the rest: 256 KiB take about 50 us. */
 #define SOON                 (5000 * MS)
