@@ -42,13 +42,14 @@ struct sw_heap {
     struct sw_level reserved;
     struct sw_level allocated; /* the strategy's own count, without tracking */
     size_t allocated_at_reserved_peak;
-    size_t allocated_peak_before; /* as of then */
+    size_t allocated_peak_before; /* as of the last look */
     size_t unaccounted_before;    /* for strategies that don't tell their ranges */
 
     struct sw__oom_report oom_report;
 
     struct sw_heap *next; /* in all_heaps */
     unsigned pins;        /* so many threads ask it what it holds: it does not end meanwhile */
+    bool is_leaving;      /* and no more will */
 };
 
 /* Every heap of the process: what one accounts for is taken off what libc holds. */
@@ -105,6 +106,8 @@ static size_t resident_when_seen(struct sw_heap *heap) {
 static struct sw_heap *pin_next(struct sw_heap *heap) {
     sw__lock(&all_heaps.lock);
     struct sw_heap *next = heap ? heap->next : all_heaps.first;
+    while (next && next->is_leaving)
+        next = next->next;
     if (heap && heap->pins > 0) /* else this is a child that was forked meanwhile */
         heap->pins--;
     if (next)
@@ -154,11 +157,11 @@ static void raise_level(struct sw_level *level, size_t current) {
 static void note_reserved_peak(struct sw_heap *heap, size_t own_peak,
                                const struct sw_level *allocated) {
     size_t peak = sw__larger(own_peak, heap->reserved.current);
+    bool had_one = allocated->peak > heap->allocated_peak_before;
+    heap->allocated_peak_before = allocated->peak;
     if (peak <= heap->reserved.peak)
         return;
-    bool had_one = allocated->peak > heap->allocated_peak_before;
     heap->reserved.peak = peak;
-    heap->allocated_peak_before = allocated->peak;
     heap->allocated_at_reserved_peak = had_one ? allocated->peak : allocated->current;
 }
 
@@ -351,6 +354,7 @@ static bool delist_unless_pinned(struct sw_heap *heap) {
     sw__lock(&all_heaps.lock);
     struct sw_heap **link = &all_heaps.first;
     bool is_free = heap->pins == 0;
+    heap->is_leaving = true;
     while (*link != heap)
         link = &(*link)->next;
     if (is_free)

@@ -185,7 +185,9 @@ bool sw__pressure_is_tight(struct sw__pressure *pressure, size_t bytes) {
     size_t after = atomic_load_explicit(&pressure->look_after, memory_order_relaxed);
     if (since + bytes >= (after ? after : FIRST_LOOK)) {
         sw__lock(&pressure->lock);
-        look(pressure, bytes);
+        bool has_another_looked = pressure->since_look < since && bytes < pressure->look_after;
+        if (!has_another_looked)
+            look(pressure, bytes);
         sw__unlock(&pressure->lock);
     }
     return pressure->is_tight;

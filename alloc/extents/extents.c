@@ -10,6 +10,10 @@
 
 #include <string.h>
 
+/* What was refused is tried again when an eighth more is free, or a hundred times later. */
+#define REFUSED_SLACK 8
+#define REFUSED_FADES 1024
+
 /* ---- Alloc and free -------------------------------------------------------------------------- */
 
 void sw__extents_init(struct sw__extents *extents, struct sw__meta *meta,
@@ -163,20 +167,27 @@ static bool purge_a_little(struct sw__extents *extents) {
     size_t budget = atomic_load_explicit(&extents->budget, memory_order_relaxed);
     size_t held = extents->held;
     size_t down_to = held > SW__PURGED_AT_ONCE ? held - SW__PURGED_AT_ONCE : 0;
-    sw__supply_purge_above(extents, sw__larger(budget, down_to));
+    size_t refused = sw__supply_purge_above(extents, sw__larger(budget, down_to));
     sw__extents_count(&extents->purged, held - extents->held);
+    if (refused == 0 || extents->held == held)
+        extents->refused = refused + refused / REFUSED_SLACK;
     return extents->held < held && extents->held > budget;
 }
 
 /* What the kernel would not take, as of a process that locks all its memory, is not tried again with
- * each block: only when more is free than ever was refused. */
+ * each block: only when there is more, and now and then. */
+static bool may_go(struct sw__extents *extents) {
+    if (sw__extents_kept(extents) > extents->refused)
+        return true;
+    extents->refused -= extents->refused / REFUSED_FADES;
+    return false;
+}
+
 static __attribute__((noinline)) void purge_in_parts(struct sw__extents *extents) {
     sw__lock(&extents->lock);
-    bool is_more = sw__extents_kept(extents) > extents->refused;
-    while (is_more && purge_a_little(extents))
-        sw__lock_share(&extents->lock);
-    if (is_more)
-        extents->refused = extents->held > extents->budget ? sw__extents_kept(extents) : 0;
+    if (may_go(extents))
+        while (purge_a_little(extents))
+            sw__lock_share(&extents->lock);
     sw__unlock(&extents->lock);
 }
 

@@ -92,7 +92,7 @@ struct sw__extents {
     struct sw__extent *parked; /* in no tree; or NULL */
     struct sw__meta *meta;     /* under the lock as well */
     size_t limit;              /* of held; SIZE_MAX: none */
-    size_t refused;            /* bytes above the budget that the kernel would not take back */
+    size_t refused;            /* about so many free bytes the kernel would not take back */
     size_t most_cuts;          /* into so many mappings, about; 0: not asked yet */
     bool at_limit;             /* for its sake the last request was refused */
     enum sw__huge_pages huge_pages;
@@ -169,8 +169,8 @@ bool sw__extents_give_part_back(struct sw__extents *extents, struct sw__extent *
 bool sw__extents_bring_part(struct sw__extents *extents, struct sw__extent *extent, char *start,
                             size_t size);
 
-/* Gives the pages of all free extents back to the system, and whole regions that are free. Returns
- * the bytes that were physically there. */
+/* Gives the pages of all free extents back to the system, and whole regions that are free; what others
+ * free meanwhile may stay. Returns the bytes that were physically there. */
 size_t sw__extents_trim(struct sw__extents *extents);
 
 /* Sets the budget. It counts from the next alloc or keep_budget on. */

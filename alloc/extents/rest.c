@@ -129,6 +129,7 @@ static void give_back_free_regions(struct sw__extents *extents, struct sw__side 
             link = &region->next;
             continue;
         }
+        forget_notes(extents, region); /* a rest may have come in between */
         sw__supply_gone(extents, region->last, region->start, region->committed);
         sw__usage_dismiss(&extents->usage, region);
         sw__usage_dismiss(&extents->zeroed_usage, region);

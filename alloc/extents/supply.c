@@ -82,8 +82,8 @@ bool sw__supply_purge_from(struct sw__extents *extents, struct sw__extent *exten
 
 /* Purges what is above the budget from the ends of the largest free extents of a side. One that the
  * kernel would not purge, as it does not what is locked, is passed over. */
-static void purge_side_above(struct sw__extents *extents, struct sw__side *side, size_t budget) {
-    size_t size = SIZE_MAX;
+static size_t purge_side_above(struct sw__extents *extents, struct sw__side *side, size_t budget) {
+    size_t size = SIZE_MAX, refused = 0;
     uintptr_t address = 0;
     for (struct sw__treap_node *node; extents->held > budget;
          size = node->size, address = node->address) {
@@ -93,13 +93,17 @@ static void purge_side_above(struct sw__extents *extents, struct sw__side *side,
         struct sw__extent *extent = sw__extent_of(node);
         char *start = sw__pages_last_touched(&extent->region->pages, sw__extent_start(extent),
                                              sw__extent_end(extent), extents->held - budget);
-        sw__supply_purge_from(extents, extent, start);
+        if (!sw__supply_purge_from(extents, extent, start))
+            refused += extent->touched;
     }
+    return refused;
 }
 
-void sw__supply_purge_above(struct sw__extents *extents, size_t budget) {
+size_t sw__supply_purge_above(struct sw__extents *extents, size_t budget) {
+    size_t refused = 0;
     for (int side = SW__SIDES - 1; side >= 0; side--)
-        purge_side_above(extents, &extents->sides[side], budget);
+        refused += purge_side_above(extents, &extents->sides[side], budget);
+    return refused;
 }
 
 /* ---- Cuts ------------------------------------------------------------------------------------ */

@@ -55,8 +55,8 @@ bool sw__supply_relocate(struct sw__extents *extents, struct sw__extent *from,
 void sw__supply_copy_rest(const struct sw__extent *from, const struct sw__extent *to);
 
 /* Gives pages of free extents back, of the largest first, until no more than so much is held or
- * nothing is left to give. */
-void sw__supply_purge_above(struct sw__extents *extents, size_t budget);
+ * nothing is left to give. Returns the bytes that the kernel would not take. */
+size_t sw__supply_purge_above(struct sw__extents *extents, size_t budget);
 /* Of a dirty extent those from there on. False where the kernel would not. */
 bool sw__supply_purge_from(struct sw__extents *extents, struct sw__extent *extent, char *start);
 /* So much goes at once at most where all of it need not go at once: it takes milliseconds. */

@@ -239,6 +239,7 @@ static void begin_in_child(void *state) {
     struct auto_heap *heap = state;
     struct sw__extents *extents = &heap->blocks.extents;
     sw__slabs_collect_orphans(&heap->blocks.slabs);
+    extents->refused = 0; /* a child inherits no locked pages */
     sw__extents_set_budget(extents, 0);
     sw__extents_keep_budget(extents);
     size_t live = sw__extents_live(extents);
@@ -325,13 +326,28 @@ static void when_slab_made(struct sw__slabs *slabs, size_t bytes) {
     sw__slabs_sweep_for_growth(slabs);
 }
 
-/* The budget depends on what lives. */
+/* Is so much above what the configuration, or the group, allows that it is worth a lock? */
+static bool is_beyond(const struct auto_heap *heap, size_t live) {
+    size_t held = atomic_load_explicit(&heap->blocks.extents.held, memory_order_relaxed);
+    size_t allowed = heap->soft_limit ? heap->soft_limit : SIZE_MAX;
+    if (heap->retain)
+        allowed = sw__smaller(allowed, live + sw__smaller(heap->retain, SIZE_MAX - live));
+    if (heap->pressure.is_tight)
+        allowed = sw__smaller(allowed, live);
+    return held > allowed && held - allowed > sw__extents_tolerated(allowed);
+}
+
+/* The budget depends on what lives, and some of it was freed. */
 static __attribute__((noinline)) void restrain(struct auto_heap *heap) {
-    struct sw__extents *extents = &heap->blocks.extents;
-    sw__lock(&heap->lock);
-    adapt_budget(heap, sw__extents_live(extents));
-    sw__unlock(&heap->lock);
-    sw__extents_keep_budget(extents);
+    int kept_errno = errno;
+    size_t live = sw__extents_live(&heap->blocks.extents);
+    if (is_beyond(heap, live)) {
+        sw__lock(&heap->lock);
+        adapt_budget(heap, live);
+        sw__unlock(&heap->lock);
+        sw__extents_keep_budget(&heap->blocks.extents);
+    }
+    errno = kept_errno;
 }
 
 /* Memory was freed: a large block or some of it, or up to so much inside that cache's slabs. */

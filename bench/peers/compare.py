@@ -207,14 +207,17 @@ def show_saved(options):
 
 def check_outputs(options):
     """Before the work: a file that cannot be written would be known of when all is done."""
-    for path in filter(None, (options.csv, options.picture)):
-        path = pathlib.Path(path)
+    for name, is_written_beside in ((options.csv, True), (options.picture, False)):
+        if not name:
+            continue
+        path = pathlib.Path(name)
         if path.is_dir():
             raise Wrong(f"{path} is a folder: name a file")
         if not path.parent.is_dir():
             raise Wrong(f"{path} cannot be written: there is no folder {path.parent}")
-        if not os.access(path if path.exists() else path.parent, os.W_OK):
-            raise Wrong(f"{path} may not be written")
+        where = path.parent if is_written_beside or not path.exists() else path
+        if not os.access(where, os.W_OK):
+            raise Wrong(f"{path} cannot be written: {where} may not be written to")
 
 
 def check_words(options):

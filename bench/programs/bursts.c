@@ -1,12 +1,19 @@
 /*
  * bursts.c - work in bursts with a rest between, as a service has it: 100 MiB, two thirds in blocks of
  * 1 to 13 KiB and one in blocks of 64 KiB to 1 MiB, all written, then all freed in the order they came
- * in, then half a second of nothing. What was given back in the rest has to come again.
+ * in, then nothing for half a second, or the next time for one and a half. What was given back in a
+ * rest has to come again.
  */
 #include "shape.h"
 
 /* A large one comes after so many small ones. */
-enum { BURSTS = 10, MOST = 24000, REST_US = 500000, LARGE_EACH = 160 };
+enum {
+    BURSTS = 10,
+    MOST = 24000,
+    SHORT_REST_US = 500000,
+    LONG_REST_US = 1500000,
+    LARGE_EACH = 160
+};
 
 #define VOLUME (100 * MIB)
 
@@ -39,7 +46,7 @@ int main(int count, char **arguments) {
     size_t bursts = shape.quick ? 1 : BURSTS;
     for (size_t i = 0; i < bursts; i++) {
         if (i > 0) {
-            usleep(REST_US);
+            usleep(i % 2 ? SHORT_REST_US : LONG_REST_US);
         }
         operations += burst(&state, VOLUME);
     }

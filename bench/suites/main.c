@@ -14,6 +14,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -122,6 +123,9 @@ static bool is_whole(const char *path, const char *format) {
 int main(int argc, char **argv) {
     const char *out = value_of(argc, argv, "--benchmark_out=");
     const char *format = value_of(argc, argv, "--benchmark_out_format=");
+    const char *lists = value_of(argc, argv, "--benchmark_list_tests");
+    if (!format)
+        format = getenv("BENCHMARK_OUT_FORMAT");
     gb_add_context("stepwell_version", sw_version());
     add_huge_pages_to_context();
     for (size_t i = 0; i < SUITE_COUNT; i++)
@@ -133,7 +137,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "stepwell-bench: not all could be written: %s\n", strerror(errno));
         return 1;
     }
-    if (code == 0 && out && *out && !is_whole(out, format)) {
+    if (code == 0 && out && *out && !lists && !is_whole(out, format)) {
         fprintf(stderr, "stepwell-bench: not all could be written to %s: is the disk full?\n", out);
         return 1;
     }

@@ -285,18 +285,22 @@ class Wrong(Case):
         self.assertTrue(is_gone(found[0]))
 
     def test_whoever_ends_the_comparison_ends_its_programs(self):
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
         for counted, number in ((False, signal.SIGTERM), (True, signal.SIGTERM),
                                 (True, signal.SIGHUP)):
             self.with_programs(Program("hangs", "", ("/bin/sleep", "60"), counted=counted))
             found, start = [], time.monotonic()
             original = run.finish
+            timer = threading.Timer(0.5, os.kill, (os.getpid(), number))
 
-            def remember(process, timeout, original=original, found=found):
+            def remember(process, timeout, original=original, found=found, timer=timer):
                 found.append(process.pid)
+                if len(found) == 1:  # from here on there is a program to be ended
+                    timer.start()
                 return original(process, timeout)
 
-            timer = threading.Timer(1, os.kill, (os.getpid(), number))
-            timer.start()
+            signal.signal(number, signal.SIG_DFL)
             with mock.patch.object(run, "finish", remember):
                 code, _, err = self.compare("--allocators", "glibc,glibc-tuned", "--rounds", "1")
             timer.join()
