@@ -89,8 +89,10 @@ def launch(program, allocator, places, further, timeout, mode=()):
         output, errors, code = finish(process, timeout)
         if code != 0:
             raise Failed(explain(code, errors))
-        if "ld.so: object" in errors:
-            raise Failed(f"the allocator was not preloaded: {errors.strip().splitlines()[0]}")
+        complaints = [line for line in errors.splitlines()
+                      if "ld.so: object" in line or line.startswith("stepwell: ")]
+        if complaints:
+            raise Failed(f"the allocator was not preloaded as told: {complaints[0]}")
         report.seek(0)
         return {**json.load(report), **last_object(output)}
 

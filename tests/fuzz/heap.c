@@ -3,8 +3,9 @@
  *
  * The first byte chooses the strategy, the second the options, the rest are calls of three bytes:
  * which call, on which of the slots, how large. Every block is filled from a seed of its own, and
- * looked at when it is freed, resized, or asked about: so blocks that overlap, and pages that lose
- * what they had, are found as well as what AddressSanitizer sees. What is wrong aborts.
+ * looked at when it is freed, resized, or asked about, a large one at both ends and once a page: so
+ * blocks that overlap, and pages that lose what they had, are found as well as what AddressSanitizer
+ * sees. What is wrong aborts.
  *
  * Built with libFuzzer by tests/fuzz/fuzz; with driver.c it reads one input from stdin or from each
  * file named, which is what AFL++ and a debugger want.
@@ -19,7 +20,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { SLOTS = 64, CALLS_MAX = 4096, FILLED = 2048 };
+enum { SLOTS = 64, CALLS_MAX = 4096, FILLED = 2048, PAGE = 4096 };
 
 /* What the live blocks of one input may take together. */
 #define LIVE_MAX ((size_t)256 << 20)
@@ -33,7 +34,7 @@ struct slot {
 struct run {
     sw_heap *heap;
     struct slot slots[SLOTS];
-    size_t live;
+    size_t live, visited;
     unsigned char seed;
     int in_step, tracked;
 };
@@ -46,7 +47,7 @@ struct run {
         }                                                                                          \
     } while (0)
 
-/* All of a small block, both ends of a large one. */
+/* All of a small block; of a large one both ends, and a byte of each page. */
 static size_t filled_at_front(size_t size) {
     return size < (size_t)2 * FILLED ? size : FILLED;
 }
@@ -54,6 +55,8 @@ static size_t filled_at_front(size_t size) {
 static void fill(const struct slot *slot) {
     size_t front = filled_at_front(slot->size);
     memset(slot->block, slot->seed, front);
+    for (size_t at = PAGE; at < slot->size; at += PAGE)
+        slot->block[at] = slot->seed;
     if (front < slot->size)
         memset(slot->block + slot->size - FILLED, slot->seed, FILLED);
 }
@@ -66,8 +69,19 @@ static void check_range(const unsigned char *bytes, size_t size, unsigned char w
 static void check(const struct slot *slot, size_t size) {
     size_t front = filled_at_front(slot->size);
     check_range(slot->block, front < size ? front : size, slot->seed);
+    for (size_t at = PAGE; at < size; at += PAGE)
+        CHECK(slot->block[at] == slot->seed);
     if (size == slot->size && front < size)
         check_range(slot->block + size - FILLED, FILLED, slot->seed);
+}
+
+static void check_zero(const unsigned char *bytes, size_t size) {
+    enum { WHOLE = 64 << 10 };
+    check_range(bytes, size < WHOLE ? size : WHOLE, 0);
+    for (size_t at = WHOLE; at < size; at += PAGE)
+        CHECK(bytes[at] == 0);
+    if (size > WHOLE)
+        check_range(bytes + size - FILLED, FILLED, 0);
 }
 
 /* 0..255 bytes, or so many 16ths of a page, pages, 128 KiB. */
@@ -95,11 +109,8 @@ static void allocate(struct run *run, struct slot *slot, unsigned call, size_t s
         keep(run, slot, sw_alloc(run->heap, size, tag), size);
     } else if (call == 1) {
         unsigned char *block = sw_alloc_zeroed(run->heap, 1, size, tag);
-        if (block) {
-            size_t front = filled_at_front(size);
-            check_range(block, front, 0);
-            check_range(block + size - front, front, 0);
-        }
+        if (block)
+            check_zero(block, size);
         keep(run, slot, block, size);
     } else {
         size_t alignment = (size_t)1 << (call % 4 * 4); /* 1, 16, 256, 4096 */
@@ -121,7 +132,6 @@ static void resize(struct run *run, struct slot *slot, size_t size) {
         return;
     struct slot old = *slot;
     unsigned char *moved = sw_realloc(run->heap, slot->block, size);
-    check(&old, 0);
     if (!moved) {
         check(slot, slot->size);
         return;
@@ -134,10 +144,18 @@ static void resize(struct run *run, struct slot *slot, size_t size) {
 
 static int check_block(const struct sw_block *block, void *context) {
     struct run *run = context;
+    run->visited++;
     for (size_t i = 0; i < SLOTS; i++)
         if (run->slots[i].block == block->address)
             return run->slots[i].size > block->requested; /* 0 counts as 1 */
     return 1;
+}
+
+static size_t blocks_of(const struct run *run) {
+    size_t blocks = 0;
+    for (size_t i = 0; i < SLOTS; i++)
+        blocks += run->slots[i].block != NULL;
+    return blocks;
 }
 
 static void look(struct run *run) {
@@ -147,8 +165,14 @@ static void look(struct run *run) {
     if (run->tracked) {
         CHECK(stats.requested.current >= run->live);
         CHECK(stats.requested.current <= stats.allocated.current);
+        run->visited = 0;
         CHECK(sw_heap_visit(run->heap, check_block, run) == 0);
+        CHECK(run->visited == blocks_of(run));
     }
+    /* What others count, who have more than this heap, is not ours to say. */
+    const char *strategy = sw_heap_strategy(run->heap);
+    if (blocks_of(run) == 0 && strcmp(strategy, "system") != 0 && strcmp(strategy, "jemalloc") != 0)
+        CHECK(stats.allocated.current == 0);
 }
 
 static void turn_step(struct run *run) {
@@ -180,10 +204,12 @@ static sw_heap *create(uint8_t strategy, uint8_t options, int *tracked) {
     size_t count = 1; /* there is one at least */
     while (sw_strategy_info(count))
         count++;
-    char conf[96];
+    char conf[160];
     *tracked = options & 1;
-    snprintf(conf, sizeof conf, "tracking:%d,checked:%d,huge_pages:%s%s", options & 1,
-             options >> 1 & 1, options & 4 ? "never" : "auto", options & 8 ? ",limit:32M" : "");
+    snprintf(conf, sizeof conf, "tracking:%d,checked:%d,huge_pages:%s%s%s%s%s%s", options & 1,
+             options >> 1 & 1, options & 4 ? "never" : "auto", options & 8 ? ",limit:32M" : "",
+             options & 16 ? ",retain:1M" : "", options & 32 ? ",soft_limit:8M" : "",
+             options & 64 ? ",background_thread:0" : "", options & 128 ? ",quarantine:64K" : "");
     return sw_heap_create(sw_strategy_info(strategy % count)->name, conf);
 }
 

@@ -339,7 +339,7 @@ class Wrong(Case):
             with mock.patch.object(allocators, "PEERS", (broken,)):
                 code, _, err = self.compare("--allocators", "broken", "--programs", "nothing")
         self.assertEqual(code, 1)
-        self.assertIn("was not preloaded", err)
+        self.assertIn("was not preloaded as told", err)
 
     def test_a_missing_allocator_is_told_with_its_package(self):
         lake = allocators.Allocator("lakealloc", "", ("liblakealloc.so.1",), "liblakealloc1")

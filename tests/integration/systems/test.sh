@@ -18,7 +18,7 @@ skip_without() {
 build() {
     local compiler=$1
     shift
-    CC=$compiler CFLAGS=${CFLAGS:-} cmake -S "$source_dir" -B "$scratch/build" \
+    CC=$compiler CFLAGS=${CFLAGS:-} cmake -G Ninja -S "$source_dir" -B "$scratch/build" \
         -DSTEPWELL_TOOLS=OFF -DSTEPWELL_TESTS=OFF "$@" >"$scratch/log" 2>&1 &&
         cmake --build "$scratch/build" >>"$scratch/log" 2>&1 || {
         cat "$scratch/log"
