@@ -81,16 +81,15 @@ static __attribute__((noinline)) void reclaim(struct sw__cache *owner, struct sw
         sw__slabs_tell_of_freeable(owner->slabs);
 }
 
-/* Owner and keeper may both sleep: it is told of each part that has come. The keeper says that it
- * sleeps before it looks into inboxes; here the slab is there before that is read, for the count and
- * the reading are sequentially consistent. */
+/* Owner and keeper may both sleep. The keeper says that it sleeps before it looks into inboxes; here
+ * the slab is there before that is read, for the count and the reading are sequentially consistent.
+ * What the owner takes over later has been told of by then. */
 static void tell_of_inbox(struct sw__cache *owner, size_t slab_size) {
     struct sw__slabs *slabs = owner->slabs;
     if (!slabs->when_freeable)
         return;
-    size_t before = atomic_fetch_add(&owner->inbox_bytes, slab_size), bytes = before + slab_size;
-    if (before / SW__UNSWEPT_PART != bytes / SW__UNSWEPT_PART)
-        slabs->when_freeable(slabs, owner, sw__cache_unswept(owner));
+    atomic_fetch_add(&owner->inbox_bytes, slab_size);
+    slabs->when_freeable(slabs, owner, sw__cache_unswept(owner));
 }
 
 void sw__remote_free(struct sw__slab *slab, struct sw__free_block *block) {

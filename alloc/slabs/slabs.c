@@ -110,14 +110,11 @@ void *sw__slabs_alloc_slow(struct sw__cache *cache, unsigned class) {
     struct sw__slabs *slabs = cache->slabs;
     sw__lock(&cache->lock);
     size_t before = cache->grown;
-    bool takes_over = sw__inbox_has_any(cache);
     void *block = alloc_from_next(cache, class);
     size_t grown = cache->grown - before;
     sw__unlock(&cache->lock);
     if (grown && slabs->when_made)
         slabs->when_made(slabs, grown);
-    if (takes_over)
-        sw__slabs_tell_of_freeable(slabs);
     return block;
 }
 
