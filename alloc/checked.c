@@ -31,6 +31,7 @@
 #include "align.h"
 #include "extents/treap.h"
 #include "lock.h"
+#include "observe/oom_report.h"
 #include "os.h"
 
 #include <stdatomic.h>
@@ -90,7 +91,7 @@ struct sw__checked {
     struct sw__strategy slots; /* what heap.c calls */
     const struct sw__strategy *below;
     void *state;  /* below's */
-    size_t limit; /* of bytes, below's */
+    size_t limit; /* of bytes, below's; 0: none */
     _Atomic(size_t) allocated;
     _Atomic(size_t) metadata;
     _Atomic(size_t) guards;
@@ -406,8 +407,7 @@ static char *ask_below(struct sw__checked *checked, size_t size, enum sw_tag tag
  * can. */
 static char *obtain(struct sw__checked *checked, size_t size, enum sw_tag tag, bool zeroed) {
     char *base = ask_below(checked, size, tag, zeroed);
-    while (!base && size <= sw__smaller(sw__os_most_memory(), checked->limit) &&
-           empty_quarantine(checked))
+    while (!base && sw__oom_could_be_served(checked->limit, size) && empty_quarantine(checked))
         base = ask_below(checked, size, tag, zeroed);
     return base;
 }
@@ -576,7 +576,7 @@ struct sw__checked *sw__checked_create(const struct sw__strategy *below, void *s
     for (int i = 0; i < SHARDS; i++)
         checked->shards[i].table.entry_size = sizeof(struct entry);
     checked->quarantine.most = quarantine;
-    checked->limit = limit ? limit : SIZE_MAX;
+    checked->limit = limit;
     checked->slots = (struct sw__strategy){
         .info = below->info,
         .destroy = destroy,

@@ -54,9 +54,9 @@ struct sw_heap {
 
 /* Every heap of the process: what one accounts for is taken off what libc holds. */
 static struct {
-    struct sw__lock
-        lock; /* guards `next` and `pins` too. No strategy is called under it: its library
-                             may wait for a lock of its own that a fork holds, which waits for this */
+    /* Guards what enlists a heap, too. No strategy is called under it: its library may wait for a lock
+     * of its own that a fork holds, which waits for this one. */
+    struct sw__lock lock;
     struct sw_heap *first;
 } all_heaps;
 
@@ -522,20 +522,20 @@ static inline void *ask(struct sw_heap *heap, size_t size, size_t alignment, enu
 
 /* What is kept free may be all that is wanting: pages, their address space, or room under a limit.
  * Not for what nobody can have: programs ask for that to see whether they can. */
-static __attribute__((noinline, cold)) void *
-ask_after_trim(struct sw_heap *heap, size_t size, size_t alignment, enum sw_tag tag, bool zeroed) {
-    if (!heap->strategy->trim || !sw__oom_could_be_served(&heap->oom_report, size))
-        return NULL;
+static __attribute__((noinline, cold)) bool trim_for(struct sw_heap *heap, size_t size) {
+    if (!heap->strategy->trim || !sw__oom_could_be_served(heap->oom_report.limit, size))
+        return false;
     heap->strategy->trim(heap->state);
-    return ask(heap, size, alignment, tag, zeroed);
+    return true;
 }
 
 /* A block that is in no ledger, or NULL when there is no memory left. */
 static inline void *obtain(struct sw_heap *heap, size_t size, size_t alignment, enum sw_tag tag,
                            bool zeroed) {
     void *block = ask(heap, size, alignment, tag, zeroed);
-    return __builtin_expect(block != NULL, 1) ? block
-                                              : ask_after_trim(heap, size, alignment, tag, zeroed);
+    if (__builtin_expect(!block, 0) && trim_for(heap, size))
+        block = ask(heap, size, alignment, tag, zeroed);
+    return block;
 }
 
 static inline void *allocate(struct sw_heap *heap, size_t size, size_t alignment, enum sw_tag tag,
@@ -586,10 +586,9 @@ static void *move(struct sw_heap *heap, void *block, size_t size, enum sw_tag ta
 static void *resize_by_itself(struct sw_heap *heap, void *block, size_t size) {
     const struct sw__strategy *strategy = heap->strategy;
     void *resized = strategy->realloc(heap->state, block, size);
-    if (resized || !strategy->trim || !sw__oom_could_be_served(&heap->oom_report, size))
-        return resized;
-    strategy->trim(heap->state);
-    return strategy->realloc(heap->state, block, size);
+    if (!resized && trim_for(heap, size))
+        resized = strategy->realloc(heap->state, block, size);
+    return resized;
 }
 
 static void *resize(struct sw_heap *heap, void *block, size_t size, enum sw_tag tag) {

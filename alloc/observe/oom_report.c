@@ -100,8 +100,8 @@ static void write_paragraph(const struct sw__oom_report *report, sw_heap *heap, 
     sw__text_write(&text, sw__os_stderr());
 }
 
-bool sw__oom_could_be_served(const struct sw__oom_report *report, size_t size) {
-    return size <= sw__os_most_memory() && (report->limit == 0 || size <= report->limit);
+bool sw__oom_could_be_served(size_t limit, size_t size) {
+    return size <= sw__os_most_memory() && (limit == 0 || size <= limit);
 }
 
 void sw__oom_note(struct sw__oom_report *report, sw_heap *heap, size_t size) {

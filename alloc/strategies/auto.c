@@ -60,14 +60,19 @@ static void end_period(struct auto_heap *heap, size_t live) {
         heap->has_rested = false; /* this work has all it needs */
 }
 
-/* What is enough to hold: what was needed of late, but no more than the configuration allows. */
-static size_t enough(struct auto_heap *heap, size_t live) {
-    size_t budget = sw__budget_bytes(&heap->recent);
+/* What may be held by the configuration; near a group's limit nothing is kept. */
+static size_t allowed(const struct auto_heap *heap, size_t live) {
+    if (heap->pressure.is_tight)
+        return live;
+    size_t most = heap->soft_limit ? heap->soft_limit : SIZE_MAX;
     if (heap->retain)
-        budget = sw__smaller(budget, live + sw__smaller(heap->retain, SIZE_MAX - live));
-    if (heap->soft_limit)
-        budget = sw__smaller(budget, heap->soft_limit);
-    return heap->pressure.is_tight ? live : budget;
+        most = sw__smaller(most, live + sw__smaller(heap->retain, SIZE_MAX - live));
+    return most;
+}
+
+/* What is enough to hold: what was needed of late, but no more than is allowed. */
+static size_t enough(const struct auto_heap *heap, size_t live) {
+    return sw__smaller(sw__budget_bytes(&heap->recent), allowed(heap, live));
 }
 
 static void set_budget(struct auto_heap *heap, size_t live) {
@@ -326,15 +331,11 @@ static void when_slab_made(struct sw__slabs *slabs, size_t bytes) {
     sw__slabs_sweep_for_growth(slabs);
 }
 
-/* Is so much above what the configuration, or the group, allows that it is worth a lock? */
+/* Is so much above what is allowed that it is worth a lock? */
 static bool is_beyond(const struct auto_heap *heap, size_t live) {
     size_t held = atomic_load_explicit(&heap->blocks.extents.held, memory_order_relaxed);
-    size_t allowed = heap->soft_limit ? heap->soft_limit : SIZE_MAX;
-    if (heap->retain)
-        allowed = sw__smaller(allowed, live + sw__smaller(heap->retain, SIZE_MAX - live));
-    if (heap->pressure.is_tight)
-        allowed = sw__smaller(allowed, live);
-    return held > allowed && held - allowed > sw__extents_tolerated(allowed);
+    size_t most = allowed(heap, live);
+    return held > most && held - most > sw__extents_tolerated(most);
 }
 
 /* The budget depends on what lives, and some of it was freed. */

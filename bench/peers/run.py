@@ -84,7 +84,7 @@ def launch(program, allocator, places, further, timeout, mode=()):
              *(f"{key}={value}" for key, value in settings.items()), "--",
              *expand(words, places)],
             env=allocators.without_settings(os.environ), pass_fds=[report.fileno()], text=True,
-            errors="replace",            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            errors="replace", stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             start_new_session=True)
         output, errors, code = finish(process, timeout)
         if code != 0:

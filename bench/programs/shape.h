@@ -4,8 +4,8 @@
  *
  * A program is one shape of allocation, as common comparisons have it, written anew. It does the
  * same operations under every allocator, to the byte. It touches what it allocates, checks a block
- * before it is freed, keeps its own tables out of the heap or says so, and waits without spinning, so that
- * the processor time is the allocator's and the touching's.
+ * before it is freed, keeps its own tables out of the heap or says so, and waits without spinning,
+ * so that the processor time is the allocator's and the touching's.
  *
  *   PROGRAM [--threads N] [--quick]
  */
