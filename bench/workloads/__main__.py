@@ -36,6 +36,7 @@ def main():
     try:
         figures = measure.measure(lambda: workload.build(options.threads),
                                   options.steps or workload.steps, options.threads,
+                                  options.threads > 1 or workload.own_threads,
                                   options.long_idle)
     except ModuleNotFoundError as missing:
         sys.exit(f"bench/workloads: {missing}; script/packages/peers names the Debian packages")

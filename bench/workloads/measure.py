@@ -107,10 +107,9 @@ def run_steps(step, steps, by_clock):
     }
 
 
-def measure(build, steps, threads, long_idle=False):
+def measure(build, steps, threads, by_clock, long_idle=False):
     """Builds the workload, runs it, and returns the figures."""
     step, forget = build()
-    by_clock = threads > 1
     gc.collect()
 
     start, start_files = resident(), file_pages()

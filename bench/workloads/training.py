@@ -199,7 +199,7 @@ def evaluated(threads):
     return step, training.forget
 
 
-@workload(steps=15)
+@workload(steps=15, own_threads=True)
 def server(threads):
     """inference in four threads that come and go, each request of another shape"""
     torch = load_torch(threads)

@@ -27,7 +27,7 @@ REST = (
 
 
 def program(workload, threads):
-    time = CPU_STEP if threads == 1 else WALL_STEP
+    time = WALL_STEP if threads > 1 or workload.own_threads else CPU_STEP
     memory = RESIDENT if workload.small else OVERHEAD
     return Program(
         workload.name if threads == 1 else f"{workload.name}-{threads}",
