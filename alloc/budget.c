@@ -15,8 +15,11 @@
 /* So many looks, of a tenth of a second each, during which no more lived than such a share of what
  * recent periods needed, end a period: SW__PERIODS_KEPT of them are longer than a step of ten
  * seconds, whose pages are to stay. */
-#define LOOKS_IN_PERIOD 10
+#define LOOKS_IN_SECOND 10
 #define MUCH_LESS       2
+/* And so many seconds, if less did by such a share. */
+#define LESS_FOR   10
+#define LESS_SHARE 64
 /* The slack is needed / LOOSE_SHARE + room + looseness * the larger of DEGREE_BYTES and needed /
  * DEGREE_SHARE. */
 #define LOOSE_SHARE    170
@@ -128,6 +131,7 @@ void sw__budget_end_period(struct sw__budget *budget, size_t live, size_t moved_
     remember_period(budget);
     set_deepest(budget, live);
     budget->in_period = 0;
+    budget->less_for = 0;
     begin_watch(budget, live);
     size_t moved = since(moved_so_far, &budget->moved_before);
     size_t purged = purged_to_be_missed(budget, purged_so_far);
@@ -149,11 +153,14 @@ bool sw__budget_work(struct sw__budget *budget, size_t taken, size_t live) {
 
 bool sw__budget_look(struct sw__budget *budget, size_t live) {
     budget->seen_live = sw__larger(budget->seen_live, live);
-    if (budget->steps_are_marked || ++budget->looks < LOOKS_IN_PERIOD)
+    if (++budget->looks < LOOKS_IN_SECOND)
         return false;
-    bool is_over = budget->seen_live < sw__budget_needed(budget) / MUCH_LESS;
+    size_t needed = sw__budget_needed(budget);
+    bool is_much_less = budget->seen_live < needed / MUCH_LESS;
+    bool is_less = budget->seen_live < needed - needed / LESS_SHARE;
+    budget->less_for = is_less ? budget->less_for + 1 : 0;
     begin_watch(budget, live);
-    return is_over;
+    return (is_much_less && !budget->steps_are_marked) || budget->less_for >= LESS_FOR;
 }
 
 void sw__budget_mark(struct sw__budget *budget) {

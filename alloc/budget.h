@@ -13,7 +13,7 @@
  *
  * So a spike is forgotten after some periods, and steady work neither faults nor calls the system.
  * Where work goes on that is much smaller and no steps are marked, a period is over after a second as
- * well: else the turnover of a spike might take hours.
+ * well, and after ten where it is smaller at all: else the turnover of a spike might take hours.
  *
  * All but sw__budget_deepest() is called under the lock of whoever has it.
  */
@@ -39,6 +39,7 @@ struct sw__budget {
     bool steps_are_marked;
     size_t seen_live;     /* the most that was seen to live since `looks` was 0 */
     int looks;            /* see sw__budget_look() */
+    int less_for;         /* so many seconds less has lived than is needed */
     unsigned looseness;   /* of the slack */
     size_t room;          /* in the slack, for the sake of what was purged */
     unsigned calm;        /* periods since anything was purged to be missed */
@@ -60,7 +61,7 @@ size_t sw__budget_bytes(const struct sw__budget *budget);
 /* So many bytes of large blocks were taken since the last call, and so much lives with what is
  * coming. True when the period is over. */
 bool sw__budget_work(struct sw__budget *budget, size_t taken, size_t live);
-/* Called each tenth of a second. True when the period is over, for much less has lived of late. */
+/* Called each tenth of a second. True when the period is over, for less has lived of late. */
 bool sw__budget_look(struct sw__budget *budget, size_t live);
 /* So much lives, and so many bytes have moved, and been purged, since the beginning of the world. */
 void sw__budget_end_period(struct sw__budget *budget, size_t live, size_t moved, size_t purged);

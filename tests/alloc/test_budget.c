@@ -72,9 +72,31 @@ static void much_less_for_a_second_ends_a_period(void **state) {
             sw__budget_work(&budget, MIB, 50 * MIB);
     }
     /* nor where steps are marked. */
+    pass(&budget, 100 * MIB, MIB);
     sw__budget_mark(&budget);
     for (int i = 0; i < 30; i++)
         assert_false(sw__budget_look(&budget, MIB));
+}
+
+/* Marked or not: a step that takes as long as sixteen of these is to lose what it did not use. */
+static void a_little_less_for_ten_seconds_ends_a_period(void **state) {
+    (void)state;
+    struct sw__budget budget = {0};
+    sw__budget_init(&budget);
+    sw__budget_mark(&budget);
+    for (int period = 0; period < 2; period++) {
+        pass(&budget, 100 * MIB, MIB);
+        for (int i = 0; i < 99; i++)
+            assert_false(sw__budget_look(&budget, 98 * MIB));
+        assert_true(sw__budget_look(&budget, 98 * MIB));
+    }
+    /* Not where as much as ever lived in one of them. */
+    pass(&budget, 100 * MIB, MIB);
+    for (int i = 0; i < 300; i++) {
+        assert_false(sw__budget_look(&budget, 98 * MIB));
+        if (i % 95 == 40)
+            sw__budget_work(&budget, 0, 99 * MIB);
+    }
 }
 
 static void what_was_refused_was_not_needed(void **state) {
@@ -161,6 +183,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_period_is_so_many_turns),
         cmocka_unit_test(a_marked_step_is_the_period_unless_it_never_ends),
         cmocka_unit_test(much_less_for_a_second_ends_a_period),
+        cmocka_unit_test(a_little_less_for_ten_seconds_ends_a_period),
         cmocka_unit_test(what_was_refused_was_not_needed),
         cmocka_unit_test(what_is_purged_and_missed_gets_room_for_a_while),
         cmocka_unit_test(what_goes_because_the_budget_fell_is_not_missed),
