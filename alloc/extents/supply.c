@@ -336,11 +336,9 @@ static void advise_live(struct sw__extents *extents, struct sw__extent *extent, 
         advise_part(extents, extent, huge_page < start ? start : huge_page, dense);
 }
 
-/* How extents are used counts where huge pages are at choice, and for those that are zero: what is
- * to be zeroed we write ourselves. */
+/* How extents are used: those that were to be zero, where they are. Else we write them ourselves. */
 static void watch(struct sw__extents *extents, struct sw__extent *extent, bool dense) {
-    bool counts = dense ? extents->huge_pages == SW__HUGE_AUTO : extent->zero;
-    if (counts && sw__extent_size(extent) >= SW__HUGE_PAGE)
+    if ((dense || extent->zero) && sw__extent_size(extent) >= SW__HUGE_PAGE)
         sw__usage_watch(usage_of(extents, dense), extent);
 }
 
@@ -381,13 +379,15 @@ static void admit(struct sw__extents *extents, struct sw__extent *extent, char *
     extent->touched = size;
 }
 
-/* Is it worth the while to move pages there? */
+/* Is it worth the while to move pages there? Not where such extents are hardly written: pages that
+ * nobody has touched would move from hole to hole. */
 static bool may_be_filled(const struct sw__extents *extents, const struct sw__extent *extent,
                           enum sw__filling filling) {
-    enum sw__use use = extents->zeroed_usage.last;
-    bool zeroed_is_used =
-        sw__extent_size(extent) >= SW__HUGE_PAGE ? use == SW__USED : use != SW__UNUSED;
-    return filling == SW__DENSE || (filling == SW__ZEROED && zeroed_is_used);
+    bool is_large = sw__extent_size(extent) >= SW__HUGE_PAGE;
+    enum sw__use zeroed = extents->zeroed_usage.last;
+    if (filling == SW__ZEROED)
+        return is_large ? zeroed == SW__USED : zeroed != SW__UNUSED;
+    return filling == SW__DENSE && !(is_large && extents->usage.last == SW__UNUSED);
 }
 
 /* The pages of a new or larger extent that are not there: they come from holes where the budget
