@@ -139,15 +139,16 @@ static char *place_to_stop(const char *from, size_t size) {
  * nothing is lost, and what moves to the target is one mapping for certain. */
 bool sw__os_move(void *from, void *to, size_t size) {
     enum { DONTUNMAP = 4 }; /* MREMAP_DONTUNMAP, which older headers lack */
-    static atomic_bool kernel_cannot;
+    static atomic_bool kernel_can, kernel_cannot;
     if (request_is_to_fail() || kernel_cannot || madvise(to, size, MADV_DONTNEED) != 0)
         return false;
     char *between = remap(from, size, DONTUNMAP, place_to_stop(from, size));
     if (between == MAP_FAILED) {
-        if (errno == EINVAL)
+        if (errno == EINVAL && !kernel_can)
             kernel_cannot = true;
         return false;
     }
+    kernel_can = true;
     atomic_store_explicit(&last_stop_end,
                           ((uintptr_t)between + size) & ~(uintptr_t)(SW__HUGE_PAGE - 1),
                           memory_order_relaxed);
