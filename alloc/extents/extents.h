@@ -74,6 +74,7 @@ struct sw__extent {
                      * are given back by the strategy that has marked it */
     enum sw__extent_state state;
     bool zero;    /* live, and all zero when it was handed out */
+    bool roomy;   /* live, and larger than what was asked for: it has grown (the strategy's) */
     bool marked;  /* live, and its slices name its holder in the page map */
     void *holder; /* the strategy's, while live */
 };

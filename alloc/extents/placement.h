@@ -35,7 +35,7 @@ static inline struct sw__extent *sw__placement_obtain(struct sw__extents *extent
 /* What was obtained, and furnished, is live from now on. */
 static inline void sw__placement_enliven(struct sw__extents *extents, struct sw__extent *extent) {
     extent->state = SW__EXTENT_LIVE;
-    extent->marked = false;
+    extent->roomy = extent->marked = false;
     extent->holder = NULL;
     *sw__region_entry(extent->region, sw__extent_start(extent)) = extent;
     sw__extents_count(&extents->live, sw__extent_size(extent));

@@ -14,6 +14,7 @@
 #include "pressure.h"
 
 #include <errno.h>
+#include <string.h>
 
 /* So many bytes of large blocks may be taken between two looks at how things stand. */
 #define COUNTED_AT_ONCE ((size_t)4 << 20)
@@ -22,6 +23,8 @@
 /* After a rest so many times what lives more than then is brought: most work wants all it had, and
  * who wants little is not to pay for it. */
 #define AHEAD 4
+/* A block that has to move to grow is given so much of its size more. */
+#define ROOM_SHARE 8
 
 struct auto_heap {
     struct sw__blocks blocks;     /* first: the slots of blocks.h work on it */
@@ -243,7 +246,6 @@ static bool bring_back(void *state) {
 static void begin_in_child(void *state) {
     struct auto_heap *heap = state;
     struct sw__extents *extents = &heap->blocks.extents;
-    sw__slabs_collect_orphans(&heap->blocks.slabs);
     extents->refused = 0; /* a child inherits no locked pages */
     sw__extents_set_budget(extents, 0);
     sw__extents_keep_budget(extents);
@@ -416,21 +418,6 @@ static void *alloc_zeroed(void *state, size_t size, enum sw_tag tag) {
     return block;
 }
 
-/* Growing takes pages as a new block does. */
-static void *resize(void *state, void *block, size_t size) {
-    struct auto_heap *heap = state;
-    if (size <= SW__SMALL_MAX)
-        return sw__blocks_resize(state, block, size);
-    size_t old = sw__blocks_size_to(state, block, SW__MISUSE_REALLOC);
-    size_t more = size > old ? size - old : 0;
-    struct expected expected = more ? expect_large(heap, more) : (struct expected){0};
-    void *resized = sw__blocks_resize(state, block, size);
-    settle_large(heap, more, expected, resized || !more);
-    if (resized && (size < old || resized != block))
-        consider_giving_back(heap, NULL, 0);
-    return resized;
-}
-
 static void give_block_back(void *state, void *block) {
     struct auto_heap *heap = state;
     struct sw__extent *large = sw__blocks_free_small(&heap->blocks, block);
@@ -438,6 +425,46 @@ static void give_block_back(void *state, void *block) {
         sw__extents_free(&heap->blocks.extents, large);
         consider_giving_back(heap, NULL, 0);
     }
+}
+
+/* To another place, with room of its own to grow further: what grows by a little, among others that
+ * do, would have to move each time. NULL, with nothing changed, where there is none. */
+static void *move_with_room(struct auto_heap *heap, void *block, size_t old, size_t size) {
+    size_t roomy = size <= PTRDIFF_MAX / 2 ? size + size / ROOM_SHARE : size;
+    void *moved = alloc(heap, roomy, SW_MIN_ALIGNMENT, SW_TAG_OTHER);
+    if (!moved)
+        return NULL;
+    sw__extents_find(&heap->blocks.extents, moved)->roomy = true;
+    memcpy(moved, block, old);
+    give_block_back(heap, block);
+    return moved;
+}
+
+/* Is the size within a block and the room it was given? */
+static bool is_in_room(const struct sw__extent *extent, size_t size) {
+    size_t old = sw__extent_size(extent);
+    return extent->roomy && size <= old && size > old - old / ROOM_SHARE;
+}
+
+/* Growing takes pages as a new block does. */
+static void *resize_large(struct auto_heap *heap, struct sw__extent *extent, size_t size) {
+    void *block = sw__extent_start(extent);
+    size_t old = sw__extent_size(extent), more = size > old ? size - old : 0;
+    struct expected expected = more ? expect_large(heap, more) : (struct expected){0};
+    void *resized = sw__blocks_resize(heap, block, size);
+    settle_large(heap, more, expected, resized || !more);
+    if (resized && (size < old || resized != block))
+        consider_giving_back(heap, NULL, 0);
+    return resized || !more ? resized : move_with_room(heap, block, old, size);
+}
+
+static void *resize(void *state, void *block, size_t size) {
+    struct auto_heap *heap = state;
+    if (size <= SW__SMALL_MAX || sw__blocks_is_small(state, block))
+        return sw__blocks_resize(state, block, size);
+    struct sw__extent *extent =
+        sw__extents_block_to(&heap->blocks.extents, block, SW__MISUSE_REALLOC);
+    return is_in_room(extent, size) ? block : resize_large(heap, extent, size);
 }
 
 static void step_begin(void *state) {

@@ -117,12 +117,10 @@ static void train(sw_heap *heap) {
     static const size_t parts[] = {1, 2, 3, 4, 6, 7, 9, 12, 16, 24, 33, 48};
     enum { TENSORS = LENGTH_OF(parts) };
     void *tensors[TENSORS];
-    for (size_t i = 0; i < TENSORS; i++) {
-        tensors[i] = sw_alloc_aligned(heap, 64, 8 * MIB * parts[i] / 48, SW_TAG_ACTIVATION);
-        assert_non_null(tensors[i]);
-    }
+    for (size_t i = 0; i < TENSORS; i++)
+        tensors[i] = take_written(heap, 8 * MIB * parts[i] / 48);
     for (size_t i = TENSORS; i-- > 0;) {
-        sw_free(heap, sw_alloc_aligned(heap, 64, 8 * MIB * parts[i] / 48, SW_TAG_GRADIENT));
+        sw_free(heap, take_written(heap, 8 * MIB * parts[i] / 48));
         sw_free(heap, tensors[i]);
     }
 }
@@ -203,6 +201,59 @@ static void a_block_that_moves_is_needed_once(void **state) {
         sw_free(heap, wall);
         sw_free(heap, block);
     }
+    sw_heap_destroy(heap);
+}
+
+/* Each by a page, as logs and lists do: without room of their own each would be in the way of the
+ * next, and be copied a page later again. */
+static void blocks_that_grow_in_turn_seldom_move(void **state) {
+    (void)state;
+    enum { GROWING = 40, FIRST = 10, LAST = 200 };
+    sw_heap *heap = make_auto("tracking:0,background_thread:0");
+    char *blocks[GROWING];
+    int moves = 0;
+    for (int i = 0; i < GROWING; i++)
+        blocks[i] = take_written(heap, FIRST * PAGE);
+    for (size_t pages = FIRST + 1; pages <= LAST; pages++)
+        for (int i = 0; i < GROWING; i++) {
+            char *block = sw_realloc(heap, blocks[i], pages * PAGE);
+            assert_non_null(block);
+            moves += block != blocks[i];
+            fill(block + (pages - 1) * PAGE, PAGE, pages);
+            assert_true(pages == FIRST + 1 || holds(block + (pages - 2) * PAGE, PAGE, pages - 1));
+            blocks[i] = block;
+        }
+    assert_true(moves < GROWING * 40); /* 20 times its size by a ninth each time is 27 */
+    for (int i = 0; i < GROWING; i++) {
+        size_t large = sw_usable_size(heap, blocks[i]);
+        assert_in_range(large, LAST * PAGE, LAST * PAGE + LAST * PAGE / 7);
+        /* What it shrinks by is given back all the same. */
+        assert_ptr_equal(sw_realloc(heap, blocks[i], large / 2), blocks[i]);
+        assert_in_range(sw_usable_size(heap, blocks[i]), large / 2, large / 2 + PAGE);
+        sw_free(heap, blocks[i]);
+    }
+    sw_heap_destroy(heap);
+}
+
+/* Buffers that are hardly written have nothing to move. */
+static void what_was_never_written_does_not_move(void **state) {
+    (void)state;
+    enum { LIVE = 60 };
+    sw_heap *heap = make_auto("tracking:0,background_thread:0");
+    struct sw__blocks *blocks = sw__heap_state(heap);
+    void *live[LIVE] = {0};
+    size_t moved = 0;
+    for (size_t i = 0; i < 2000; i++) {
+        size_t place = i * 7 % LIVE;
+        sw_free(heap, live[place]);
+        live[place] = sw_alloc(heap, 2 * MIB + (i * 37 % 500) * PAGE, SW_TAG_OTHER);
+        assert_non_null(live[place]);
+        touch(live[place], 1);
+        moved = i == 200 ? blocks->extents.moved : moved;
+    }
+    assert_true(blocks->extents.moved == moved);
+    for (size_t i = 0; i < LIVE; i++)
+        sw_free(heap, live[i]);
     sw_heap_destroy(heap);
 }
 
@@ -1271,6 +1322,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(work_that_repeats_itself_stops_shifting_pages),
         cmocka_unit_test(what_comes_and_goes_in_any_order_is_not_purged_for_ever),
         cmocka_unit_test(a_block_that_moves_is_needed_once),
+        cmocka_unit_test(blocks_that_grow_in_turn_seldom_move),
+        cmocka_unit_test(what_was_never_written_does_not_move),
         cmocka_unit_test(a_spike_is_forgotten),
         cmocka_unit_test(a_spike_is_forgotten_by_time_as_well),
         cmocka_unit_test(marks_that_end_do_not_keep_what_steps_needed),
