@@ -241,7 +241,22 @@ bool sw__heap_locks_come(void) {
 
 /* ---- Fork: a child must find every lock free ------------------------------------------------- */
 
+/* By a signal's handler that has interrupted its own thread with a lock in hand, as only a program of
+ * one thread may. None is taken: the child is in the midst of the same, and goes on with it. Its
+ * other threads are none, or our own. */
+static _Thread_local int forks_in_the_midst SW__OWN_OF_THREAD;
+
+static bool ends_fork_in_the_midst(void) {
+    bool is_one = forks_in_the_midst > 0;
+    forks_in_the_midst -= is_one;
+    return is_one;
+}
+
 static void before_fork(void) {
+    if (sw__locks_in_hand > 0) {
+        forks_in_the_midst++;
+        return;
+    }
     sw__keeper_before_fork(); /* whose thread may be waiting for any of the locks below */
     sw__lock(&all_heaps.lock);
     sw__lock(sw__slabs_lock_of_threads()); /* an exiting thread holds it while it takes a heap's */
@@ -255,12 +270,16 @@ static void after_fork(void) {
 }
 
 static void after_fork_in_parent(void) {
+    if (ends_fork_in_the_midst())
+        return;
     after_fork();
     if (sw__keeper_after_fork() && sw__slabs_mind_end_of_thread())
         sw__keeper_start();
 }
 
 static void after_fork_in_child(void) {
+    if (ends_fork_in_the_midst())
+        return;
     for (struct sw_heap *heap = all_heaps.first; heap; heap = heap->next)
         heap->pins = 0; /* by threads that are not here */
     sw__slabs_adopt_after_fork();
@@ -301,11 +320,13 @@ bool sw__is_live_somewhere(const void *block) {
  * return, and ends the process as it would have. */
 static void explain_fault(int signal_number, siginfo_t *info, void *context) {
     (void)context;
-    sw__lock(&all_heaps.lock);
-    for (const struct sw_heap *heap = all_heaps.first; heap; heap = heap->next)
-        if (heap->checked)
-            sw__checked_explain_fault(heap->checked, info->si_addr);
-    sw__unlock(&all_heaps.lock);
+    if (sw__locks_in_hand == 0) { /* else it is a fault of our own */
+        sw__lock(&all_heaps.lock);
+        for (const struct sw_heap *heap = all_heaps.first; heap; heap = heap->next)
+            if (heap->checked)
+                sw__checked_explain_fault(heap->checked, info->si_addr);
+        sw__unlock(&all_heaps.lock);
+    }
     signal(signal_number, SIG_DFL);
     if (info->si_code <= 0)
         kill(getpid(), signal_number); /* somebody sent it */

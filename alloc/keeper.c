@@ -8,11 +8,14 @@
 #include "os.h"
 
 #include <errno.h>
-#include <limits.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdint.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #define MS        INT64_C(1000000)
 #define TICK      (100 * MS)
@@ -31,11 +34,13 @@
 #define FORKS_APART_MOST (600000 * MS)
 #define NEXT_TRY         (1000 * MS) /* for a thread, where the system gave none */
 #define LAST_WAIT        1           /* second, for the thread's end when the process ends */
+#define STACK            ((size_t)48 << 10)
 
 static struct {
     struct sw__lock life; /* held while the thread is started or ended, and over a fork */
     pid_t process;        /* whose threads may be started: not a child's that shares our memory */
     pthread_t thread;
+    _Atomic(pid_t) thread_id;       /* 0 until it runs */
     bool exists;                    /* and is to be joined */
     atomic_int calls;               /* a futex: another number tells the thread to look up */
     atomic_bool leave;              /* and end */
@@ -208,6 +213,9 @@ static bool rest_until_work(void) {
 }
 
 static void *keep(void *nothing) {
+    atomic_store(&keeper.thread_id, (pid_t)syscall(SYS_gettid));
+    prctl(PR_SET_NAME, "stepwell");
+    sw__os_leave_files();
     while (watch_work() && rest_until_work())
         continue;
     return nothing;
@@ -244,25 +252,32 @@ static bool wait_for_its_end(const struct timespec *most) {
 static void join(const struct timespec *most) {
     if (!keeper.exists)
         return;
-    atomic_store(&keeper.leave, true);
-    call();
-    bool is_ours = getpid() == keeper.process;
-    if (!is_ours || wait_for_its_end(most))
-        atomic_store(&keeper.leave, false);
+    if (getpid() == keeper.process) {
+        atomic_store(&keeper.leave, true);
+        call();
+        if (wait_for_its_end(most))
+            atomic_store(&keeper.leave, false);
+    }
     keeper.exists = false;
     atomic_store(&sw__keeper_is_awake, false);
     atomic_store(&sw__keeper_is_there, false);
 }
 
-/* On a small stack, where thread-local storage leaves room for one, and deaf to signals: those are
- * the program's. */
+/* glibc lays static thread-local storage on the stack, and this tells how much that is, and what a
+ * thread needs at the least. Elsewhere the stack is as large as any. */
+size_t __pthread_get_minstack(const pthread_attr_t *attributes) __attribute__((weak));
+
+/* On a small stack; not of the priority of whoever calls, which may be a real-time one; and deaf to
+ * signals: those are the program's. */
 static bool create_thread(void) {
     sigset_t all, before;
     pthread_attr_t attributes;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, 4 * (size_t)PTHREAD_STACK_MIN);
+    pthread_attr_setinheritsched(&attributes, PTHREAD_EXPLICIT_SCHED);
+    if (__pthread_get_minstack)
+        pthread_attr_setstacksize(&attributes, __pthread_get_minstack(&attributes) + STACK);
     bool created = pthread_create(&keeper.thread, &attributes, keep, NULL) == 0 ||
                    pthread_create(&keeper.thread, NULL, keep, NULL) == 0;
     pthread_attr_destroy(&attributes);
@@ -383,7 +398,7 @@ void sw__keeper_remove(struct sw__keeper_client *client) {
     sw__unlock(&keeper.life);
 }
 
-/* ---- Parting: with the last thread, and before a fork ---------------------------------------- */
+/* ---- Parting: with the last thread, before a fork, and for a while --------------------------- */
 
 /* The thread goes until memory is taken again, which a main thread that waits for work may not do,
  * nor a parent that waits for its child. Takes the clients' lock, which stays held. True when there
@@ -405,6 +420,29 @@ void sw__keeper_let_go(void) {
     }
     sw__unlock(&keeper.lock);
     sw__unlock(&keeper.life);
+}
+
+/* For the kernel a thread is one of the process for a moment longer than for libc. */
+static void wait_until_unknown_to_kernel(void) {
+    const struct timespec moment = {.tv_nsec = 20000};
+    for (int i = 0; i < 5000; i++) {
+        if (syscall(SYS_tgkill, keeper.process, keeper.thread_id, 0) != 0)
+            return;
+        syscall(SYS_nanosleep, &moment, NULL);
+    }
+}
+
+void sw__keeper_end(void) {
+    if (!atomic_load(&sw__keeper_is_there) || sw__locks_in_hand > 0)
+        return;
+    int kept = errno;
+    sw__lock(&keeper.life);
+    bool ended = part();
+    sw__unlock(&keeper.lock);
+    if (ended)
+        wait_until_unknown_to_kernel();
+    sw__unlock(&keeper.life);
+    errno = kept;
 }
 
 /* What is kept goes now; but not of who forks again and again. */

@@ -102,6 +102,9 @@ bool sw__keeper_may_be_stood_in_for(void);
 /* The last thread whose end is noticed has ended, and it may be the last of the program: a process
  * ends with its last thread, and that must not be ours. It comes again when memory is taken. */
 void sw__keeper_let_go(void);
+/* The program does what it may not with a thread more. What is kept stays; the thread comes again when
+ * memory is taken. Nothing in a signal's handler that has interrupted one of our calls. */
+void sw__keeper_end(void);
 
 /* Round a fork: before it, with no lock held; after it with none held any longer. In the child,
  * heaps give back what they keep: it is of use to the parent, and each page that the parent writes

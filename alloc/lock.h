@@ -9,42 +9,41 @@
  * Who holds several has taken them in this order, in which a fork takes all (heap.c): the keeper's
  * two; that of all heaps; that of all threads' tables; then, of one heap: its ledger's, that of a
  * look at it, its strategy's own, its caches', its slabs', its extents'.
+ *
+ * A signal's handler may find its own thread in the midst of something: hence the count.
  */
 #ifndef SW_LOCK_H
 #define SW_LOCK_H
 
-#include <errno.h>
-#include <linux/futex.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 struct sw__lock {
     atomic_int state;
 };
 
-static inline void sw__lock_wait(struct sw__lock *lock) {
-    enum { SPINS = 100 };
-    for (int i = 0; i < SPINS; i++) {
-        int expected = 0;
-        if (atomic_load_explicit(&lock->state, memory_order_relaxed) == 0 &&
-            atomic_compare_exchange_weak_explicit(&lock->state, &expected, 1, memory_order_acquire,
-                                                  memory_order_relaxed))
-            return;
-#if defined(__x86_64__)
-        __builtin_ia32_pause();
-#endif
-    }
-    int kept = errno; /* free() takes locks, and leaves errno as it was */
-    while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) != 0)
-        syscall(SYS_futex, &lock->state, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0);
-    errno = kept;
+#define SW__OWN_OF_THREAD __attribute__((tls_model("initial-exec")))
+
+/* How many locks this thread holds, or waits for. */
+extern _Thread_local int sw__locks_in_hand SW__OWN_OF_THREAD;
+
+/* This thread is about to abort, perhaps with a lock in hand. If the program's handler of that comes
+ * to wait for one, for a second and in vain, the process ends then. */
+void sw__locks_expect_abort(void);
+
+void sw__lock_wait(struct sw__lock *lock);
+void sw__lock_wake(struct sw__lock *lock);
+
+/* Before a lock is taken, and after it was let go: whoever interrupts that counts it too. */
+static inline void sw__lock_count(int more) {
+    atomic_signal_fence(memory_order_seq_cst);
+    sw__locks_in_hand += more;
+    atomic_signal_fence(memory_order_seq_cst);
 }
 
 static inline void sw__lock(struct sw__lock *lock) {
     int expected = 0;
+    sw__lock_count(1);
     if (!atomic_compare_exchange_strong_explicit(&lock->state, &expected, 1, memory_order_acquire,
                                                  memory_order_relaxed))
         sw__lock_wait(lock);
@@ -52,8 +51,12 @@ static inline void sw__lock(struct sw__lock *lock) {
 
 static inline bool sw__try_lock(struct sw__lock *lock) {
     int expected = 0;
-    return atomic_compare_exchange_strong_explicit(&lock->state, &expected, 1, memory_order_acquire,
-                                                   memory_order_relaxed);
+    sw__lock_count(1);
+    bool is_ours = atomic_compare_exchange_strong_explicit(
+        &lock->state, &expected, 1, memory_order_acquire, memory_order_relaxed);
+    if (!is_ours)
+        sw__lock_count(-1);
+    return is_ours;
 }
 
 /* Shown the locks of something, in the order in which they are taken. */
@@ -61,21 +64,12 @@ typedef void sw__lock_visitor(void *context, struct sw__lock *lock);
 
 static inline void sw__unlock(struct sw__lock *lock) {
     if (atomic_exchange_explicit(&lock->state, 0, memory_order_release) == 2)
-        syscall(SYS_futex, &lock->state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+        sw__lock_wake(lock);
+    sw__lock_count(-1);
 }
 
 /* In the midst of long work under it: lets those have it who wait. Who is woken needs a while to
  * come, and who let go would be faster. */
-static inline void sw__lock_share(struct sw__lock *lock) {
-    const struct timespec while_they_come = {.tv_nsec = 50000};
-    bool is_wanted = atomic_load_explicit(&lock->state, memory_order_relaxed) == 2;
-    sw__unlock(lock);
-    if (is_wanted) {
-        int kept = errno;
-        syscall(SYS_nanosleep, &while_they_come, NULL);
-        errno = kept;
-    }
-    sw__lock(lock);
-}
+void sw__lock_share(struct sw__lock *lock);
 
 #endif

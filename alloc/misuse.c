@@ -3,6 +3,7 @@
  */
 #include "misuse.h"
 
+#include "lock.h"
 #include "os.h"
 #include "text.h"
 
@@ -15,9 +16,15 @@ static void say(const char *sentence) {
     sw__text_write(&text, sw__os_stderr());
 }
 
+/* With a lock in hand, perhaps. */
+_Noreturn static void end(void) {
+    sw__locks_expect_abort();
+    abort();
+}
+
 _Noreturn void sw__stop(const char *sentence) {
     say(sentence);
-    abort();
+    end();
 }
 
 _Noreturn void sw__misuse(enum sw__misuse what, const char *details) {
@@ -29,7 +36,7 @@ _Noreturn void sw__misuse(enum sw__misuse what, const char *details) {
     say(sentences[what]);
     if (details)
         say(details);
-    abort();
+    end();
 }
 
 _Noreturn void sw__misuse_free(void) {

@@ -5,6 +5,7 @@
 #include "os.h"
 
 #include "align.h"
+#include "lock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -345,6 +346,20 @@ bool sw__os_read_file(const char *path, char *text, size_t size) {
     return length > 0;
 }
 
+static _Thread_local bool has_left_files SW__OWN_OF_THREAD;
+
+void sw__os_leave_files(void) {
+    enum { CLOSE_RANGE = 436, UNSHARE = 2 }; /* newer than some headers */
+    has_left_files = syscall(CLOSE_RANGE, 0U, ~0U, UNSHARE) == 0;
+}
+
+/* The process's file 2. Who has no files any more opens it anew, to write at its end. */
+static int file_2(void) {
+    return has_left_files ? (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/fd/2",
+                                         O_WRONLY | O_APPEND | O_NOCTTY | O_CLOEXEC, 0)
+                          : STDERR_FILENO;
+}
+
 /* File 2 at the process's start, and whether it has been looked at. */
 static struct stat stderr_at_start;
 static atomic_int stderr_is_known;
@@ -358,15 +373,16 @@ __attribute__((constructor)) static void look_at_stderr(void) {
  * also put a terminal, a pipe or a log in its place, which is a file to append to. */
 int sw__os_stderr(void) {
     int kept = errno;
+    int file = file_2();
     struct stat now;
     look_at_stderr();
     bool is_ours =
-        fstat(STDERR_FILENO, &now) == 0 &&
+        fstat(file, &now) == 0 &&
         ((now.st_ino == stderr_at_start.st_ino && now.st_dev == stderr_at_start.st_dev) ||
          S_ISCHR(now.st_mode) || S_ISFIFO(now.st_mode) ||
-         (fcntl(STDERR_FILENO, F_GETFL) & O_APPEND));
+         (file == STDERR_FILENO && (fcntl(file, F_GETFL) & O_APPEND)));
     errno = kept;
-    return is_ours ? STDERR_FILENO : -1;
+    return is_ours ? file : -1;
 }
 
 bool sw__os_write(int file, const char *text, size_t length) {

@@ -95,6 +95,10 @@ bool sw__os_read_file(const char *path, char *text, size_t size);
 /* What can't be written is lost; where nobody reads a pipe any more, no signal comes of it. False
  * when not all was, for the reason in errno. */
 bool sw__os_write(int file, const char *text, size_t length);
+/* This thread, one of our own, shares the process's files no longer, and has none: what it opens is
+ * never in the way of a program that counts on the lowest number, or closes what it does not know.
+ * On kernels before 5.9 nothing changes. */
+void sw__os_leave_files(void);
 /* Where messages go: file 2, or -1 where that is another than when the process began, unless it is
  * a terminal, a pipe or a log. */
 int sw__os_stderr(void);

@@ -165,8 +165,8 @@ struct sw__group sw__pressure_group(struct sw__pressure *pressure) {
 /* Returns after how many bytes more the next look is worth it. */
 static size_t look_at(struct sw__pressure *pressure, size_t bytes) {
     struct sw__group group = group_with(pressure, bytes);
-    if (group.limit == SIZE_MAX) { /* for now, where one could not be read */
-        pressure->is_tight = false;
+    if (group.limit == SIZE_MAX) { /* or, as where files are used up, it could not be read */
+        pressure->is_tight &= pressure->is_limited;
         return pressure->is_limited ? FIRST_LOOK : SIZE_MAX;
     }
     /* More than there is cannot be touched: it is asked for to see whether it can be had. */

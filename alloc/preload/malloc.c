@@ -305,28 +305,13 @@ static bool is_libc(void) {
     return sw__process.strategy == &sw__strategy_system;
 }
 
-/* What there is to set is set by STEPWELL_CONF. So the parameters of mallopt(3) that glibc would
- * take are taken, and change nothing: 1 is success. */
+/* What there is to set is set by STEPWELL_CONF. So what glibc would take is taken, as it does what it
+ * does not know, and changes nothing: 1 is success. */
 EXPORT int mallopt(int parameter, int value) {
-    enum { MXFAST_MAX = 80 * sizeof(size_t) / 4, MMAP_THRESHOLD_MAX = 32 << 20 };
+    enum { MXFAST_MAX = 80 * sizeof(size_t) / 4 };
     if (is_libc())
         return sw__libc_mallopt(parameter, value);
-    switch (parameter) {
-    case M_MXFAST:
-        return value >= 0 && value <= MXFAST_MAX;
-    case M_MMAP_THRESHOLD:
-        return value <= MMAP_THRESHOLD_MAX;
-    case M_TRIM_THRESHOLD:
-    case M_TOP_PAD:
-    case M_MMAP_MAX:
-    case M_CHECK_ACTION:
-    case M_PERTURB:
-    case M_ARENA_TEST:
-    case M_ARENA_MAX:
-        return 1;
-    default:
-        return 0;
-    }
+    return parameter != M_MXFAST || (value >= 0 && value <= MXFAST_MAX);
 }
 
 struct totals {

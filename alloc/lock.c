@@ -1,0 +1,72 @@
+/*
+ * lock.c - waiting for a lock: see lock.h.
+ */
+#include "lock.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+_Thread_local int sw__locks_in_hand SW__OWN_OF_THREAD;
+static _Thread_local bool is_aborting SW__OWN_OF_THREAD;
+
+void sw__locks_expect_abort(void) {
+    is_aborting = true;
+}
+
+/* As abort() does in the end, from within the handler of that signal. */
+static void end_at_once(void) {
+    sigset_t abort_alone;
+    sigemptyset(&abort_alone);
+    sigaddset(&abort_alone, SIGABRT);
+    signal(SIGABRT, SIG_DFL);
+    pthread_sigmask(SIG_UNBLOCK, &abort_alone, NULL);
+    raise(SIGABRT);
+}
+
+static void sleep_while_taken(struct sw__lock *lock) {
+    const struct timespec a_second = {.tv_sec = 1};
+    bool may_be_our_own = is_aborting && sw__locks_in_hand > 1;
+    long error = syscall(SYS_futex, &lock->state, FUTEX_WAIT_PRIVATE, 2,
+                         may_be_our_own ? &a_second : NULL, NULL, 0);
+    if (error != 0 && errno == ETIMEDOUT)
+        end_at_once();
+}
+
+void sw__lock_wait(struct sw__lock *lock) {
+    enum { SPINS = 100 };
+    for (int i = 0; i < SPINS; i++) {
+        int expected = 0;
+        if (atomic_load_explicit(&lock->state, memory_order_relaxed) == 0 &&
+            atomic_compare_exchange_weak_explicit(&lock->state, &expected, 1, memory_order_acquire,
+                                                  memory_order_relaxed))
+            return;
+#if defined(__x86_64__)
+        __builtin_ia32_pause();
+#endif
+    }
+    int kept = errno; /* free() takes locks, and leaves errno as it was */
+    while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) != 0)
+        sleep_while_taken(lock);
+    errno = kept;
+}
+
+void sw__lock_wake(struct sw__lock *lock) {
+    syscall(SYS_futex, &lock->state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+void sw__lock_share(struct sw__lock *lock) {
+    const struct timespec while_they_come = {.tv_nsec = 50000};
+    bool is_wanted = atomic_load_explicit(&lock->state, memory_order_relaxed) == 2;
+    sw__unlock(lock);
+    if (is_wanted) {
+        int kept = errno;
+        syscall(SYS_nanosleep, &while_they_come, NULL);
+        errno = kept;
+    }
+    sw__lock(lock);
+}
