@@ -1,9 +1,20 @@
 /*
  * attend.c - see attend.h.
  *
- * The witness is a child of the command's that no wait() of its knows: it was made without a signal
- * for its end. It has a session to itself, so that no signal of a terminal or of a group is for it,
- * and holds nothing of what the command has open but stderr. It ends with the command.
+ * The witness is no child of the command's, which would wait for it with __WALL, as strace does, and
+ * for ever, as it ends with the command: a process between the two has ended before the command
+ * runs. So an orphan, it is reaped by whoever reaps those here; where nobody does, in a container
+ * whose first process does not wait, it is a zombie afterwards. It has a session to itself, so that
+ * no signal of a terminal or of a group is for it, and holds nothing of what the command has open
+ * but stderr.
+ *
+ * Where orphans come to the command itself (it is the first process of a PID namespace, or a
+ * subreaper), it would wait for this one with any wait(). There the witness is its child after all,
+ * made without a signal for its end, so that only who says __WALL waits for it; and it goes, for
+ * those, when it has seen the command start.
+ *
+ * To be no child takes no permission away: what the witness reads of others, and the way by which
+ * the library answers (/proc/PID/fd), the kernel's ptrace_scope leaves alone.
  */
 #include "attend.h"
 
@@ -12,9 +23,12 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "arguments.h"
@@ -26,7 +40,9 @@
 struct attendant {
     struct witness *witness;
     pid_t command;
-    int end;     /* readable once the command has ended; -1 before Linux 5.3 */
+    unsigned long long command_began; /* with the process id, no other process's */
+    bool is_child;                    /* and the command may wait for us */
+    int end;                          /* readable once the command has ended; -1 before Linux 5.3 */
     int failure; /* closes when the command runs; something is written when it can't be */
 };
 
@@ -59,17 +75,46 @@ static bool command_runs(const struct attendant *attendant) {
     return length == 0;
 }
 
-/* Whoever has ended has no children any more. */
-static bool has_ended(const struct attendant *attendant) {
-    return getppid() != attendant->command;
+/* Of what /proc says of a process. A zombie is one that has ended, unless it has threads still. */
+struct state {
+    char letter;
+    long threads;
+    unsigned long long began;
+};
+
+/* False when there is no such process. */
+static bool read_state(pid_t pid, struct state *state) {
+    char path[64];
+    char text[1024];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *file = fopen(path, "re");
+    size_t length = file ? fread(text, 1, sizeof text - 1, file) : 0;
+    if (file) {
+        fclose(file);
+    }
+    text[length] = '\0';
+    const char *name_end = strrchr(text, ')'); /* the name may hold anything */
+    return name_end && sscanf(name_end,
+                              ") %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+                              "%*s %ld %*s %llu",
+                              &state->letter, &state->threads, &state->began) == 3;
 }
 
-/* Looks until the command has ended. */
+static bool has_ended(const struct attendant *attendant) {
+    struct state state;
+    return !read_state(attendant->command, &state) || state.began != attendant->command_began ||
+           (state.letter == 'Z' && state.threads <= 1);
+}
+
+/* Looks until the command has ended, or may be waiting for us. */
 static void attend(const struct attendant *attendant) {
     struct witness *witness = attendant->witness;
     struct pollfd files[] = {{.fd = attendant->end, .events = POLLIN},
                              {.fd = witness->answers, .events = POLLIN}};
-    while (!has_ended(attendant)) {
+    while (attendant->end >= 0 || !has_ended(attendant)) {
+        if (attendant->is_child && witness_has_seen_start(witness)) {
+            return;
+        }
         int wait = witness_milliseconds(witness);
         if (attendant->end < 0 && wait > LOOKS_FOR_END_APART) {
             wait = LOOKS_FOR_END_APART;
@@ -88,7 +133,6 @@ static _Noreturn void be_witness(struct attendant *attendant) {
     sigfillset(&all);
     sigprocmask(SIG_SETMASK, &all, NULL);
     setsid();
-    attendant->end = (int)syscall(SYS_pidfd_open, attendant->command, 0);
     let_go_of_files(attendant);
     if (command_runs(attendant)) {
         witness_start(attendant->witness, attendant->command);
@@ -105,16 +149,51 @@ static pid_t fork_unseen(void) {
     return (pid_t)syscall(SYS_clone, 0UL, NULL, NULL, NULL, 0UL);
 }
 
+/* Is the command the one that the system gives orphans to? */
+static bool takes_orphans(void) {
+    int is_reaper = 0;
+    return getpid() == 1 || (prctl(PR_GET_CHILD_SUBREAPER, &is_reaper, 0, 0, 0) == 0 && is_reaper);
+}
+
+/* The witness has a process for its parent that is over when this returns. Who it is comes by the
+ * pipe that answers will come by. */
+static pid_t fork_orphan(const struct witness *witness) {
+    pid_t pid = -1;
+    pid_t between = fork_unseen();
+    if (between == 0) {
+        pid = fork_unseen();
+        if (pid == 0) {
+            return 0;
+        }
+        ssize_t written = write(witness->answers_in, &pid, sizeof pid);
+        (void)written;
+        _exit(EXIT_OK);
+    }
+    while (between > 0 && waitpid(between, NULL, __WALL) < 0 && errno == EINTR) {
+    }
+    return read(witness->answers, &pid, sizeof pid) == sizeof pid ? pid : -1;
+}
+
+static struct attendant attendant_of_this(struct witness *witness) {
+    struct attendant attendant = {
+        .witness = witness, .command = getpid(), .is_child = takes_orphans()};
+    struct state state = {0};
+    read_state(attendant.command, &state);
+    attendant.command_began = state.began;
+    attendant.end = (int)syscall(SYS_pidfd_open, attendant.command, 0); /* the command has it not */
+    return attendant;
+}
+
 /* Returns where a failure to run the command is to be written; -1 where there is no witness: the
  * command is run all the same. */
 static int start_witness(struct witness *witness) {
-    struct attendant attendant = {.witness = witness, .command = getpid(), .end = -1};
     int failure[2];
     if (witness->answers < 0 || pipe2(failure, O_CLOEXEC) != 0) {
         return -1;
     }
+    struct attendant attendant = attendant_of_this(witness);
     attendant.failure = failure[0];
-    pid_t pid = fork_unseen();
+    pid_t pid = attendant.is_child ? fork_unseen() : fork_orphan(witness);
     if (pid == 0) {
         close(failure[1]);
         be_witness(&attendant);

@@ -136,7 +136,7 @@ static void judge_children(struct witness *witness, pid_t pid, pid_t thread, int
 
 static void judge_tree(struct witness *witness, pid_t pid, int depth) {
     char path[96];
-    if (pid == getpid()) { /* is a child of the command's as well */
+    if (pid == getpid()) { /* may be a child of the command's as well */
         return;
     }
     judge_process(witness, pid);
@@ -216,6 +216,10 @@ static void plan_next_look(struct witness *witness, long long look_took) {
         wait = look_took * SHARE_OF_TIME;
     }
     witness->next_look = now() + wait;
+}
+
+bool witness_has_seen_start(const struct witness *witness) {
+    return witness->looks >= LOOKS;
 }
 
 void witness_look(struct witness *witness) {

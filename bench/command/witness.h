@@ -37,6 +37,8 @@ void witness_ask(const struct witness *witness, pid_t attendant);
 void witness_start(struct witness *witness, pid_t pid);
 /* Until the next look is due. */
 int witness_milliseconds(const struct witness *witness);
+/* No more looks are to come but those for what starts late. */
+bool witness_has_seen_start(const struct witness *witness);
 /* Takes what was answered, looks if it is time, and says what is wrong. */
 void witness_look(struct witness *witness);
 /* The command has ended: says what can be said of it now. */

@@ -2,6 +2,7 @@
 """`stepwell run` as a user meets it: exit codes, signals, the environment it makes, and the line that
 says where Stepwell is not behind malloc. STEPWELL_COMMAND names the program, CC a compiler."""
 
+import ctypes
 import os
 import resource
 import select
@@ -17,6 +18,7 @@ import unittest
 STEPWELL = os.path.realpath(os.environ["STEPWELL_COMMAND"])
 PREFIX = os.path.dirname(os.path.dirname(STEPWELL))
 NOBODY = 65534
+PR_SET_CHILD_SUBREAPER = 36
 
 
 def environment(**changes):
@@ -186,6 +188,20 @@ class Environment(Test):
                       "\n" + result.stdout)
 
 
+WAITS_FOR_ALL = """
+#define _GNU_SOURCE
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(void) {
+    int ended = 0;
+    if (fork() == 0) return 0;
+    while (waitpid(-1, NULL, __WALL) > 0) ended++;
+    return printf("%d\\n", ended) < 0;
+}
+"""
+
+
 class Signals(Test):
     def start(self, script):
         process = subprocess.Popen([STEPWELL, "run", "--", "sh", "-c", script], text=True,
@@ -222,6 +238,38 @@ class Signals(Test):
         process = subprocess.Popen([STEPWELL, "run", "--", sys.executable, "-c", waits], text=True,
                                    stdout=subprocess.PIPE, env=environment())
         self.assertEqual(process.communicate(timeout=60)[0], f"{process.pid}\n")
+
+    def test_who_waits_for_all_there_is_waits_for_nobody(self):
+        """A debugger or a tracer says __WALL, and then a child without a signal for its end counts."""
+        waits = self.build("waits", WAITS_FOR_ALL)
+        self.expect(run("--", waits), 0, "1\n")
+        reaper = lambda: ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self.assertEqual(run("--", waits, preexec_fn=reaper).returncode, 0)
+
+    def test_no_child_is_seen_by_the_command(self):
+        children = "/proc/thread-self/children"
+        if not os.path.exists(children):
+            self.skipTest("this kernel lists no children")
+        self.expect(run("--", "sh", "-c", f"read all < {children}; echo $all."), 0, ".\n")
+
+    def test_under_a_tracer_of_its_own(self):
+        if not shutil.which("strace"):
+            self.skipTest("needs strace")
+        if subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True).returncode:
+            self.skipTest("nobody may trace here")
+        self.expect(run("--", "strace", "-f", "-o", "/dev/null", "sh", "-c", "exit 3"), 3)
+
+    def test_a_command_that_takes_orphans_in_waits_for_its_own(self):
+        waits = "import os\ntry:\n  while True: os.wait()\nexcept ChildProcessError: print('alone')"
+        reaper = lambda: ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        self.expect(run("--", sys.executable, "-c", waits, preexec_fn=reaper), 0, "alone\n")
+
+    def test_the_witness_ends_with_the_command(self):
+        process = self.start("echo ready; exec sleep 60")
+        os.set_blocking(process.stderr.fileno(), False)
+        process.kill()
+        self.assertTrue(select.select([process.stderr], [], [], 10)[0])
+        self.assertEqual(process.communicate(timeout=60)[1], "")
 
     def test_the_witness_has_nothing_open_that_the_command_has(self):
         """Who waits for the end of a pipe waits for those who may write to it."""
