@@ -23,8 +23,8 @@ int nn_data_next(struct nn_data *data, size_t size, struct nn_batch *batch,
         sw_alloc_aligned(heap, NN_ALIGNMENT, batch->rows * sizeof *batch->labels, SW_TAG_INPUT);
     int status = -1;
     if (!batch->inputs || !batch->labels) {
-        nn_fail(error, "out of memory: a batch is %zu rows of %zu numbers", batch->rows,
-                data->width);
+        nn_fail_memory(error, "a step's inputs and labels",
+                       batch->rows * (data->width * sizeof(float) + sizeof(int32_t)));
     } else {
         status = data->type->read(data, batch->rows, batch->inputs, batch->labels, error);
     }

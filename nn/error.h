@@ -8,6 +8,7 @@
 #define NN_ERROR_H
 
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 
 struct nn_error {
@@ -24,8 +25,9 @@ __attribute__((format(printf, 2, 3))) static inline int nn_fail(struct nn_error 
     return -1;
 }
 
-static inline int nn_fail_memory(struct nn_error *error) {
-    return nn_fail(error, "out of memory");
+/* For what there were not so many bytes. */
+static inline int nn_fail_memory(struct nn_error *error, const char *what, size_t bytes) {
+    return nn_fail(error, "out of memory: %s would take %zu bytes", what, bytes);
 }
 
 #endif

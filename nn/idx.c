@@ -254,8 +254,9 @@ static int take_window(struct nn_data *data, const struct nn_idx_options *option
     idx->window = sw_alloc_aligned(heap, NN_ALIGNMENT, idx->slots * data->width, SW_TAG_INPUT);
     idx->window_labels = sw_alloc_aligned(heap, NN_ALIGNMENT, idx->slots, SW_TAG_INPUT);
     if (!idx->window || !idx->window_labels) {
-        return nn_fail(error, "out of memory: shuffling holds %zu images of %zu bytes", idx->slots,
-                       data->width);
+        return nn_fail(error,
+                       "out of memory: to shuffle %zu images of %zu bytes would take %zu bytes",
+                       idx->slots, data->width, idx->slots * (data->width + 1));
     }
     return 0;
 }
@@ -268,7 +269,7 @@ int nn_idx_open_readers(struct nn_data *data, const struct nn_machine *machine,
         images && labels ? sw_alloc_aligned(machine->heap, 64, sizeof *idx, SW_TAG_INPUT) : NULL;
     if (!idx) {
         if (images && labels) {
-            nn_fail_memory(error);
+            nn_fail_memory(error, "the data's loader", sizeof *idx);
         }
         nn_reader_close(images);
         nn_reader_close(labels);

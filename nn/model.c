@@ -95,12 +95,12 @@ int nn_model_create(struct nn_model *model, const struct nn_machine *machine,
     *model = (struct nn_model){.machine = machine};
     int status = 0;
     if (take_tables(model, specs) != 0) {
-        status = nn_fail_memory(error);
+        status = nn_fail_memory(error, "the table of layers",
+                                model->count * (sizeof *model->layers + sizeof(float *)));
     } else if (find_shapes(model, specs, inputs, error) != 0) {
         status = -1;
     } else if (take_parameters(model, seed) != 0) {
-        status = nn_fail(error, "out of memory: the parameters take %zu bytes",
-                         model->parameter_count * sizeof(float));
+        status = nn_fail_memory(error, "the parameters", model->parameter_count * sizeof(float));
     }
     if (status != 0) {
         nn_model_destroy(model);
@@ -204,6 +204,14 @@ static bool read_by_backward(const struct nn_model *model, size_t index) {
     bool by_maker = index > 0 && (model->layers[index - 1].type->traits & NN_NEEDS_OUTPUT);
     bool by_next = index < model->count && (model->layers[index].type->traits & NN_NEEDS_INPUT);
     return by_maker || by_next;
+}
+
+size_t nn_model_kept(const struct nn_model *model, size_t batch) {
+    size_t floats = 0;
+    for (size_t i = 0; i < model->count; i++) {
+        floats += read_by_backward(model, i + 1) ? batch * model->layers[i].outputs : 0;
+    }
+    return floats * sizeof(float);
 }
 
 static struct nn_pass pass_of(const struct nn_model *model, size_t layer) {

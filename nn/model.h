@@ -49,6 +49,9 @@ size_t nn_model_outputs(const struct nn_model *model);
 /* Can a pass over batch rows be sized at all? */
 bool nn_model_takes(const struct nn_model *model, size_t batch);
 
+/* Bytes of activations that forward over batch rows leaves to backward. */
+size_t nn_model_kept(const struct nn_model *model, size_t batch);
+
 /* x (batch, inputs) through all layers; x stays the caller's and must stay until backward is done.
  * Returns z (batch, outputs), the model's until the next call; NULL when memory is out. key: of the
  * pass's random numbers, different from step to step. */

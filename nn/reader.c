@@ -98,7 +98,8 @@ static int inflate_some(struct nn_reader *reader, struct nn_error *error) {
     if (status == Z_STREAM_END) {
         reader->member_open = false; /* another member may follow */
     } else if (status == Z_MEM_ERROR) {
-        return nn_fail_memory(error);
+        return nn_fail(error, "%s: out of memory: zlib wants more than %d KiB", reader->name,
+                       ZLIB >> 10);
     } else if (status != Z_OK && status != Z_BUF_ERROR) {
         return nn_fail(
             error, "%s: byte %llu: the gzip data is damaged (%s)", reader->name,
@@ -198,7 +199,7 @@ static struct nn_reader *take(sw_heap *heap, const char *name, size_t parts,
     size_t held = head + parts + strlen(name) + 1;
     struct nn_reader *reader = sw_alloc_aligned(heap, 64, held, SW_TAG_INPUT);
     if (!reader) {
-        nn_fail_memory(error);
+        nn_fail(error, "out of memory: reading %s would take %zu bytes", name, held);
         return NULL;
     }
     unsigned char *part = (unsigned char *)reader + head;
@@ -216,7 +217,10 @@ static int start_gzip(struct nn_reader *reader, struct nn_error *error) {
     reader->stream.zalloc = zlib_alloc;
     reader->stream.zfree = zlib_free;
     reader->stream.opaque = reader;
-    return inflateInit2(&reader->stream, gzip_only) == Z_OK ? 0 : nn_fail_memory(error);
+    return inflateInit2(&reader->stream, gzip_only) == Z_OK
+               ? 0
+               : nn_fail(error, "%s: out of memory: zlib wants more than %d KiB", reader->name,
+                         ZLIB >> 10);
 }
 
 /* A reader of an open file; the file is closed when this fails. */

@@ -146,7 +146,7 @@ static int open_data(struct training *t, bool test, struct nn_data *data) {
     case NN_DATA_SYNTHETIC:
         if (nn_synthetic_open(data, &t->machine, test ? TEST_EXAMPLES : recipe->examples,
                               recipe->widths[0], recipe->widths[recipe->layers]) != 0) {
-            return nn_fail_memory(t->error);
+            return nn_fail(t->error, "out of memory for the data");
         }
         return 0;
     case NN_DATA_DIRECTORY:
@@ -155,22 +155,43 @@ static int open_data(struct training *t, bool test, struct nn_data *data) {
     return nn_fail(t->error, "model %s needs a directory of IDX files to train on", recipe->name);
 }
 
-/* ---- Steps ----------------------------------------------------------------------------------- */
+/* ---- Out of memory --------------------------------------------------------------------------- */
 
-static double milliseconds(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
+static double mib(size_t bytes) {
+    return (double)bytes / (1 << 20);
 }
 
 static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;
 }
 
-/* Parameters, gradients and optimizer state: what there is at any batch. */
-static size_t lasting_bytes(const struct training *t) {
-    return t->model.parameter_count * sizeof(float) *
-           (2 + t->optimizer.type->states(&t->optimizer));
+/* What a step needs memory for. */
+struct need {
+    size_t bytes;
+    char what[64];
+};
+
+enum { NEED_LOADER, NEED_NETWORK, NEED_BATCH, NEEDS };
+
+static struct need need_of(size_t bytes, const char *what) {
+    struct need need = {.bytes = bytes};
+    snprintf(need.what, sizeof need.what, "%s", what);
+    return need;
+}
+
+static size_t held_by(const struct nn_data *data) {
+    return data->type ? nn_data_held(data) : 0;
+}
+
+static void find_needs(const struct training *t, struct need needs[NEEDS]) {
+    size_t matrices = 2 + t->optimizer.type->states(&t->optimizer);
+    size_t inputs = t->batch * nn_model_inputs(&t->model) * sizeof(float);
+    needs[NEED_LOADER] = need_of(held_by(&t->data) + held_by(&t->test), "the data's loader");
+    needs[NEED_NETWORK] = need_of(t->model.parameter_count * sizeof(float) * matrices,
+                                  "parameters, gradients and optimizer state");
+    needs[NEED_BATCH] = need_of(inputs + nn_model_kept(&t->model, t->batch), "");
+    snprintf(needs[NEED_BATCH].what, sizeof needs->what, "inputs and activations of a batch of %zu",
+             t->batch);
 }
 
 static size_t largest_block(const struct training *t) {
@@ -188,26 +209,55 @@ static size_t largest_block(const struct training *t) {
 /* A block was refused, so the heap has less room than its peak and that block: when what lasts is
  * more, no batch fits. In the update nothing of the batch is live any more, and who is in the way
  * could only be what an arena keeps until the step ends. */
-static bool no_batch_fits(const struct training *t, const struct sw_stats *stats, bool in_update) {
-    size_t lasting = lasting_bytes(t);
-    return lasting > stats->allocated.peak + largest_block(t) ||
+static bool no_batch_fits(const struct training *t, size_t lasting, const struct sw_stats *stats,
+                          bool in_update) {
+    return t->batch == 1 || lasting > stats->allocated.peak + largest_block(t) ||
            (in_update && lasting > stats->reserved.peak);
 }
 
-static int out_of_memory(struct training *t, bool in_update) {
-    const double mib = 1 << 20;
-    struct sw_stats stats;
-    bool tracked = sw_heap_stats(t->machine.heap, &stats, sizeof stats) == 0 &&
-                   stats.tracked; /* else peaks are of a few looks */
-    if (tracked && no_batch_fits(t, &stats, in_update)) {
-        return nn_fail(t->error,
-                       "out of memory in step %zu: parameters, gradients and optimizer state take "
-                       "%.1f MiB, and the heap came to %.1f: a smaller batch cannot help",
-                       t->now.step, (double)lasting_bytes(t) / mib,
-                       (double)stats.allocated.peak / mib);
+/* Largest first. */
+static void sort_needs(struct need needs[NEEDS]) {
+    for (size_t i = 1; i < NEEDS; i++) {
+        for (size_t j = i; j > 0 && needs[j].bytes > needs[j - 1].bytes; j--) {
+            struct need swapped = needs[j];
+            needs[j] = needs[j - 1];
+            needs[j - 1] = swapped;
+        }
     }
-    return nn_fail(t->error, "out of memory in step %zu: a batch of %zu is too much for the heap",
-                   t->now.step, t->batch);
+}
+
+/* Of a heap without its ledger it is not known what came together, nor so what was too much. */
+static void add_verdict(const struct training *t, size_t lasting, bool in_update) {
+    struct sw_stats stats;
+    size_t length = strlen(t->error->sentence);
+    if (sw_heap_stats(t->machine.heap, &stats, sizeof stats) != 0 || !stats.tracked) {
+        return;
+    }
+    snprintf(t->error->sentence + length, sizeof t->error->sentence - length,
+             "; the heap came to %.1f: %s", mib(stats.allocated.peak),
+             no_batch_fits(t, lasting, &stats, in_update) ? "a smaller batch cannot help"
+                                                          : "the batch is too much for it");
+}
+
+static int out_of_memory(struct training *t, bool in_update) {
+    struct need needs[NEEDS];
+    find_needs(t, needs);
+    size_t lasting = needs[NEED_LOADER].bytes + needs[NEED_NETWORK].bytes;
+    sort_needs(needs);
+    nn_fail(t->error,
+            "out of memory in step %zu: needed are %.1f MiB for %s, %.1f for %s, %.1f for %s",
+            t->now.step, mib(needs[0].bytes), needs[0].what, mib(needs[1].bytes), needs[1].what,
+            mib(needs[2].bytes), needs[2].what);
+    add_verdict(t, lasting, in_update);
+    return -1;
+}
+
+/* ---- Steps ----------------------------------------------------------------------------------- */
+
+static double milliseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
 }
 
 /* Forward and backward of one batch, which is given back as soon as they are done. */
@@ -391,7 +441,7 @@ static int plan_steps(struct training *t) {
     size_t timed = t->now.steps - t->now.warmup;
     t->times = sw_alloc_zeroed(t->machine.heap, timed < TIMES_MAX ? timed : TIMES_MAX,
                                sizeof *t->times, SW_TAG_OTHER);
-    return t->times ? 0 : nn_fail_memory(t->error);
+    return t->times ? 0 : nn_fail_memory(t->error, "the times of steps", timed * sizeof *t->times);
 }
 
 static int prepare(struct training *t) {

@@ -171,7 +171,7 @@ struct nn_workers *nn_workers_create(sw_heap *heap, unsigned threads, struct nn_
     size_t size = sizeof(struct nn_workers) + (threads - 1) * sizeof(struct worker);
     struct nn_workers *workers = sw_alloc_aligned(heap, 64, size, SW_TAG_OTHER);
     if (!workers) {
-        nn_fail_memory(error);
+        nn_fail_memory(error, "the table of threads", size);
         return NULL;
     }
     *workers = (struct nn_workers){.heap = heap, .count = threads};

@@ -80,32 +80,47 @@ static void on_synthetic_data(void **state) {
         .model = "wide", .steps = 2, .batch = 8, .evaluate = false, .threads = 2});
 }
 
-static void write_files(const char *directory) {
+static void write_zeros(gzFile file, size_t count) {
+    static const unsigned char zeros[784];
+    for (size_t part; count > 0; count -= part) {
+        part = count < sizeof zeros ? count : sizeof zeros;
+        assert_int_equal(gzwrite(file, zeros, (unsigned)part), part);
+    }
+}
+
+/* Images of 28x28, all black, all labelled 0. */
+static void write_files(const char *directory, unsigned count) {
     static const char *const names[] = {"train-images-idx3", "t10k-images-idx3",
                                         "train-labels-idx1", "t10k-labels-idx1"};
-    unsigned char bytes[16 + 20 * 784] = {0, 0, 8, 0, 0, 0, 0, 20};
+    const unsigned char high = (unsigned char)(count >> 8), low = (unsigned char)count;
+    const unsigned char image_header[] = {0, 0, 8, 3, 0, 0, high, low, 0, 0, 0, 28, 0, 0, 0, 28};
+    const unsigned char label_header[] = {0, 0, 8, 1, 0, 0, high, low};
     for (int i = 0; i < 4; i++) {
         char path[128];
         bool images = i < 2;
         snprintf(path, sizeof path, "%s/%s-ubyte.gz", directory, names[i]);
-        bytes[3] = images ? 3 : 1;
-        bytes[11] = bytes[15] = images ? 28 : 1;
-        unsigned size = images ? sizeof bytes : 8 + 20;
-        gzFile file = gzopen(path, "wb");
-        assert_int_equal(gzwrite(file, bytes, size), size);
+        gzFile file = gzopen(path, "wb1");
+        assert_true(gzwrite(file, images ? image_header : label_header,
+                            images ? sizeof image_header : sizeof label_header) > 0);
+        write_zeros(file, images ? (size_t)count * 784 : count);
         gzclose(file);
     }
 }
 
-static void on_gzip_files(void **state) {
-    (void)state;
-    char directory[] = "/tmp/nn-memory-XXXXXX", command[64];
-    assert_non_null(mkdtemp(directory));
-    write_files(directory);
-    fail_each(
-        (struct nn_train_options){.data_dir = directory, .steps = 2, .batch = 8, .evaluate = true});
+static void remove_files(const char *directory) {
+    char command[64];
     snprintf(command, sizeof command, "rm -r %s", directory);
     assert_int_equal(system(command), 0);
+}
+
+static void on_gzip_files(void **state) {
+    (void)state;
+    char directory[] = "/tmp/nn-memory-XXXXXX";
+    assert_non_null(mkdtemp(directory));
+    write_files(directory, 20);
+    fail_each(
+        (struct nn_train_options){.data_dir = directory, .steps = 2, .batch = 8, .evaluate = true});
+    remove_files(directory);
 }
 
 /* The same by the heap's own limit, a little higher each time. */
@@ -130,32 +145,65 @@ static void a_heap_with_a_limit(void **state) {
     }
 }
 
+static void expect_refused(const struct nn_train_options *options, const char *conf,
+                           const char *part, const char *end) {
+    char error[512] = "";
+    struct nn_result result;
+    struct nn_train_options limited = *options;
+    limited.heap = sw_heap_create("pool", conf);
+    assert_int_equal(nn_train(&limited, &result, error, sizeof error), -1);
+    sw_heap_destroy(limited.heap);
+    size_t length = strlen(error), end_length = strlen(end);
+    if (!strstr(error, part) || length < end_length ||
+        strcmp(error + length - end_length, end) != 0) {
+        fail_msg("%s, batch %zu: '%s'", conf, options->batch, error);
+    }
+}
+
+/* Of 12 MiB the loader has 8.8, and the network would take 8.2. */
+static void the_loader_is_named_where_it_is_the_largest(void **state) {
+    (void)state;
+    char directory[] = "/tmp/nn-memory-XXXXXX";
+    assert_non_null(mkdtemp(directory));
+    write_files(directory, 11000);
+    const struct nn_train_options options = {
+        .data_dir = directory, .steps = 2, .batch = 1, .evaluate = true};
+    const char *part = "out of memory in step 1: needed are 8.8 MiB for the data's loader, 8.2 for "
+                       "parameters, gradients and optimizer state, 0.0 for inputs and activations "
+                       "of a batch of 1";
+    failing = 0;
+    expect_refused(&options, "limit:12M", part, ": a smaller batch cannot help");
+    expect_refused(&options, "limit:12M,tracking:0", part, " of a batch of 1");
+    expect_refused(&options, "limit:4M",
+                   "to shuffle 10699 images of 784 bytes would take 8398715 bytes", "");
+    expect_refused(&options, "limit:10M", "out of memory: the parameters would take 2143272 bytes",
+                   "");
+    remove_files(directory);
+}
+
 /* The network of mlp takes 96.4 MiB at any batch, and 145 at its own of 512. */
 static void the_batch_is_blamed_where_a_smaller_one_helps(void **state) {
     (void)state;
+    static const char network[] = "needed are 96.4 MiB for parameters, gradients and optimizer",
+                      batch[] = "needed are 320.0 MiB for inputs and activations of a batch of",
+                      none[] = ": a smaller batch cannot help",
+                      less[] = ": the batch is too much for it",
+                      untold[] = " for the data's loader";
     static const struct {
         const char *conf;
         size_t batch;
-        bool is_batch;
-    } cases[] = {{"limit:30M", 1, false},    {"limit:40M", 1, false},
-                 {"limit:60M", 1, false},    {"limit:60M,tracking:0", 64, true},
-                 {"limit:90M", 64, false},   {"limit:200M", 16384, true},
-                 {"limit:110M", 4096, true}, {"limit:110M,tracking:0", 4096, true}};
+        const char *largest;
+        const char *verdict;
+    } cases[] = {
+        {"limit:30M", 1, network, none},     {"limit:40M", 1, network, none},
+        {"limit:60M", 1, network, none},     {"limit:60M,tracking:0", 64, network, untold},
+        {"limit:90M", 64, network, none},    {"limit:200M", 16384, batch, less},
+        {"limit:110M", 4096, network, less}, {"limit:110M,tracking:0", 4096, network, untold}};
     failing = 0;
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char error[512] = "";
-        struct nn_result result;
-        sw_heap *heap = sw_heap_create("pool", cases[i].conf);
         const struct nn_train_options options = {
-            .model = "mlp", .heap = heap, .steps = 2, .batch = cases[i].batch};
-        assert_int_equal(nn_train(&options, &result, error, sizeof error), -1);
-        sw_heap_destroy(heap);
-        const char *part = cases[i].is_batch
-                               ? "is too much for the heap"
-                               : "parameters, gradients and optimizer state take 96.4 MiB, and";
-        if (!strstr(error, "out of memory in step 1: ") || !strstr(error, part)) {
-            fail_msg("%s, batch %zu: '%s'", cases[i].conf, cases[i].batch, error);
-        }
+            .model = "mlp", .steps = 2, .batch = cases[i].batch};
+        expect_refused(&options, cases[i].conf, cases[i].largest, cases[i].verdict);
     }
 }
 
@@ -165,6 +213,7 @@ int main(void) {
         cmocka_unit_test(on_synthetic_data),
         cmocka_unit_test(on_gzip_files),
         cmocka_unit_test(a_heap_with_a_limit),
+        cmocka_unit_test(the_loader_is_named_where_it_is_the_largest),
         cmocka_unit_test(the_batch_is_blamed_where_a_smaller_one_helps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
