@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <math.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,7 +20,7 @@
 #include "reader.h"
 
 enum {
-    TIMES_MAX = 1 << 16,
+    TIMES_BYTES = NN_TIMES_MAX * sizeof(double),
     SPECS_MAX = 3 * NN_RECIPE_LAYERS_MAX + 1, /* dense, activation, dropout; the end */
     TEST_EXAMPLES = 4096,                     /* of synthetic data */
 };
@@ -39,7 +40,7 @@ struct training {
     struct nn_optimizer optimizer;
     struct nn_data data;
     struct nn_data test;
-    double *times;     /* of the last TIMES_MAX steps after warm-up, as a ring */
+    double *times;     /* of the last NN_TIMES_MAX steps after warm-up, as a ring */
     size_t timed;      /* steps after warm-up so far */
     double epoch_loss; /* sum over the examples of this epoch so far */
     size_t epoch_rows;
@@ -307,7 +308,7 @@ static int begin_step(struct training *t) {
 static void note_time(struct training *t, double ms) {
     t->now.step_ms = ms;
     if (t->now.step > t->now.warmup) {
-        t->times[t->timed++ % TIMES_MAX] = ms;
+        t->times[t->timed++ % NN_TIMES_MAX] = ms;
     }
 }
 
@@ -422,7 +423,7 @@ static void sort(double *values, size_t count) {
 }
 
 static void summarise(struct training *t, struct nn_result *result) {
-    size_t count = t->timed < TIMES_MAX ? t->timed : TIMES_MAX;
+    size_t count = t->timed < NN_TIMES_MAX ? t->timed : NN_TIMES_MAX;
     sort(t->times, count);
     result->final_loss = t->epoch_loss / (double)t->epoch_rows;
     result->steps = t->now.steps;
@@ -432,16 +433,33 @@ static void summarise(struct training *t, struct nn_result *result) {
     result->weights_hash = nn_model_hash(&t->model);
 }
 
-static int plan_steps(struct training *t) {
+static void plan_steps(struct training *t) {
     size_t per_epoch = t->data.count / t->batch + (t->data.count % t->batch != 0);
     t->now.steps = t->options->steps ? t->options->steps : per_epoch * t->recipe->epochs;
     t->now.epochs = t->now.steps / per_epoch + (t->now.steps % per_epoch != 0);
     size_t half = t->now.steps / 2;
     t->now.warmup = t->options->warmup < half ? t->options->warmup : half;
-    size_t timed = t->now.steps - t->now.warmup;
-    t->times = sw_alloc_zeroed(t->machine.heap, timed < TIMES_MAX ? timed : TIMES_MAX,
-                               sizeof *t->times, SW_TAG_OTHER);
-    return t->times ? 0 : nn_fail_memory(t->error, "the times of steps", timed * sizeof *t->times);
+}
+
+/* Not on the heap: what it holds would depend on the number of steps. */
+static int take_times(struct training *t) {
+    t->times = t->options->times;
+    if (t->times) {
+        return 0;
+    }
+    void *mapped =
+        mmap(NULL, TIMES_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED) {
+        return nn_fail_memory(t->error, "the times of steps", TIMES_BYTES);
+    }
+    t->times = mapped;
+    return 0;
+}
+
+static void release_times(struct training *t) {
+    if (t->times && !t->options->times) {
+        munmap(t->times, TIMES_BYTES);
+    }
 }
 
 static int prepare(struct training *t) {
@@ -460,7 +478,8 @@ static int prepare(struct training *t) {
                        options->batch, t->data.count);
     }
     t->optimizer = make_optimizer(t->recipe);
-    return plan_steps(t);
+    plan_steps(t);
+    return take_times(t);
 }
 
 static int train(struct training *t, struct nn_result *result) {
@@ -476,7 +495,7 @@ static int train(struct training *t, struct nn_result *result) {
 }
 
 static void release(struct training *t) {
-    sw_free(t->options->heap, t->times);
+    release_times(t);
     if (t->model.machine) {
         nn_model_destroy(&t->model);
     }

@@ -8,8 +8,9 @@
  *         fprintf(stderr, "%s\n", error);
  *     }
  *
- * Every byte the training uses comes from options.heap, tagged by what it is for; each iteration of
- * training and of evaluation is one step of the heap. For the same recipe, seed and thread count,
+ * Every byte the training uses comes from options.heap, tagged by what it is for; the times of its
+ * steps are not the training's and stand elsewhere. Each iteration of training and of evaluation is
+ * one step of the heap. For the same recipe, seed and thread count,
  * losses and weights are the same to the last bit whatever the heap's strategy.
  *
  * The loop runs in the caller's thread and threads-1 of its own. It calls OpenBLAS from all of them
@@ -67,6 +68,9 @@ const struct nn_recipe *nn_recipe_at(size_t index);
 /* The recipe of that name, or NULL. */
 const struct nn_recipe *nn_recipe_find(const char *name);
 
+/* Times are kept of so many steps, the last ones. */
+enum { NN_TIMES_MAX = 1 << 16 };
+
 struct nn_progress {
     size_t step, steps; /* from 1 */
     size_t warmup;      /* the first of them, which the times in the result leave out */
@@ -84,6 +88,7 @@ struct nn_train_options {
     size_t batch;     /* 0: the recipe's */
     unsigned threads; /* 0: 1 */
     uint64_t seed;
+    double *times; /* NN_TIMES_MAX, written to; NULL: they are mapped for as long as it takes */
     size_t warmup; /* first steps that the times in the result leave out; half of all at most */
     void (*on_step)(void *context, const struct nn_progress *progress); /* NULL: none */
     void (*on_forward)(

@@ -3,7 +3,7 @@
  *
  * The order of things is what makes the numbers comparable:
  *   1. A rehearsal (training.h).
- *   2. The baseline: memory of the process, and its peak reset.
+ *   2. The baseline: memory of the process, room for the steps' times included, and its peak reset.
  *   3. The heap and the training. From the end of the warm-up steps to the end of the last one,
  *      page faults are counted.
  *   4. In the last on_step(), with parameters alive and all else of the step freed: the peak, the
@@ -33,6 +33,8 @@
 enum { WARMUP_STEPS = 10, IDLE_MS = 1000 };
 
 static const double report_seconds = 0.1;
+
+static double step_times[NN_TIMES_MAX];
 
 struct watch {
     const struct worker_options *options;
@@ -194,6 +196,7 @@ static bool train_and_measure(struct watch *watch, char *error, size_t error_siz
     struct nn_train_options train = train_options(&watch->options->training);
     train.heap = watch->heap;
     train.warmup = WARMUP_STEPS;
+    train.times = step_times;
     train.evaluate = !watch->options->count_calls;
     train.on_step = on_step;
     train.context = watch;
@@ -216,6 +219,9 @@ int run_worker(const struct worker_options *options) {
         run.values[measure] = NAN;
     }
     rehearse(&options->training);
+    for (size_t i = 0; i < NN_TIMES_MAX; i++) {
+        step_times[i] = NAN; /* its pages are there */
+    }
     watch.peak_was_reset = reset_peak_memory();
     read_process_memory(&watch.baseline);
     watch.heap = sw_heap_create(options->strategy, options->training.conf);

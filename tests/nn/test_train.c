@@ -187,6 +187,29 @@ static void refuse(struct nn_train_options options, const char *part) {
     sw_heap_destroy(heap);
 }
 
+static size_t requested_peak(size_t steps) {
+    struct sw_stats stats;
+    sw_heap *heap = sw_heap_create("pool", NULL);
+    train_on(heap, (struct nn_train_options){.steps = steps});
+    assert_int_equal(sw_heap_stats(heap, &stats, sizeof stats), 0);
+    sw_heap_destroy(heap);
+    return stats.requested.peak;
+}
+
+static void memory_does_not_depend_on_the_number_of_steps(void **state) {
+    (void)state;
+    assert_int_equal(requested_peak(2), requested_peak(500));
+}
+
+static void times_go_where_they_are_wanted(void **state) {
+    (void)state;
+    static double times[NN_TIMES_MAX];
+    struct nn_result result =
+        train_with("pool", (struct nn_train_options){.steps = 3, .times = times});
+    assert_true(times[0] == result.step_ms_min && times[2] == result.step_ms_max);
+    assert_true(times[3] == 0);
+}
+
 static void bad_options_are_one_sentence(void **state) {
     (void)state;
     refuse((struct nn_train_options){.model = "digit"},
@@ -224,6 +247,8 @@ int main(void) {
         cmocka_unit_test(every_recipe_trains),
         cmocka_unit_test(progress_counts_steps_and_epochs),
         cmocka_unit_test(warm_up_leaves_half_of_the_steps_at_least),
+        cmocka_unit_test(memory_does_not_depend_on_the_number_of_steps),
+        cmocka_unit_test(times_go_where_they_are_wanted),
         cmocka_unit_test(bad_options_are_one_sentence),
         cmocka_unit_test(a_step_that_is_open_already_is_refused),
     };
