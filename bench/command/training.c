@@ -133,11 +133,23 @@ struct nn_train_options train_options(const struct training_options *training) {
                                      .seed = training->seed};
 }
 
+/* What was forbidden to the training is so to its rehearsal: of the conf, the limit. */
+static sw_heap *create_rehearsal_heap(const char *conf) {
+    struct sw__config config;
+    char limit[64] = "";
+    char why[320];
+    sw__options_defaults(&config);
+    if (conf && sw__options_parse(conf, &config, why, sizeof why) && config.limit > 0) {
+        snprintf(limit, sizeof limit, "limit:%zu", config.limit);
+    }
+    return sw_heap_create(rehearsal_strategy, limit);
+}
+
 void rehearse(const struct training_options *training) {
     char error[256];
     struct nn_result result;
     struct nn_train_options train = train_options(training);
-    train.heap = sw_heap_create(rehearsal_strategy, NULL);
+    train.heap = create_rehearsal_heap(training->conf);
     train.steps = REHEARSAL_STEPS;
     if (train.heap) {
         (void)nn_train(&train, &result, error, sizeof error);

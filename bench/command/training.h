@@ -34,7 +34,8 @@ struct nn_train_options train_options(const struct training_options *options);
 /*
  * A short training of the same shapes on a heap that is then destroyed, so that what is measured
  * afterwards is the heap's: OpenBLAS has its buffers, threads their stacks, program pages are
- * present, libc its own odds and ends. If it fails, the training itself will say why.
+ * present, libc its own odds and ends. It keeps to the limit of the conf. If it fails, the training
+ * itself will say why.
  */
 void rehearse(const struct training_options *options);
 

@@ -246,6 +246,17 @@ class Quick(Test):
         self.assertEqual(result.stdout, "")
         self.assertIn("memory", result.stderr)
 
+    @unittest.skipIf(SANITIZED, "the sanitizer's own memory would be counted")
+    def test_a_limit_is_for_the_whole_command(self):
+        """Each activation is 128 MiB, and the two steps of the rehearsal are as large."""
+        arguments = ["train", "-q", "--model=wide", "--batch=8192", "--steps=2", "--conf=limit:100M"]
+        with subprocess.Popen([STEPWELL, *arguments], stderr=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL) as process:
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        self.assertEqual(process.returncode, 1)
+        self.assertLess(usage.ru_maxrss, 150 << 10)
+
     def test_train_reports_by_tag_when_memory_is_out(self):
         arguments = ["train", "-q", "--model=mlp", "--steps=2"]
         said = self.expect(run(*arguments, "--conf=limit:60M"), 1).stderr
