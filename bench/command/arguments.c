@@ -13,6 +13,7 @@
 #include "complete.h"
 #include "manual.h"
 #include "options.h" /* the library's */
+#include "output.h"
 #include "stepwell.h"
 
 enum { MOST_NAMES = 64 };
@@ -126,6 +127,9 @@ static error_t parse_output(int key, char *argument, struct argp_state *state) {
     case ARGP_KEY_END:
         if (is_stdout(output->json) && is_stdout(output->csv)) {
             misused("--json and --csv cannot both go to stdout: give one of them a FILE");
+        }
+        if (output->json && output->csv && output_is_one_file(output->json, output->csv)) {
+            misused("--json and --csv cannot both go to %s", output->csv);
         }
         return 0;
     default:
@@ -243,9 +247,25 @@ static const struct argp_option *find_short(const struct known_options *known, c
     return NULL;
 }
 
+/* "--st" where there are --stats and --strategy. */
+static void refuse_ambiguous(const struct known_options *known, const char *word) {
+    char names[512] = "";
+    size_t length = strlen(word), used = 0, candidates = 0;
+    for (size_t i = 0; i < known->listed && used < sizeof names; i++) {
+        if (strncmp(known->names[i], word, length) == 0) {
+            used += (size_t)snprintf(names + used, sizeof names - used, "%s%s",
+                                     candidates++ ? ", " : "", known->names[i]);
+        }
+    }
+    if (candidates > 1 && length > strlen("--")) {
+        misused("'%s' could be any of %s", word, names);
+    }
+}
+
 static _Noreturn void unknown_option(const struct known_options *known, const char *argument,
                                      size_t length) {
     char *word = strndup(argument, length);
+    refuse_ambiguous(known, word ? word : argument);
     misused_unknown("option", word ? word : argument, known->names);
 }
 

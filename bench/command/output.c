@@ -14,11 +14,14 @@
 
 static const double largest_whole = 9007199254740992.0; /* 2^53: doubles hold these exactly */
 
-/* rename() would put a plain file in the place of a link, a pipe or a device: those are written to
- * as they are. */
+/* rename() would put a plain file in the place of a link, a pipe or a device, and take a file's other
+ * names from it: those are written to as they are. And it asks nobody whether the file may be. */
 static bool can_be_replaced(const char *path) {
     struct stat status;
-    return lstat(path, &status) == 0 ? S_ISREG(status.st_mode) : errno == ENOENT;
+    if (lstat(path, &status) != 0) {
+        return errno == ENOENT;
+    }
+    return S_ISREG(status.st_mode) && status.st_nlink == 1 && access(path, W_OK) == 0;
 }
 
 /* Can it be written to as it is? A link may lead to what is not there yet. */
@@ -32,6 +35,33 @@ static bool is_writable(const char *path) {
     }
     errno = EISDIR;
     return !S_ISDIR(status.st_mode) && access(path, W_OK) == 0;
+}
+
+/* The folder that a name is in, and the name there. */
+static const char *split(const char *path, struct stat *folder) {
+    const char *slash = strrchr(path, '/');
+    char *before = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+    bool found = before && stat(before, folder) == 0;
+    free(before);
+    return found ? (slash ? slash + 1 : path) : NULL;
+}
+
+static bool is_same(const struct stat *a, const struct stat *b) {
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+bool output_is_one_file(const char *path, const char *other) {
+    struct stat status, other_status;
+    bool is_there = stat(path, &status) == 0;
+    if (is_there != (stat(other, &other_status) == 0)) {
+        return false;
+    }
+    if (is_there) {
+        return S_ISREG(status.st_mode) && is_same(&status, &other_status);
+    }
+    const char *name = split(path, &status);
+    const char *other_name = split(other, &other_status);
+    return name && other_name && strcmp(name, other_name) == 0 && is_same(&status, &other_status);
 }
 
 /* mkstemp() makes the file private; a result should be as readable as any new file. */
@@ -101,10 +131,11 @@ static bool put_in_place(const struct output_file *output) {
 }
 
 bool output_close(struct output_file *output) {
-    bool good = fflush(output->file) == 0 && !ferror(output->file);
-    if (output->file != stdout) {
-        good = fclose(output->file) == 0 && good;
+    if (output->file == stdout) {
+        return true; /* whether it took all is said once, when the program ends */
     }
+    bool good = fflush(output->file) == 0 && !ferror(output->file);
+    good = fclose(output->file) == 0 && good;
     if (output->temporary && good) {
         good = put_in_place(output);
     }

@@ -13,12 +13,13 @@
 /*
  * A file that appears under its name only when it is complete: written beside it, then renamed. The
  * path "-" is stdout. output_open() says on stderr why it failed and returns false; so does
- * output_close(), which removes what was written if it could not be finished.
+ * output_close(), which removes what was written if it could not be finished. Whether stdout took it
+ * all is seen, and said, when the program ends.
  */
 struct output_file {
     FILE *file;
     const char *path;
-    char *temporary; /* NULL: stdout, or what cannot be renamed over (a pipe, /dev/null) */
+    char *temporary; /* NULL: stdout, or what is written to as it is (a link, a pipe, /dev/null) */
 };
 
 bool output_open(struct output_file *output, const char *path);
@@ -27,6 +28,9 @@ bool output_close(struct output_file *output);
 /* Before long work: can a result be written there later? If not, says so on stderr. NULL and "-"
  * always can. Leaves nothing behind. */
 bool output_check(const char *path);
+
+/* Would one of the two be written over the other? Devices and pipes take both. */
+bool output_is_one_file(const char *path, const char *other);
 
 /* What is no UTF-8, as a file's name or a variable's value may be, becomes question marks: no reader
  * of JSON would take it. */

@@ -154,6 +154,63 @@ static void a_link_stays_and_leads_to_the_file(void **state) {
     assert_int_equal(unlink(link) | unlink(file), 0);
 }
 
+static void write_text(const char *path, const char *text) {
+    struct output_file output;
+    assert_true(output_open(&output, path));
+    fputs(text, output.file);
+    assert_true(output_close(&output));
+}
+
+static void a_file_of_two_names_keeps_both(void **state) {
+    (void)state;
+    char file[256], other[256];
+    snprintf(file, sizeof file, "%s", in_directory("one.json"));
+    snprintf(other, sizeof other, "%s", in_directory("two.json"));
+    write_text(file, "before");
+    assert_int_equal(link(file, other), 0);
+    write_text(file, "after");
+    expect_file(other, "after");
+    assert_int_equal(unlink(other) | unlink(file), 0);
+}
+
+static const uid_t nobody = 65534;
+
+/* What root may do says nothing. */
+static void a_file_that_is_not_to_be_written_stays(void **state) {
+    (void)state;
+    struct output_file output;
+    const char *path = in_directory("kept.json");
+    uid_t me = getuid();
+    write_text(path, "kept");
+    assert_int_equal(chmod(path, 0444), 0);
+    assert_int_equal(chmod(directory, 0777), 0);
+    assert_int_equal(me == 0 ? setresuid(nobody, nobody, 0) : 0, 0);
+    bool promised = output_check(path), opened = output_open(&output, path);
+    assert_int_equal(me == 0 ? setresuid(0, 0, 0) : 0, 0);
+    assert_false(promised || opened);
+    expect_file(path, "kept");
+    assert_int_equal(unlink(path), 0);
+}
+
+static void two_names_of_one_file_are_seen(void **state) {
+    (void)state;
+    char file[256], other[256];
+    snprintf(file, sizeof file, "%s", in_directory("out"));
+    snprintf(other, sizeof other, "%s", in_directory("./out"));
+    for (int there = 0; there < 2; there++) {
+        assert_true(output_is_one_file(file, file));
+        assert_true(output_is_one_file(file, other));
+        assert_false(output_is_one_file(file, in_directory("other")));
+        assert_false(output_is_one_file(file, in_directory("absent/out")));
+        write_text(file, "there");
+    }
+    assert_int_equal(link(file, in_directory("other")), 0);
+    assert_true(output_is_one_file(file, in_directory("other")));
+    assert_int_equal(unlink(in_directory("other")) | unlink(file), 0);
+    assert_true(output_is_one_file("out", "./out"));
+    assert_false(output_is_one_file("/dev/null", "/dev/null")); /* takes both */
+}
+
 static void what_cannot_be_written_is_seen_before_the_work(void **state) {
     (void)state;
     assert_false(output_check(directory));
@@ -173,6 +230,9 @@ int main(void) {
         cmocka_unit_test(file_appears_whole_and_replaces),
         cmocka_unit_test(failure_leaves_nothing),
         cmocka_unit_test(a_link_stays_and_leads_to_the_file),
+        cmocka_unit_test(a_file_of_two_names_keeps_both),
+        cmocka_unit_test(a_file_that_is_not_to_be_written_stays),
+        cmocka_unit_test(two_names_of_one_file_are_seen),
         cmocka_unit_test(what_cannot_be_written_is_seen_before_the_work),
     };
     return cmocka_run_group_tests(tests, make_directory, remove_directory);
