@@ -10,6 +10,7 @@
 #include <math.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -125,12 +126,26 @@ static struct nn_reader *open_file(struct training *t, const char *set, const ch
     return nn_reader_open(t->machine.heap, path, t->error); /* and says what else is wrong */
 }
 
+static int check_directory(struct training *t) {
+    struct stat status;
+    const char *directory = t->options->data_dir;
+    if (stat(directory, &status) != 0) {
+        return nn_fail(t->error, "the data directory '%.256s': %s", directory, strerror(errno));
+    }
+    return S_ISDIR(status.st_mode)
+               ? 0
+               : nn_fail(t->error, "the data directory '%.256s' is a file", directory);
+}
+
 static int open_directory(struct training *t, bool test, struct nn_data *data) {
     const struct nn_idx_options options = {.width = t->recipe->widths[0],
                                            .classes = t->recipe->widths[t->recipe->layers],
                                            .scale = 1.0f / 255,
                                            .shuffle = !test};
     const char *set = test ? "t10k" : "train";
+    if (check_directory(t) != 0) {
+        return -1;
+    }
     struct nn_reader *images = open_file(t, set, "images-idx3");
     struct nn_reader *labels = images ? open_file(t, set, "labels-idx1") : NULL;
     return nn_idx_open_readers(data, &t->machine, images, labels, &options, t->error);

@@ -37,8 +37,8 @@ static const char doc[] =
     "  ENV LD_PRELOAD=/usr/local/lib/libstepwell-preload.so\n"
     "\n"
     "The command takes this process's place: process id, signals and exit code are\n"
-    "its own. A process beside it looks where Stepwell did not get in, and ends with\n"
-    "it; with --quiet there is none.\n"
+    "its own. A process beside it looks where Stepwell did not get in, and ends\n"
+    "with it; with --quiet there is none.\n"
     "\n"
     "Exit code: the command's; 125 the command line or a STEPWELL_ variable is\n"
     "wrong, or Stepwell itself failed; 126 the command cannot be run; 127 there is\n"
@@ -76,6 +76,9 @@ static error_t parse_run(int key, char *argument, struct argp_state *state) {
         arguments->conf = argument;
         return 0;
     case OPTION_STATS:
+        if (argument && !*argument) {
+            misused("--stats= lacks a file; --stats alone writes to stderr");
+        }
         arguments->stats = argument ? argument : "1";
         return 0;
     case 'q':

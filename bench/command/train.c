@@ -174,11 +174,11 @@ static void print_tags(const struct sw_stats *stats, bool colour) {
 
 static void print_measures(const struct sw_stats *stats) {
     struct sw_measures measures;
-    char digits[5][32];
+    char digits[4][32];
     char bytes[4][32];
     sw_measure(stats, &measures);
     printf("overhead %s, internal fragmentation %s, external fragmentation %s, utilisation %s\n"
-           "of %s free: %s releasable, %s pinned; retention %s; drift %s bytes a step\n",
+           "of %s free: %s releasable, %s pinned; retention %s",
            format_digits(digits[0], sizeof digits[0], measures.overhead),
            format_digits(digits[1], sizeof digits[1], measures.internal_fragmentation),
            format_digits(digits[2], sizeof digits[2], measures.external_fragmentation),
@@ -186,8 +186,12 @@ static void print_measures(const struct sw_stats *stats) {
            format_bytes(bytes[0], sizeof bytes[0], measures.free_bytes),
            format_bytes(bytes[1], sizeof bytes[1], measures.releasable),
            format_bytes(bytes[2], sizeof bytes[2], measures.pinned),
-           format_bytes(bytes[3], sizeof bytes[3], measures.retention),
-           format_digits(digits[4], sizeof digits[4], measures.drift));
+           format_bytes(bytes[3], sizeof bytes[3], measures.retention));
+    if (!isnan(measures.drift)) { /* it takes some steps */
+        printf("; drift %s bytes a step",
+               format_digits(digits[0], sizeof digits[0], measures.drift));
+    }
+    putchar('\n');
 }
 
 static void print_result(const struct train_arguments *arguments, const struct nn_result *result) {

@@ -68,6 +68,9 @@ static error_t parse_training(int key, char *argument, struct argp_state *state)
         training->model = check_model(argument);
         return 0;
     case OPTION_DATA:
+        if (!*argument) {
+            misused("--data= lacks a directory: --data=DIR");
+        }
         training->data_dir = argument;
         return 0;
     case OPTION_STEPS:

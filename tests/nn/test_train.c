@@ -216,7 +216,7 @@ static void bad_options_are_one_sentence(void **state) {
            "unknown model 'digit'; there are digits, mnist");
     refuse((struct nn_train_options){.model = "mnist"}, "mnist needs a directory");
     refuse((struct nn_train_options){.data_dir = "/nonexistent"},
-           "/nonexistent: no file train-images-idx3-ubyte");
+           "the data directory '/nonexistent': No such file");
     refuse((struct nn_train_options){.threads = 100000}, "100000 threads");
     refuse((struct nn_train_options){.batch = SIZE_MAX / 2}, "batch");
     char error[16];

@@ -88,6 +88,7 @@ class Quick(Test):
         for command in COMMANDS:
             for line in run(command, "--help").stdout.splitlines():
                 self.assertLess(len(line), 80, line)
+                self.assertNotRegex(line, r"^\w+$")  # the rest of one that was too long
 
     def test_version(self):
         self.assertRegex(self.expect(run("--version"), 0).stdout, r"^stepwell \d+\.\d+\.\d+\n$")
@@ -128,6 +129,8 @@ class Quick(Test):
         self.expect_one_line(run("train", "--steps"), 2, "--steps takes a value: --steps=N")
         self.expect_one_line(run("run", "--conf"), 125, "--conf takes a value")
         self.expect_one_line(run("list", "--quiet=1"), 2, "--quiet takes no value")
+        self.expect_one_line(run("run", "--stats=", "true"), 125, "--stats= lacks a file")
+        self.expect_one_line(run("train", "--data="), 2, "--data= lacks a directory")
 
     def test_values_that_are_no_numbers(self):
         for value in ["20x", "", "-1", "0", "1e3", "99999999999999999999999", " 5"]:
@@ -142,7 +145,9 @@ class Quick(Test):
         for names in ("", "pool,", ",pool", "pool,,arena"):
             self.expect_one_line(run("compare", "--strategies", names), 2, "lacks a name", "A,B,")
         self.expect_one_line(run("compare", "--strategies", "pool,pool"), 2, "twice")
-        self.expect_one_line(run("compare", "--json", "--csv"), 2, "--json and --csv")
+        for files in ("-", "-"), ("out", "out"), ("out", "./out"), ("./out", "out"):
+            self.expect_one_line(run("compare", "--json", files[0], "--csv", files[1]), 2,
+                                 "--json and --csv")
         self.expect_one_line(run("train", "--conf", "trackin:1"), 2, "tracking")
         self.expect_one_line(run("compare", "--conf", "huge_pages:maybe"), 2, "huge_pages")
 
@@ -159,9 +164,15 @@ class Quick(Test):
 
     def test_abbreviated_options_work_as_in_getopt(self):
         self.expect(run("train", "--strat", "pool", "--ste", "2", "-q"), 0)
+        self.expect_one_line(run("run", "--st", "pool", "true"), 125,
+                             "'--st' could be any of --strategy, --stats")
+        self.expect_one_line(run("train", "--st=2"), 2, "'--st' could be any of --strategy, --steps")
 
     def test_bad_data_is_one_line_and_exit_code_1(self):
-        self.expect_one_line(run("train", "-q", "--data", "/nonexistent"), 1, "/nonexistent")
+        self.expect_one_line(run("train", "-q", "--data", "/nonexistent"), 1,
+                             "the data directory '/nonexistent': No such file or directory")
+        self.expect_one_line(run("train", "-q", "--data", __file__), 1, "is a file")
+        self.expect_one_line(run("train", "-q", "--data", "/"), 1, "/: no file train-images-idx3")
         self.expect_one_line(run("compare", "-q", "--strategies=pool", "--data", "/nonexistent"), 1,
                              "/nonexistent")
 
@@ -259,7 +270,9 @@ class Quick(Test):
 
     def test_train_reports_by_tag_when_memory_is_out(self):
         arguments = ["train", "-q", "--model=mlp", "--steps=2"]
-        said = self.expect(run(*arguments, "--conf=limit:60M"), 1).stderr
+        result = self.expect(run(*arguments, "--conf=limit:60M"), 1)
+        said = result.stderr
+        self.assertNotIn("drift", result.stdout)  # of one step there is none
         self.assertIn("the option limit:62914560 is reached", said)
         self.assertRegex(said, "by tag, MiB requested: .*parameter 24.09, .*gradient 24.09")
         self.assertIn("a smaller batch cannot help", said)
@@ -469,7 +482,7 @@ class Quick(Test):
         self.assertIn("/none", self.expect(run("list", "--json=/none/out.json"), 1).stderr)
         for arguments in [["compare", "--csv=/none/out"], ["train", "--json=/none/out"]]:
             self.expect_one_line(run(*arguments), 1, "/none/out")  # before the work, not after it
-        asked = [["list"], ["--help"], ["--version"], ["help", "list"], *([c, "--help"] for c in COMMANDS)]
+        asked = [["list"], ["list", "--json"], ["doctor", "--json"], ["--help"], ["--version"], ["help", "list"], *([c, "--help"] for c in COMMANDS)]
         for arguments in asked:
             with self.subTest(arguments), open("/dev/full", "w") as full:
                 result = subprocess.run([STEPWELL, *arguments], stdout=full, stderr=subprocess.PIPE)
