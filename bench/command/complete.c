@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "arguments.h"
@@ -51,7 +52,7 @@ static void complete_words(const char *before, const char *words, const char *me
 
 static void complete_conf(const char *before) {
     for (const struct sw__option *option = sw__options; option->name; option++) {
-        char key[128];
+        char key[1024];
         snprintf(key, sizeof key, "%s%s:", before, option->name);
         if (option->kind == SW__FLAG || option->kind == SW__CHOICE) {
             complete_words(key, option->range, option->sentence);
@@ -61,7 +62,14 @@ static void complete_conf(const char *before) {
     }
 }
 
-static void complete_value(const struct argp_option *option, const char *before) {
+/* N, B, T: a number, of which there is nothing to say. */
+static bool takes_number(const struct argp_option *option) {
+    return strcmp(option->arg, "N") == 0 || strcmp(option->arg, "B") == 0 ||
+           strcmp(option->arg, "T") == 0;
+}
+
+/* before: what is typed in front of the value. */
+static void complete_value_after(const struct argp_option *option, const char *before) {
     if (strncmp(option->name, "strateg", 7) == 0) {
         complete_strategies(before);
     } else if (strcmp(option->name, "conf") == 0) {
@@ -70,9 +78,26 @@ static void complete_value(const struct argp_option *option, const char *before)
         complete_words(before, "auto|always|never", "colour");
     } else if (strcmp(option->name, "model") == 0) {
         complete_models(before);
-    } else {
+    } else if (strcmp(option->arg, "DIR") == 0) {
+        puts("!directories");
+    } else if (!takes_number(option)) {
         puts("!files");
     }
+}
+
+static bool takes_list(const struct argp_option *option) {
+    return strstr(option->arg, ",...") != NULL;
+}
+
+/* Of a word in which the value begins at value. What stands there already stays in front of each
+ * candidate: an option's name, and of a list all but its last part. */
+static void complete_value(const struct argp_option *option, const char *word, const char *value) {
+    const char *comma = takes_list(option) ? strrchr(value, ',') : NULL;
+    char *before = strndup(word, (size_t)((comma ? comma + 1 : value) - word));
+    if (before) {
+        complete_value_after(option, before);
+    }
+    free(before);
 }
 
 /* ---- Options --------------------------------------------------------------------------------- */
@@ -103,13 +128,6 @@ static void complete_names(const struct argp_option *const *options, size_t coun
     candidate("", "--help", "what it does");
 }
 
-/* "--name=value": the part that is typed stays in front of each candidate. */
-static void complete_joined(const struct argp_option *option, const char *word) {
-    char before[64];
-    snprintf(before, sizeof before, "%.*s", (int)(strchr(word, '=') + 1 - word), word);
-    complete_value(option, before);
-}
-
 void complete_options(const struct argp *argp, int count, char **words) {
     const struct argp_option *options[OPTIONS_MOST];
     size_t known = list_options(argp, options, OPTIONS_MOST);
@@ -127,9 +145,9 @@ void complete_options(const struct argp *argp, int count, char **words) {
     const struct argp_option *joined =
         strchr(typed, '=') ? find_option(options, known, typed) : NULL;
     if (wanting) {
-        complete_value(wanting, "");
-    } else if (joined) {
-        complete_joined(joined, typed);
+        complete_value(wanting, typed, typed);
+    } else if (joined && joined->arg) {
+        complete_value(joined, typed, strchr(typed, '=') + 1);
     } else {
         complete_names(options, known);
         if (wants_command(argp)) {

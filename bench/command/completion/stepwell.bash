@@ -11,6 +11,7 @@ _stepwell() {
     while IFS=$'\t' read -r candidate _; do
         case $candidate in
             '!files') mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -f -- "${typed#"$before"}") ;;
+            '!directories') mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -d -- "${typed#"$before"}") ;;
             '!commands') mapfile -t -O ${#COMPREPLY[@]} COMPREPLY < <(compgen -c -- "$typed") ;;
             "$typed"*) COMPREPLY+=("${candidate#"$before"}") ;;
         esac

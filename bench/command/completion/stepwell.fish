@@ -7,6 +7,8 @@ function __stepwell_complete
         switch $line
             case '!files'
                 __fish_complete_path "$typed"
+            case '!directories'
+                __fish_complete_directories "$typed"
             case '!commands'
                 __fish_complete_command
             case '*'

@@ -91,7 +91,21 @@ class Candidates(unittest.TestCase):
         self.assertEqual(self.complete("list", "--color="),
                          ["--color=auto", "--color=always", "--color=never"])
         self.assertIn("digits", self.complete("train", "--model", ""))
-        self.assertEqual(self.complete("train", "--data", ""), ["!files"])
+        self.assertEqual(self.complete("train", "--data", ""), ["!directories"])
+        self.assertEqual(self.complete("train", "--data="), ["!directories"])
+        self.assertEqual(self.complete("list", "--json="), ["!files"])
+
+    def test_of_numbers_there_are_none(self):
+        for name in "steps", "batch", "threads", "seed", "runs":
+            self.assertEqual(self.complete("compare", f"--{name}", ""), [], name)
+            self.assertEqual(self.complete("compare", f"--{name}="), [], name)
+
+    def test_of_a_list_the_last_part_is_completed(self):
+        self.assertIn("pool,arena", self.complete("compare", "--strategies", "pool,ar"))
+        self.assertIn("--strategies=pool,arena", self.complete("compare", "--strategies=pool,"))
+        self.assertIn("limit:1G,tracking:0", self.complete("run", "--conf", "limit:1G,tr"))
+        self.assertIn("--conf=limit:1G,retain:", self.complete("run", "--conf=limit:1G,"))
+        self.assertNotIn("a,pool", self.complete("run", "--strategy", "a,"))  # no list
 
     def test_the_command_to_run(self):
         self.assertEqual(self.complete("run", "--", ""), ["!commands"])
@@ -110,7 +124,10 @@ class Shells(unittest.TestCase):
         ("stepwell run --strategy si", {"sizeclass"}),
         ("stepwell train --conf track", {"tracking:0", "tracking:1"}),
         ("stepwell train --model dig", {"digits"}),
+        ("stepwell compare --strategies pool,ar", {"pool,arena"}),
     ]
+    # bash replaces what stands behind the = or the :
+    whole = [("stepwell train --conf limit:1G,track", {"limit:1G,tracking:0", "limit:1G,tracking:1"})]
 
     def require(self, shell):
         if not shutil.which(shell):
@@ -129,16 +146,19 @@ class Shells(unittest.TestCase):
 
         for line, expected in self.cases:
             self.assertEqual(complete(line), expected)
-        # bash replaces what stands behind the = or the :
         self.assertEqual(complete("stepwell run --strategy=si"), {"sizeclass"})
         self.assertEqual(complete("stepwell run --conf huge_pages:n"), {"never"})
+        self.assertEqual(complete("stepwell train --conf limit:1G,track"),
+                         {"1G,tracking:0", "1G,tracking:1"})
+        self.assertEqual(complete("stepwell train --data /et"), {"/etc"})
+        self.assertEqual(complete("stepwell train --data=/etc/passw"), set())
         self.assertIn("bash", complete("stepwell run -- bas"))
         self.assertEqual(complete("stepwell run -- ls /etc/passw"), {"/etc/passwd", "/etc/passwd-"}
                          & {f"/etc/{name}" for name in os.listdir("/etc")})
 
     def test_fish(self):
         self.require("fish")
-        for line, expected in self.cases:
+        for line, expected in self.cases + self.whole:
             got = output_of("fish", "--no-config", "-c", "source $argv[1]; complete -C $argv[2]",
                             self.file("stepwell.fish"), line)
             self.assertEqual({row.split("\t")[0] for row in got.splitlines()}, expected)
@@ -148,7 +168,7 @@ class Shells(unittest.TestCase):
         self.require("zsh")
         script = ('_describe() { [[ $1 == -o ]] && shift; print -rl -- "${(@P)2}"; }; _files() {}; _command_names() {}; '
                   "words=(${(z)2}); CURRENT=$#words; source $1; true")
-        for line, expected in self.cases:
+        for line, expected in self.cases + self.whole:
             got = output_of("zsh", "-f", "-c", script, "zsh", self.file("_stepwell"), line)
             words = {re.split(r"(?<!\\):", row)[0].replace("\\:", ":")
                      for row in got.splitlines()}
