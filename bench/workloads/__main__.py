@@ -15,12 +15,18 @@ import measure
 from catalogue import WORKLOADS
 
 
+def positive(text):
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 on is wanted, not '{text}'")
+    return int(text)
+
+
 def main():
     parser = argparse.ArgumentParser(prog="bench/workloads", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workload", nargs="?", choices=WORKLOADS, metavar="WORKLOAD")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--steps", type=int)
+    parser.add_argument("--threads", type=positive, default=1)
+    parser.add_argument("--steps", type=positive)
     parser.add_argument("--long-idle", action="store_true")
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
