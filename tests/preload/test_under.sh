@@ -32,8 +32,15 @@ for i in range(30):
     if "LD_PRELOAD" in os.environ:
         kept.append(bytearray(1 << 19))
 '
+expect 0 'ok  auto' --under seq -- env seq 3
+expect 1 'seq was not under strategy auto; these were: none' --under seq -- env -u LD_PRELOAD seq 3
+expect 1 'seq was not under strategy auto; these were: seq (pool)' --under seq -- \
+    env STEPWELL_STRATEGY=pool seq 3
+expect 1 'true was not under' --under true -- true # which allocates nothing
+expect 0 'ok  auto' --list <(printf 'a list\n\n# why\nLC_ALL=C /usr/bin/seq 3\n')
+expect 1 'ls was not under' --list <(printf 'a list\n\n# under: seq ls\nseq 3; env -u LD_PRELOAD ls\n')
 expect 1 'plain, with exit code 3' -- sh -c 'exit 3'
-expect 0 'ok  auto' --list <(printf 'a list\n\necho a list | cat\n')
+expect 0 'ok  auto' --list <(printf 'a list\n\nseq 3 | cat\n')
 expect 1 'plain, with exit code 3' --list <(printf 'a list\n\n(exit 3) | cat\n')
 expect 77 'left out' -- sh -c 'exit 77'
 expect 77 'left out' --list <(printf 'a list\n\nno-such-program\n')

@@ -5,20 +5,24 @@ usage: under.py [OPTION...] -- COMMAND...     one program
        under.py [OPTION...] --list FILE       many: shell scripts, a blank line after each
 
   --strategies A,B   under these; all of the list if not given
+  --under A,B        these must have been under us, by the name they were called by
   --checked          and once in checked mode, where the library has one
   --never-checked    not even where every strategy is asked for
   --steady           the program is a loop: its resident memory must not grow
   --timeout S        longest a run may take (default 120)
 
 Under us a program must write the same to stdout, exit with the same code, and have nothing of ours
-on stderr. Plainly it must succeed, a script in each part of a pipe. Each run starts in an empty
-directory, of the same path each time. A program that is not installed, or that exits with 77 when
+on stderr; and the table that it writes at its end must be there, else it may not have been under us
+at all. A script of a list says whose by a line "# under: NAME...", or it is its first command's.
+Plainly it must succeed, a script in each part of a pipe. Each run starts in an empty directory, of
+the same path each time. A program that is not installed, or that exits with 77 when
 run plainly, is left out; 77 is then our exit code too. The build directory is STEPWELL_BUILD_DIR's.
 Where STEPWELL_EVERY_STRATEGY is set, all but loops run under every strategy and in checked mode.
 """
 import argparse
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -43,6 +47,7 @@ class Way:
 
     def __init__(self, name, strategy=None, conf=None):
         self.name = name
+        self.strategy = strategy
         self.environment = {key: value for key, value in os.environ.items()
                             if key not in OUR_VARIABLES}
         if strategy:
@@ -64,7 +69,7 @@ class Way:
     def check(self):
         """Whatever is compared is worth something only where the library is really at work."""
         said = self.statistics()
-        if (f"strategy {self.environment['STEPWELL_STRATEGY']}\n" not in said
+        if (f"strategy {self.strategy}\n" not in said
                 or "going on without" in said):
             sys.exit(f"the preload library is not at work under {self.name}:\n{said}")
 
@@ -115,8 +120,29 @@ def kill_session(session):
             pass
 
 
+class Tables:
+    """A folder, beside the one that programs run in, for the tables of those that end in one run."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        os.mkdir(directory)
+        os.chmod(directory, 0o1777)  # some become another user
+
+    def variables(self, way):
+        return {"STEPWELL_STATS": f"{self.directory}/%p"} if way.strategy else {}
+
+    def take(self):
+        """What they say; for the next run there is none."""
+        texts = []
+        for entry in list(os.scandir(self.directory)):
+            with open(entry.path, encoding="utf-8", errors="replace") as file:
+                texts.append(file.read())
+            os.unlink(entry.path)
+        return "".join(texts)
+
+
 class Run:
-    """One run of a program in one way: code, out, err, peak and samples (bytes), seconds."""
+    """One run of a program in one way: code, out, err, tables, peak and samples (bytes), seconds."""
 
     def __init__(self, command, way, directory, limits):
         shutil.rmtree(directory, ignore_errors=True)
@@ -126,13 +152,15 @@ class Run:
             self.floor = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
             started = time.monotonic()
             child = subprocess.Popen(command, cwd=directory, stdin=subprocess.DEVNULL, stdout=out,
-                                     stderr=err, env=way.environment, start_new_session=True)
+                                     stderr=err, start_new_session=True,
+                                     env={**way.environment, **limits.tables.variables(way)})
             self.timed_out = False
             self.samples = []
             self.code, self.peak = self.wait(child, started + limits.timeout, limits.steady)
             kill_session(child.pid)
             self.seconds = time.monotonic() - started
             self.out, self.err = [read_all(file) for file in (out, err)]
+            self.tables = limits.tables.take()
 
     def wait(self, child, deadline, sampling):
         pause = 0.002
@@ -191,6 +219,15 @@ def faults(plain, ours):
             break
 
 
+def absence_faults(names, way, ours):
+    """A program that allocated nothing has no strategy in its table."""
+    tables = re.findall(r"^stepwell: (.+) \(pid \d+\), strategy (\w+)$", ours.tables, re.MULTILINE)
+    for name in names:
+        if (name, way.strategy) not in tables:
+            there = ", ".join(sorted({f"{one} ({strategy})" for one, strategy in tables}))
+            yield f"{name} was not under strategy {way.strategy}; these were: {there or 'none'}"
+
+
 def growth_faults(plain, ours):
     growths = plain.growth(), ours.growth()
     if None in growths:
@@ -210,11 +247,15 @@ def run_steady(command, way, plain, directory, limits):
     return ours, found + grown
 
 
-def run(command, way, plain, directory, limits):
+def run(command, names, way, plain, directory, limits):
     if limits.steady:
-        return run_steady(command, way, plain, directory, limits)
-    ours = Run(command, way, directory, limits)
-    return ours, list(faults(plain, ours))
+        ours, found = run_steady(command, way, plain, directory, limits)
+    else:
+        ours = Run(command, way, directory, limits)
+        found = list(faults(plain, ours))
+    if not ours.timed_out:
+        found += absence_faults(names, way, ours)
+    return ours, found
 
 
 def peak_beside(plain, ours):
@@ -229,7 +270,7 @@ def show_end(text, lines=15):
         print(f"    | {line[:300]}")
 
 
-def compare(title, command, ways, directory, limits):
+def compare(title, command, names, ways, directory, limits):
     """True if good, None if left out."""
     plain = Run(command, PLAIN, directory, limits)
     if plain.code in (SKIPPED, NOT_FOUND):
@@ -244,7 +285,7 @@ def compare(title, command, ways, directory, limits):
     print(f"{title}\n    plain: exit code {plain.code}, {len(plain.out)} bytes, "
           f"{plain.seconds:.1f} s, {peak_beside(plain, plain)}", flush=True)
     for way in ways:
-        ours, found = run(command, way, plain, directory, limits)
+        ours, found = run(command, names, way, plain, directory, limits)
         print(f"{'BAD' if found else 'ok '} {way.name:10} {ours.seconds:6.1f} s, "
               f"{peak_beside(plain, ours)}", flush=True)
         for fault in found:
@@ -255,16 +296,32 @@ def compare(title, command, ways, directory, limits):
     return good
 
 
+def without_comments(script):
+    return re.sub(r"^#.*\n", "", script, flags=re.MULTILINE)
+
+
+def programs_of(script):
+    """The names it says, or that of its first command."""
+    said = re.search(r"^# under: (.+)$", script, re.MULTILINE)
+    if said:
+        return said.group(1).split()
+    words = without_comments(script).split()
+    return [os.path.basename(next(word for word in words if not re.match(r"\w+=", word)))]
+
+
 def read_list(path):
-    """Title and command of each. The file's first paragraph says what it is."""
+    """Title, command and the names of its programs of each. The file's first paragraph says what it
+    is."""
     with open(path, encoding="utf-8") as file:
         scripts = file.read().strip().split("\n\n")[1:]
-    return [(script.replace("\n", " ")[:100], ["bash", "-o", "pipefail", "-c", script]) for script in scripts]
+    return [(without_comments(script).replace("\n", " ")[:100], ["bash", "-o", "pipefail", "-c", script],
+             programs_of(script)) for script in scripts]
 
 
 def parse_arguments():
     parser = argparse.ArgumentParser(usage=__doc__)
     parser.add_argument("--strategies", type=lambda names: names.split(","))
+    parser.add_argument("--under", type=lambda names: names.split(","), default=[])
     parser.add_argument("--checked", action="store_true")
     parser.add_argument("--never-checked", action="store_true")
     parser.add_argument("--steady", action="store_true")
@@ -274,6 +331,8 @@ def parse_arguments():
     arguments = parser.parse_args()
     if bool(arguments.list) == bool(arguments.command):
         parser.error("either a list or a command")
+    if arguments.list and arguments.under:
+        parser.error("a list says itself who must be under us")
     if os.environ.get("STEPWELL_EVERY_STRATEGY") and not arguments.steady:
         arguments.strategies, arguments.checked = None, not arguments.never_checked
     return arguments
@@ -284,11 +343,13 @@ def main():
     if arguments.list:
         programs = read_list(arguments.list)
     else:
-        programs = [(" ".join(arguments.command), arguments.command)]
+        programs = [(" ".join(arguments.command), arguments.command, arguments.under)]
     ways = ways_under_us(arguments.strategies, arguments.checked)
     with tempfile.TemporaryDirectory() as directory:
-        verdicts = [compare(title, command, ways, os.path.join(directory, "run"), arguments)
-                    for title, command in programs]
+        os.chmod(directory, 0o711)
+        arguments.tables = Tables(os.path.join(directory, "tables"))
+        verdicts = [compare(*program, ways, os.path.join(directory, "run"), arguments)
+                    for program in programs]
     if all(verdict is None for verdict in verdicts):
         sys.exit(SKIPPED)
     sys.exit(1 if False in verdicts else 0)
