@@ -39,9 +39,23 @@ expect 1 'seq was not under strategy auto; these were: seq (pool)' --under seq -
 expect 1 'true was not under' --under true -- true # which allocates nothing
 expect 0 'ok  auto' --list <(printf 'a list\n\n# why\nLC_ALL=C /usr/bin/seq 3\n')
 expect 1 'ls was not under' --list <(printf 'a list\n\n# under: seq ls\nseq 3; env -u LD_PRELOAD ls\n')
+expect 1 'the preload library is not at work under auot' --strategies auot -- true
+STEPWELL_BUILD_DIR=/no/such/folder expect 1 'the preload library is not at work' -- true
 expect 1 'plain, with exit code 3' -- sh -c 'exit 3'
 expect 0 'ok  auto' --list <(printf 'a list\n\nseq 3 | cat\n')
 expect 1 'plain, with exit code 3' --list <(printf 'a list\n\n(exit 3) | cat\n')
 expect 77 'left out' -- sh -c 'exit 77'
 expect 77 'left out' --list <(printf 'a list\n\nno-such-program\n')
+
+# Told to end, it ends at once, and so does what it runs.
+lasting=30.$$
+for ending in INT:130 TERM:143; do
+    timeout --foreground --preserve-status -s "${ending%:*}" 2 \
+        "$under" --strategies auto -- sh -c "sleep $lasting; echo" >/dev/null
+    code=$?
+    if [[ $code != "${ending#*:}" ]] || pgrep -fx "sleep $lasting" >/dev/null; then
+        echo "SIG${ending%:*}: it ended with $code, or left its program running"
+        failed=1
+    fi
+done
 exit $failed

@@ -113,11 +113,15 @@ def resident(process):
 
 
 def kill_session(session):
-    for process in members(session):
-        try:
-            os.kill(process, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+    """Whom one of them starts meanwhile as well."""
+    killed = set()
+    while new := set(members(session)) - killed:
+        for process in new:
+            try:
+                os.kill(process, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        killed |= new
 
 
 class Tables:
@@ -156,8 +160,11 @@ class Run:
                                      env={**way.environment, **limits.tables.variables(way)})
             self.timed_out = False
             self.samples = []
-            self.code, self.peak = self.wait(child, started + limits.timeout, limits.steady)
-            kill_session(child.pid)
+            try:
+                self.code, self.peak = self.wait(child, started + limits.timeout, limits.steady)
+            finally:  # also where we are to end ourselves
+                kill_session(child.pid)
+                child.wait()
             self.seconds = time.monotonic() - started
             self.out, self.err = [read_all(file) for file in (out, err)]
             self.tables = limits.tables.take()
@@ -338,7 +345,13 @@ def parse_arguments():
     return arguments
 
 
+def end(number, _):
+    sys.exit(128 + number)
+
+
 def main():
+    for number in signal.SIGINT, signal.SIGTERM:
+        signal.signal(number, end)
     arguments = parse_arguments()
     if arguments.list:
         programs = read_list(arguments.list)
