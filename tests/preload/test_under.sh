@@ -46,6 +46,8 @@ expect 0 'ok  auto' --list <(printf 'a list\n\nseq 3 | cat\n')
 expect 1 'plain, with exit code 3' --list <(printf 'a list\n\n(exit 3) | cat\n')
 expect 77 'left out' -- sh -c 'exit 77'
 expect 77 'left out' --list <(printf 'a list\n\nno-such-program\n')
+expect 77 'left out' --list <(printf 'a list\n\n# under: no-such-program sh\nseq 3 | no-such-program\n')
+expect 1 'plain, with exit code 127' --list <(printf 'a list\n\nseq 3 | no-such-program\n')
 
 # Told to end, it ends at once, and so does what it runs.
 lasting=30.$$

@@ -15,8 +15,9 @@ Under us a program must write the same to stdout, exit with the same code, and h
 on stderr; and the table that it writes at its end must be there, else it may not have been under us
 at all. A script of a list says whose by a line "# under: NAME...", or it is its first command's.
 Plainly it must succeed, a script in each part of a pipe. Each run starts in an empty directory, of
-the same path each time. A program that is not installed, or that exits with 77 when
-run plainly, is left out; 77 is then our exit code too. The build directory is STEPWELL_BUILD_DIR's.
+the same path each time. A program that exits with 77 when run plainly is left out, and so is a
+script whose first program is not installed; 77 is then our exit code too. The build directory is
+STEPWELL_BUILD_DIR's.
 Where STEPWELL_EVERY_STRATEGY is set, all but loops run under every strategy and in checked mode.
 """
 import argparse
@@ -277,10 +278,17 @@ def show_end(text, lines=15):
         print(f"    | {line[:300]}")
 
 
+def is_left_out(plain, names):
+    """A program that is not found may be a slip of the script's: only where it is the one that the
+    script is about has that not been installed."""
+    return plain.code == SKIPPED or (
+        plain.code == NOT_FOUND and bool(names) and not shutil.which(names[0]))
+
+
 def compare(title, command, names, ways, directory, limits):
     """True if good, None if left out."""
     plain = Run(command, PLAIN, directory, limits)
-    if plain.code in (SKIPPED, NOT_FOUND):
+    if is_left_out(plain, names):
         print(f"left out: {title}")
         show_end(plain.out + plain.err, 3)
         return None
