@@ -41,10 +41,19 @@ static void every_small_size_works(void **state) {
 }
 
 /* The whole of a small block, both ends of a large one. */
+static size_t length_of_end(size_t usable) {
+    return usable < 256 * KIB ? usable : 64 * KIB;
+}
+
 static void fill_ends(void *block, size_t usable, uint64_t seed) {
-    size_t end = usable < 256 * KIB ? usable : 64 * KIB;
+    size_t end = length_of_end(usable);
     fill(block, end, seed);
     fill((char *)block + usable - end, end, seed);
+}
+
+static bool ends_hold(const void *block, size_t usable, uint64_t seed) {
+    size_t end = length_of_end(usable);
+    return holds(block, end, seed) && holds((const char *)block + usable - end, end, seed);
 }
 
 static void powers_of_two_and_their_neighbours_work(void **state) {
@@ -58,9 +67,7 @@ static void powers_of_two_and_their_neighbours_work(void **state) {
             fill_ends(blocks[i], sw_usable_size(heap, blocks[i]), power + i);
         }
         for (size_t i = 0; i < 3; i++) {
-            size_t usable = sw_usable_size(heap, blocks[i]);
-            size_t end = usable < 256 * KIB ? usable : 64 * KIB;
-            assert_true(holds((char *)blocks[i] + usable - end, end, power + i));
+            assert_true(ends_hold(blocks[i], sw_usable_size(heap, blocks[i]), power + i));
             sw_free(heap, blocks[i]);
         }
     }
@@ -132,8 +139,7 @@ static void every_alignment_is_kept(void **state) {
         for (size_t a = 0; a < ALIGNMENTS; a++) {
             for (size_t s = 0; s < LENGTH_OF(sizes); s++) {
                 size_t usable = sw_usable_size(heap, blocks[a][s]);
-                size_t end = usable < 256 * KIB ? usable : 64 * KIB;
-                assert_true(holds((char *)blocks[a][s] + usable - end, end, a * 100 + s));
+                assert_true(ends_hold(blocks[a][s], usable, a * 100 + s));
                 sw_free(heap, blocks[a][s]);
             }
         }
