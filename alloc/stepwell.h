@@ -241,7 +241,8 @@ struct sw_measures {
                                       when free is 0 */
     double utilisation;            /* allocated/reserved at the instant of peak reserved */
     double utilisation_of_peaks;   /* peak allocated / peak reserved */
-    double overhead;               /* peak resident / peak requested */
+    double overhead;               /* peak resident / peak requested; below 1 where blocks were
+                                      not touched */
     double free_bytes;             /* resident - allocated, or 0 */
     double releasable;             /* free bytes in whole free pages: resident - active, or 0 */
     double pinned;                 /* free bytes on pages a live block holds: active - allocated */
