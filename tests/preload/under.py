@@ -126,15 +126,17 @@ def kill_session(session):
 
 
 class Tables:
-    """A folder, beside the one that programs run in, for the tables of those that end in one run."""
+    """A folder, beside the one that programs run in, for the tables of those that end in one run.
+    Where nobody is named none is asked for: it has a process keep a second stderr open."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, are_asked_for):
         self.directory = directory
+        self.are_asked_for = are_asked_for
         os.mkdir(directory)
         os.chmod(directory, 0o1777)  # some become another user
 
     def variables(self, way):
-        return {"STEPWELL_STATS": f"{self.directory}/%p"} if way.strategy else {}
+        return {"STEPWELL_STATS": f"{self.directory}/%p"} if way.strategy and self.are_asked_for else {}
 
     def take(self):
         """What they say; for the next run there is none."""
@@ -368,7 +370,8 @@ def main():
     ways = ways_under_us(arguments.strategies, arguments.checked)
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o711)
-        arguments.tables = Tables(os.path.join(directory, "tables"))
+        arguments.tables = Tables(os.path.join(directory, "tables"),
+                                  are_asked_for=bool(arguments.list or arguments.under))
         verdicts = [compare(*program, ways, os.path.join(directory, "run"), arguments)
                     for program in programs]
     if all(verdict is None for verdict in verdicts):
