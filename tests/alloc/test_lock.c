@@ -5,6 +5,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include "lock.h"
 
@@ -36,9 +37,42 @@ static void one_thread_at_a_time_and_errno_is_kept(void **state) {
     assert_int_equal(counter, THREADS * scaled(TURNS));
 }
 
+static sw_heap *heaps[8];
+static atomic_bool stops;
+
+static void *allocate_in_all(void *argument) {
+    while (!stops)
+        for (size_t i = 0; i < LENGTH_OF(heaps); i++)
+            sw_free(heaps[i], sw_alloc(heaps[i], 100 + i * 30000, SW_TAG_OTHER));
+    return argument;
+}
+
+/* Else what forks later would take it for a fork in the midst of a call. */
+static void after_a_fork_no_lock_is_in_hand(void **state) {
+    (void)state;
+    pthread_t threads[THREADS];
+    for (size_t i = 0; i < LENGTH_OF(heaps); i++)
+        assert_non_null(heaps[i] = sw_heap_create(i % 2 ? "auto" : "sizeclass", "tracking:0"));
+    for (size_t i = 0; i < THREADS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, allocate_in_all, NULL), 0);
+    for (int i = 0; i < 50; i++) {
+        pid_t child = fork();
+        if (child == 0)
+            _exit(sw__locks_in_hand != 0);
+        assert_int_equal(exit_code_of(child), 0);
+        assert_int_equal(sw__locks_in_hand, 0);
+    }
+    stops = true;
+    for (size_t i = 0; i < THREADS; i++)
+        pthread_join(threads[i], NULL);
+    for (size_t i = 0; i < LENGTH_OF(heaps); i++)
+        sw_heap_destroy(heaps[i]);
+}
+
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_thread_at_a_time_and_errno_is_kept),
+        cmocka_unit_test(after_a_fork_no_lock_is_in_hand),
     };
     choose_tests(argc, argv);
     return cmocka_run_group_tests_name("lock", tests, NULL, NULL);

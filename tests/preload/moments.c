@@ -150,6 +150,25 @@ static void a_library_is_found_by_the_path_of_whoever_loads_it(void **state) {
     }
 }
 
+struct giver {
+    char *(*give)(size_t);
+    char *(*give_aligned)(size_t, size_t);
+};
+
+static void take_over_of_all_sizes(const struct giver *giver, size_t most) {
+    for (size_t size = 1; size < most; size = size * 3 / 2 + 1) {
+        free(giver->give(size));
+        take_over(giver->give(size), size);
+        take_over(giver->give_aligned(256, size), size);
+    }
+}
+
+/* Where libc has arenas of threads: none so large that it maps them by themselves. */
+static void *take_over_in_thread(void *giver) {
+    take_over_of_all_sizes(giver, 100000);
+    return giver;
+}
+
 /* Its malloc is libc's, behind our back; whoever frees the block calls ours. */
 static void blocks_of_a_deeply_bound_library_go_back_to_libc(void **state) {
     (void)state;
@@ -161,21 +180,21 @@ static void blocks_of_a_deeply_bound_library_go_back_to_libc(void **state) {
     snprintf(path, sizeof path, "%s/libmoments-deep.so", directory);
     void *plugin = dlmopen(LM_ID_BASE, path, RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
     assert_non_null(plugin);
-    char *(*give)(size_t);
-    char *(*give_aligned)(size_t, size_t);
-    *(void **)&give = symbol(plugin, "deep_give");
-    *(void **)&give_aligned = symbol(plugin, "deep_give_aligned");
+    struct giver giver;
+    *(void **)&giver.give = symbol(plugin, "deep_give");
+    *(void **)&giver.give_aligned = symbol(plugin, "deep_give_aligned");
     /* Each larger than what was freed before: libc maps those by themselves. */
     for (size_t alignment = 16, size = MIB; alignment <= 65536; alignment *= 2, size += MIB) {
-        char *block = give_aligned(alignment, size);
+        char *block = giver.give_aligned(alignment, size);
         assert_true(malloc_usable_size(block) >= size);
         free(block);
     }
-    for (size_t size = 1; size < 2000000; size = size * 3 / 2 + 1) {
-        free(give(size));
-        take_over(give(size), size);
-        take_over(give_aligned(256, size), size);
-    }
+    take_over_of_all_sizes(&giver, 2000000);
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, take_over_in_thread, &giver), 0);
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
 }
 
 /* What such a library hands out is freed by the free() that would have been called without us. */

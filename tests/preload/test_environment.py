@@ -332,5 +332,22 @@ class Signal(unittest.TestCase):
         self.assertEqual((result.stdout, result.stderr), ("said\n", ""))
 
 
+class Fault(unittest.TestCase):
+    """A checked heap explains faults on what it has closed, and no other."""
+
+    def test_one_that_is_not_ours_ends_the_program_as_ever(self):
+        for program in ("import ctypes; ctypes.string_at(8)",
+                        "import os, signal; os.kill(os.getpid(), signal.SIGSEGV)"):
+            result = run(sys.executable, "-c", program, CONF="checked:1")
+            self.assertEqual((result.returncode, result.stderr), (-signal.SIGSEGV, ""))
+
+    def test_a_program_that_handles_them_is_left_to_it(self):
+        program = ("import faulthandler; faulthandler.enable()\n"
+                   "import ctypes; ctypes.string_at(8)")
+        result = run(sys.executable, "-c", program, CONF="checked:1")
+        self.assertEqual(result.returncode, -signal.SIGSEGV)
+        self.assertRegex(result.stderr, "^Fatal Python error: Segmentation fault")
+
+
 if __name__ == "__main__":
     unittest.main()
