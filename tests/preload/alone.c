@@ -82,7 +82,7 @@ static void in_a_child(void (*does)(void)) {
     fflush(NULL);
     pid_t child = fork();
     if (child == 0) {
-        alarm(60);
+        alarm(20);
         does();
         _exit(0);
     }
@@ -316,6 +316,9 @@ static int check(void) {
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 
+/* An argument is a pattern of strategies. */
 int main(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "--check") != 0)
+        cmocka_set_test_filter(argv[1]);
     return run_second_selves("preload.alone", argc, argv, check);
 }
