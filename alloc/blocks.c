@@ -67,10 +67,6 @@ static struct sw__slab *small_block(const struct sw__blocks *blocks, const void 
     return small_block_by(blocks, sw__page_map_get(block));
 }
 
-bool sw__blocks_is_small(void *state, const void *block) {
-    return small_block(state, block) != NULL;
-}
-
 struct sw__extent *sw__blocks_free_small(struct sw__blocks *blocks, void *block) {
     void *entry = sw__page_map_get(block);
     struct sw__slab *slab = small_block_by(blocks, entry);

@@ -28,8 +28,6 @@ void sw__blocks_free(void *state, void *block);
 struct sw__extent *sw__blocks_free_small(struct sw__blocks *blocks, void *block);
 /* Would a block of that size take as many pages as this large block has? */
 bool sw__blocks_suits(struct sw__blocks *blocks, const void *large, size_t size);
-/* Is it a block in a slab? */
-bool sw__blocks_is_small(void *state, const void *block);
 void *sw__blocks_resize(void *state, void *block, size_t size);
 size_t sw__blocks_usable_size(void *state, const void *block);
 /* The same; a pointer that is no live block is misuse of what it was brought to. */

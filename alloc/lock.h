@@ -22,6 +22,7 @@ struct sw__lock {
     atomic_int state;
 };
 
+/* Of a thread-local variable: found without a call, so in a signal's handler and in malloc too. */
 #define SW__OWN_OF_THREAD __attribute__((tls_model("initial-exec")))
 
 /* How many locks this thread holds, or waits for. */

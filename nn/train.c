@@ -184,30 +184,22 @@ static size_t larger(size_t a, size_t b) {
 /* What a step needs memory for. */
 struct need {
     size_t bytes;
-    char what[64];
+    const char *what;
 };
 
 enum { NEED_LOADER, NEED_NETWORK, NEED_BATCH, NEEDS };
-
-static struct need need_of(size_t bytes, const char *what) {
-    struct need need = {.bytes = bytes};
-    snprintf(need.what, sizeof need.what, "%s", what);
-    return need;
-}
 
 static size_t held_by(const struct nn_data *data) {
     return data->type ? nn_data_held(data) : 0;
 }
 
-static void find_needs(const struct training *t, struct need needs[NEEDS]) {
+static void find_needs(const struct training *t, const char *batch, struct need needs[NEEDS]) {
     size_t matrices = 2 + t->optimizer.type->states(&t->optimizer);
     size_t inputs = t->batch * nn_model_inputs(&t->model) * sizeof(float);
-    needs[NEED_LOADER] = need_of(held_by(&t->data) + held_by(&t->test), "the data's loader");
-    needs[NEED_NETWORK] = need_of(t->model.parameter_count * sizeof(float) * matrices,
-                                  "parameters, gradients and optimizer state");
-    needs[NEED_BATCH] = need_of(inputs + nn_model_kept(&t->model, t->batch), "");
-    snprintf(needs[NEED_BATCH].what, sizeof needs->what, "inputs and activations of a batch of %zu",
-             t->batch);
+    needs[NEED_LOADER] = (struct need){held_by(&t->data) + held_by(&t->test), "the data's loader"};
+    needs[NEED_NETWORK] = (struct need){t->model.parameter_count * sizeof(float) * matrices,
+                                        "parameters, gradients and optimizer state"};
+    needs[NEED_BATCH] = (struct need){inputs + nn_model_kept(&t->model, t->batch), batch};
 }
 
 static size_t largest_block(const struct training *t) {
@@ -257,7 +249,9 @@ static void add_verdict(const struct training *t, size_t lasting, bool in_update
 
 static int out_of_memory(struct training *t, bool in_update) {
     struct need needs[NEEDS];
-    find_needs(t, needs);
+    char batch[64];
+    snprintf(batch, sizeof batch, "inputs and activations of a batch of %zu", t->batch);
+    find_needs(t, batch, needs);
     size_t lasting = needs[NEED_LOADER].bytes + needs[NEED_NETWORK].bytes;
     sort_needs(needs);
     nn_fail(t->error,

@@ -10,6 +10,7 @@
  * They are the plain system calls, as libc's functions are.
  */
 #define _GNU_SOURCE
+#include "export.h"
 #include "keeper.h"
 
 #include <sched.h>
@@ -17,8 +18,6 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-#define EXPORT __attribute__((visibility("default")))
 
 struct capabilities;
 EXPORT int capset(struct capabilities *header, const struct capabilities *data);

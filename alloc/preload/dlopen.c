@@ -12,6 +12,8 @@
  * test holds it to that.
  */
 #define _GNU_SOURCE /* RTLD_NEXT */
+#include "export.h"
+
 #include <dlfcn.h>
 
 typedef void *dlopen_function(const char *file, int mode);
@@ -26,6 +28,6 @@ static dlopen_function *behind_us(void) {
     return known;
 }
 
-__attribute__((visibility("default"))) void *dlopen(const char *file, int mode) {
+EXPORT void *dlopen(const char *file, int mode) {
     return behind_us()(file, mode & ~RTLD_DEEPBIND);
 }

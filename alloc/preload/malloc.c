@@ -11,6 +11,7 @@
  *               where another library brings one; else to libc, if it is libc's; else: misuse
  */
 #include "align.h"
+#include "export.h"
 #include "fast.h"
 #include "libc_below.h"
 #include "process.h"
@@ -20,7 +21,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define EXPORT      __attribute__((visibility("default")))
 #define LIKELY(x)   __builtin_expect(!!(x), 1)
 #define UNLIKELY(x) __builtin_expect(!!(x), 0)
 

@@ -8,13 +8,12 @@
  * forms, which call the throwing ones, ours. The runtime is libstdc++ (or libc++), looked up when
  * needed, as it may be loaded long after us.
  */
+#include "export.h"
 #include "fast.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
-
-#define EXPORT __attribute__((visibility("default")))
 
 /* A symbol of the C++ runtime behind us, which may be loaded where only its users see it. */
 static void *runtime_symbol(const char *name) {

@@ -12,11 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-_Thread_local struct sw__thread_caches *sw__my_caches __attribute__((tls_model("initial-exec")));
+_Thread_local struct sw__thread_caches *sw__my_caches SW__OWN_OF_THREAD;
 
 struct sw__cache sw__no_cache = {.bins = {[0 ... SW__CLASS_COUNT - 1] = {.current = &sw__no_slab}}};
-_Thread_local struct sw__cache *sw__front_cache __attribute__((tls_model("initial-exec"))) =
-    &sw__no_cache;
+_Thread_local struct sw__cache *sw__front_cache SW__OWN_OF_THREAD = &sw__no_cache;
 
 /* What sw__my_caches is once the thread has left its caches behind: no cache of any heap. */
 static struct sw__thread_caches none_any_more;

@@ -135,13 +135,12 @@ struct sw__thread_caches {
     struct sw__thread_caches *next, **link;
 };
 
-/* Initial-exec: one load. The two are the library's whole demand of static TLS, so that a late
- * dlopen has it. */
-extern _Thread_local struct sw__thread_caches *sw__my_caches
-    __attribute__((tls_model("initial-exec")));
+/* One load. The two, and the few counts and flags of locks and forks, are all that the library asks of
+ * static TLS, so that a late dlopen has it. */
+extern _Thread_local struct sw__thread_caches *sw__my_caches SW__OWN_OF_THREAD;
 /* The thread's cache of the heap that was put in front, without a look at the table; sw__no_cache,
  * which has no block, where there is none. */
-extern _Thread_local struct sw__cache *sw__front_cache __attribute__((tls_model("initial-exec")));
+extern _Thread_local struct sw__cache *sw__front_cache SW__OWN_OF_THREAD;
 
 extern struct sw__slab sw__no_slab;
 extern struct sw__cache sw__no_cache;

@@ -451,7 +451,7 @@ static void *resize_large(struct auto_heap *heap, struct sw__extent *extent, siz
     void *block = sw__extent_start(extent);
     size_t old = sw__extent_size(extent), more = size > old ? size - old : 0;
     struct expected expected = more ? expect_large(heap, more) : (struct expected){0};
-    void *resized = sw__blocks_resize(heap, block, size);
+    void *resized = sw__extents_resize(&heap->blocks.extents, extent, size);
     settle_large(heap, more, expected, resized || !more);
     if (resized && (size < old || resized != block))
         consider_giving_back(heap, NULL, 0);
@@ -460,10 +460,9 @@ static void *resize_large(struct auto_heap *heap, struct sw__extent *extent, siz
 
 static void *resize(void *state, void *block, size_t size) {
     struct auto_heap *heap = state;
-    if (size <= SW__SMALL_MAX || sw__blocks_is_small(state, block))
+    struct sw__extent *extent = sw__extents_find(&heap->blocks.extents, block);
+    if (size <= SW__SMALL_MAX || !extent)
         return sw__blocks_resize(state, block, size);
-    struct sw__extent *extent =
-        sw__extents_block_to(&heap->blocks.extents, block, SW__MISUSE_REALLOC);
     return is_in_room(extent, size) ? block : resize_large(heap, extent, size);
 }
 

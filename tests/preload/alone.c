@@ -78,7 +78,7 @@ static void wait_for_thread(void) {
     assert_true(!is_under_auto() || find_thread());
 }
 
-static void in_a_child(void (*does)(void)) {
+static int status_of_child(void (*does)(void)) {
     fflush(NULL);
     pid_t child = fork();
     if (child == 0) {
@@ -88,7 +88,11 @@ static void in_a_child(void (*does)(void)) {
     }
     int status;
     waitpid(child, &status, 0);
-    assert_int_equal(status, 0);
+    return status;
+}
+
+static void in_a_child(void (*does)(void)) {
+    assert_int_equal(status_of_child(does), 0);
 }
 
 static void its_thread_has_no_files(void **state) {
@@ -291,15 +295,7 @@ static void crashes_are_reported_or_end_the_process(void **state) {
     (void)state;
     if (is_under("jemalloc")) /* it sees nothing of this, and goes on with what it has lost */
         skip();
-    fflush(NULL);
-    pid_t child = fork();
-    if (child == 0) {
-        alarm(20);
-        free_twice();
-        _exit(0);
-    }
-    int status;
-    waitpid(child, &status, 0);
+    int status = status_of_child(free_twice);
     assert_true(WIFEXITED(status) ? WEXITSTATUS(status) == 3 : WTERMSIG(status) == SIGABRT);
 }
 

@@ -482,7 +482,8 @@ class Quick(Test):
         self.assertIn("/none", self.expect(run("list", "--json=/none/out.json"), 1).stderr)
         for arguments in [["compare", "--csv=/none/out"], ["train", "--json=/none/out"]]:
             self.expect_one_line(run(*arguments), 1, "/none/out")  # before the work, not after it
-        asked = [["list"], ["list", "--json"], ["doctor", "--json"], ["--help"], ["--version"], ["help", "list"], *([c, "--help"] for c in COMMANDS)]
+        asked = [["list"], ["list", "--json"], ["doctor", "--json"], ["--help"], ["--version"],
+                 ["help", "list"], *([c, "--help"] for c in COMMANDS)]
         for arguments in asked:
             with self.subTest(arguments), open("/dev/full", "w") as full:
                 result = subprocess.run([STEPWELL, *arguments], stdout=full, stderr=subprocess.PIPE)

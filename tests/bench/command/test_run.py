@@ -188,6 +188,10 @@ class Environment(Test):
                       "\n" + result.stdout)
 
 
+def become_subreaper():
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
 WAITS_FOR_ALL = """
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -243,8 +247,7 @@ class Signals(Test):
         """A debugger or a tracer says __WALL, and then a child without a signal for its end counts."""
         waits = self.build("waits", WAITS_FOR_ALL)
         self.expect(run("--", waits), 0, "1\n")
-        reaper = lambda: ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        self.assertEqual(run("--", waits, preexec_fn=reaper).returncode, 0)
+        self.assertEqual(run("--", waits, preexec_fn=become_subreaper).returncode, 0)
 
     def test_no_child_is_seen_by_the_command(self):
         children = "/proc/thread-self/children"
@@ -261,8 +264,7 @@ class Signals(Test):
 
     def test_a_command_that_takes_orphans_in_waits_for_its_own(self):
         waits = "import os\ntry:\n  while True: os.wait()\nexcept ChildProcessError: print('alone')"
-        reaper = lambda: ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        self.expect(run("--", sys.executable, "-c", waits, preexec_fn=reaper), 0, "alone\n")
+        self.expect(run("--", sys.executable, "-c", waits, preexec_fn=become_subreaper), 0, "alone\n")
 
     def test_the_witness_ends_with_the_command(self):
         process = self.start("echo ready; exec sleep 60")
