@@ -31,7 +31,6 @@
 #include "align.h"
 #include "extents/treap.h"
 #include "lock.h"
-#include "observe/oom_report.h"
 #include "os.h"
 
 #include <stdatomic.h>
@@ -407,7 +406,7 @@ static char *ask_below(struct sw__checked *checked, size_t size, enum sw_tag tag
  * can. */
 static char *obtain(struct sw__checked *checked, size_t size, enum sw_tag tag, bool zeroed) {
     char *base = ask_below(checked, size, tag, zeroed);
-    while (!base && sw__oom_could_be_served(checked->limit, size) && empty_quarantine(checked))
+    while (!base && sw__os_could_serve(checked->limit, size) && empty_quarantine(checked))
         base = ask_below(checked, size, tag, zeroed);
     return base;
 }

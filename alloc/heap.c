@@ -544,7 +544,7 @@ static inline void *ask(struct sw_heap *heap, size_t size, size_t alignment, enu
 /* What is kept free may be all that is wanting: pages, their address space, or room under a limit.
  * Not for what nobody can have: programs ask for that to see whether they can. */
 static __attribute__((noinline, cold)) bool trim_for(struct sw_heap *heap, size_t size) {
-    if (!heap->strategy->trim || !sw__oom_could_be_served(heap->oom_report.limit, size))
+    if (!heap->strategy->trim || !sw__os_could_serve(heap->oom_report.limit, size))
         return false;
     heap->strategy->trim(heap->state);
     return true;

@@ -436,7 +436,7 @@ size_t sw__os_most_mappings(void) {
     return strtoul(text, NULL, 10);
 }
 
-size_t sw__os_most_memory(void) {
+static size_t most_memory(void) {
     struct sysinfo machine;
     struct rlimit limit;
     size_t most = SIZE_MAX;
@@ -445,4 +445,8 @@ size_t sw__os_most_memory(void) {
     if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur < most)
         most = limit.rlim_cur;
     return most;
+}
+
+bool sw__os_could_serve(size_t limit, size_t size) {
+    return size <= most_memory() && (limit == 0 || size <= limit);
 }

@@ -100,11 +100,7 @@ static void write_paragraph(const struct sw__oom_report *report, sw_heap *heap, 
     sw__text_write(&text, sw__os_stderr());
 }
 
-bool sw__oom_could_be_served(size_t limit, size_t size) {
-    return size <= sw__os_most_memory() && (limit == 0 || size <= limit);
-}
-
 void sw__oom_note(struct sw__oom_report *report, sw_heap *heap, size_t size) {
-    if (report->is_wanted && size <= sw__os_most_memory() && !atomic_exchange(&report->done, true))
+    if (report->is_wanted && sw__os_could_serve(0, size) && !atomic_exchange(&report->done, true))
         write_paragraph(report, heap, size);
 }

@@ -21,8 +21,6 @@ struct sw__oom_report {
     atomic_bool done;
 };
 
-/* Could a request of so many bytes ever be served, of a heap with that limit? 0: none. */
-bool sw__oom_could_be_served(size_t limit, size_t size);
 /* A request of so many bytes was refused. Allocates nothing; no lock of the heap may be held. */
 void sw__oom_note(struct sw__oom_report *report, sw_heap *heap, size_t size);
 
