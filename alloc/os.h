@@ -56,6 +56,9 @@ bool sw__os_move(void *from, void *to, size_t size);
  * memory goes, and without being told. Kernels before 5.14 can't. */
 bool sw__os_can_bring(void);
 void sw__os_bring(void *start, size_t size);
+/* As if every thread of the process passed a fence, this one among them: what it stored before, all
+ * see from now on, and it sees what they did. Takes from microseconds to a millisecond. */
+void sw__os_fence_all(void);
 /* Asks for, or declines, huge pages in a committed range. Advice: failure changes nothing. */
 void sw__os_advise_huge(void *start, size_t size, bool wanted);
 

@@ -306,17 +306,28 @@ static bool is_current_used_up(const struct sw__bin *bin) {
     return slab != &sw__no_slab && sw__slab_is_full(slab) && !sw__slab_has_remote(slab);
 }
 
-/* One more block of a closed slab is free. If the slab was full and the bin has no block at hand, it
- * becomes the current one: where a malloc follows each free, it need not be listed first. */
-void sw__slab_put_closed(struct sw__slab *slab, struct sw__free_block *block) {
+static void link_free(struct sw__slab *slab, struct sw__free_block *block) {
     bool is_withheld = sw__slab_absent(slab) != 0 && sw__slab_is_withheld(slab, block);
     if (is_withheld || sw__slab_used(slab) == 0 || block == slab->free ||
         !sw__slab_is_block(slab, block))
         sw__misuse_free();
-    bool was_full = !slab->listed;
     block->next = slab->free;
     slab->free = block;
     sw__slab_set_used(slab, sw__slab_used(slab) - 1);
+}
+
+void sw__slab_put_back(struct sw__slab *slab, struct sw__free_block *block) {
+    link_free(slab, block);
+    sw__slab_count_freed(slab, 1);
+    if (sw__slab_bin(slab)->current != slab)
+        sw__slab_heed_free(slab);
+}
+
+/* If the slab was full and the bin has no block at hand, it becomes the current one: where a malloc
+ * follows each free, it need not be listed first. */
+void sw__slab_put_closed(struct sw__slab *slab, struct sw__free_block *block) {
+    bool was_full = !slab->listed;
+    link_free(slab, block);
     if (was_full && sw__slab_used(slab) > 0 && is_current_used_up(sw__slab_bin(slab))) {
         sw__bin_retire_current(sw__slab_bin(slab));
         sw__bin_make_current(slab);

@@ -43,8 +43,10 @@ void sw__bin_make_current(struct sw__slab *slab);
 void sw__slab_close_if_sparse(struct sw__slab *slab);
 /* Blocks came back to one that is not current. */
 void sw__slab_heed_free(struct sw__slab *slab);
-/* One more block of a closed slab is free. */
+/* One more block of a closed slab is free, by its owner's doing: it may be opened. */
 void sw__slab_put_closed(struct sw__slab *slab, struct sw__free_block *block);
+/* The same of any slab, which stays what it is; by any thread if it is closed. */
+void sw__slab_put_back(struct sw__slab *slab, struct sw__free_block *block);
 
 static inline struct sw__bin *sw__slab_bin(const struct sw__slab *slab) {
     return &sw__slab_owner(slab)->bins[slab->class];

@@ -5,6 +5,7 @@
 #include "align.h"
 #include "bins.h"
 #include "remote.h"
+#include "stock.h"
 
 /* A cache sweeps once `present` exceeds `needed` by UNSWEPT_BYTES or a share of it, whichever is
  * more, and by `missed`. `needed` decays by a share of the bytes that are made anew, `missed` by the
@@ -37,6 +38,7 @@ static void collect_bin(struct sw__cache *cache, unsigned class) {
 
 void sw__cache_collect(struct sw__cache *cache) {
     sw__inbox_empty(cache, false);
+    sw__stock_empty(cache);
     for (unsigned class = 0; class < SW__CLASS_COUNT; class ++)
         collect_bin(cache, class);
 }
@@ -61,6 +63,7 @@ void sw__cache_collect_closed(struct sw__cache *cache, size_t *released) {
     cache->missed = 0;
     cache->is_rested = true;
     sw__inbox_empty(cache, true);
+    sw__stock_empty_for(cache);
     for (uint32_t left = cache->unswept_count; left && cache->first_unswept; left--) {
         sweep(cache->first_unswept, released);
         if (left % SWEPT_AT_ONCE == 0)

@@ -6,6 +6,7 @@
 
 #include "bins.h"
 #include "remote.h"
+#include "stock.h"
 
 /* ---- Misuse: what a slab's own counts and links tell, looked at where the path is slow anyway */
 
@@ -37,7 +38,8 @@ void sw__slabs_free_alarm(struct sw__cache *cache, struct sw__slab *slab) {
 
 /* What others have freed there is taken over first: `used` would count it, and leave the slab open to
  * its owner alone. */
-static void free_closed(struct sw__cache *cache, struct sw__slab *slab, void *block) {
+static __attribute__((noinline)) void free_under_lock(struct sw__cache *cache,
+                                                      struct sw__slab *slab, void *block) {
     sw__lock(&cache->lock);
     if (sw__slab_has_remote(slab))
         sw__inbox_empty(cache, false);
@@ -46,10 +48,15 @@ static void free_closed(struct sw__cache *cache, struct sw__slab *slab, void *bl
     sw__slabs_tell_of_freeable(cache->slabs);
 }
 
+void sw__slabs_free_closed(struct sw__cache *cache, struct sw__slab *slab, void *block) {
+    if (!sw__stock_put(cache, slab, block))
+        free_under_lock(cache, slab, block);
+}
+
 void sw__slabs_free_slow(struct sw__slab *slab, void *block) {
     struct sw__cache *owner = sw__slab_owner(slab);
     if (sw__slabs_my_cache(owner->slabs) == owner) {
-        free_closed(owner, slab, block);
+        sw__slabs_free_closed(owner, slab, block);
         return;
     }
     bool is_stranger = !sw__slabs_know_thread();
@@ -85,8 +92,10 @@ static bool turn_to_next(struct sw__cache *cache, unsigned class) {
     struct sw__bin *bin = &cache->bins[class];
     sw__bin_retire_current(bin);
     struct sw__slab *slab = take_listed(cache->slabs, bin);
-    if (!slab)
+    if (!slab) {
+        sw__stock_give_way(cache);
         slab = sw__slab_make(cache, class);
+    }
     if (!slab)
         return false;
     sw__bin_make_current(slab);
@@ -108,9 +117,13 @@ static void *alloc_from_next(struct sw__cache *cache, unsigned class) {
 
 void *sw__slabs_alloc_slow(struct sw__cache *cache, unsigned class) {
     struct sw__slabs *slabs = cache->slabs;
+    void *block = sw__stock_take(cache, class);
+    if (block)
+        return block;
     sw__lock(&cache->lock);
     size_t before = cache->grown;
-    void *block = alloc_from_next(cache, class);
+    block = alloc_from_next(cache, class);
+    sw__stock_grow(cache, class);
     size_t grown = cache->grown - before;
     sw__unlock(&cache->lock);
     if (grown && slabs->when_made)
@@ -145,21 +158,35 @@ static size_t live_blocks(const struct sw__slab *slab) {
     return used > remote ? used - remote : 0; /* the owner may be taking them over */
 }
 
+/* Bytes of a class in all stocks: free, though not to their slabs. */
+static size_t stocked(const struct sw__slabs *slabs, unsigned class) {
+    size_t blocks = 0;
+    for (const struct sw__cache *cache = slabs->caches; cache; cache = cache->older)
+        blocks += sw__stock_count(&cache->stocks[class]);
+    return blocks * sw__class_sizes[class];
+}
+
 size_t sw__slabs_allocated(struct sw__slabs *slabs) {
     sw__lock(&slabs->lock);
     size_t allocated = sw__extents_live(slabs->extents);
     for (struct sw__slab *slab = slabs->all; slab; slab = slab->older)
         if (slab->extent)
             allocated -= sw__slab_present(slab) - live_blocks(slab) * slab->block_size;
+    for (unsigned class = 0; class < SW__CLASS_COUNT; class ++)
+        allocated -= stocked(slabs, class);
     sw__unlock(&slabs->lock);
     return allocated;
 }
 
 void sw__slabs_visit_sizes(struct sw__slabs *slabs, sw__size_visitor *visitor, void *context) {
+    size_t live[SW__CLASS_COUNT] = {0};
     sw__lock(&slabs->lock);
     for (struct sw__slab *slab = slabs->all; slab; slab = slab->older)
         if (slab->extent)
-            visitor(context, slab->block_size, live_blocks(slab) * slab->block_size);
+            live[slab->class] += live_blocks(slab) * slab->block_size;
+    for (unsigned class = 0; class < SW__CLASS_COUNT; class ++)
+        if (live[class] > stocked(slabs, class))
+            visitor(context, sw__class_sizes[class], live[class] - stocked(slabs, class));
     sw__unlock(&slabs->lock);
 }
 
@@ -175,6 +202,9 @@ size_t sw__slabs_largest_free(struct sw__slabs *slabs) {
     for (struct sw__slab *slab = slabs->all; slab; slab = slab->older)
         if (slab->extent && slab->block_size > largest && has_free_block(slab))
             largest = slab->block_size;
+    for (unsigned class = 0; class < SW__CLASS_COUNT; class ++)
+        if (sw__class_sizes[class] > largest && stocked(slabs, class))
+            largest = sw__class_sizes[class];
     sw__unlock(&slabs->lock);
     return largest;
 }

@@ -12,6 +12,8 @@
  *   closed  a slab for which its owner, too, must hold the cache's lock; any other is open. A slab
  *           is closed when it is full, and when it is sparse: no more live blocks than pages, and a
  *           quarter of its blocks free
+ *   stock   a bin's blocks that the owner has freed into closed slabs, and takes before those of
+ *           another slab than the current one; to their slabs they are handed out all the while
  *   sweep   what any thread may do to a closed slab: pages with nothing live are given back, and
  *           are absent until their blocks are wanted. What is free there and may go is `unswept`
  *
@@ -29,10 +31,10 @@
  * ghost, until the owner finds it there. What others have freed in an open slab, short of all of it,
  * waits for the owner.
  *
- * Invariants of a slab: used = blocks handed out and not back in `free`, those in `remote`
- * included; used + length(free) + those cut that lie on absent pages = carved <= capacity; used ==
- * 0 implies that remote is empty. An open slab whose `used` falls to its `alarm` becomes sparse,
- * and is closed. Only its owner opens one again: a full one, with the first block that it frees
+ * Invariants of a slab: used = blocks handed out and not back in `free`, those in `remote` and in
+ * stock included; used + length(free) + those cut that lie on absent pages = carved <= capacity;
+ * used == 0 implies that remote is empty. An open slab whose `used` falls to its `alarm` becomes
+ * sparse, and is closed. Only its owner opens one again: a full one, with the first block that it frees
  * there, unless that leaves it sparse; and whichever it makes current, to take blocks from.
  *
  * Fork: the child finds every cache as its thread's stores had left it, in their order, for a store
@@ -85,6 +87,13 @@ struct sw__bin {
     struct sw__slab *listed;
 };
 
+struct sw__stock {
+    struct sw__free_block *first;
+    _Atomic(uint32_t) limit; /* so many blocks it may have, */
+    _Atomic(uint32_t) room;  /* and so many more; atomic for who counts from outside */
+    bool is_used;            /* blocks were taken since somebody looked */
+};
+
 struct sw__cache {
     struct sw__bin bins[SW__CLASS_COUNT];
     struct sw__slab *last_listed[SW__CLASS_COUNT]; /* where the bin has any listed */
@@ -99,6 +108,13 @@ struct sw__cache {
     _Atomic(size_t) unswept;      /* of those; atomic for who asks from outside */
     _Atomic(size_t) unswept_seen; /* by sw__cache_has_more_unswept() */
     struct sw__slab *first_unswept, *last_unswept; /* closed the longest ago, and the last */
+    struct sw__stock stocks[SW__CLASS_COUNT]; /* of its bins */
+    size_t stock_bytes;          /* what all of them may have; */
+    _Atomic(size_t) in_stock;    /* the same, but for what was left when they were emptied */
+    size_t present_at_look;      /* `present` when it was looked which stocks are used */
+    unsigned stock_turn;         /* of the bins, the last that was to give another some of its own */
+    atomic_bool is_at_stock;     /* its thread is */
+    atomic_bool stock_is_shut;   /* to its thread, by who holds the lock */
     struct sw__slabs *slabs;
     struct sw__lock lock; /* held by whoever does more than the fast paths: mostly its thread */
     struct sw__cache *next_orphan;
@@ -160,7 +176,9 @@ void *sw__slabs_alloc_without_cache(struct sw__slabs *slabs, unsigned class);
 void *sw__slabs_alloc_slow(struct sw__cache *cache, unsigned class);
 /* This thread's open slab has come to its alarm. */
 void sw__slabs_free_alarm(struct sw__cache *cache, struct sw__slab *slab);
-/* A block of a closed slab, or of another thread's. */
+/* A block of this thread's closed slab, */
+void sw__slabs_free_closed(struct sw__cache *cache, struct sw__slab *slab, void *block);
+/* and of that or another thread's. */
 void sw__slabs_free_slow(struct sw__slab *slab, void *block);
 
 /* Everything of a cache that has nothing live goes back to the extents, the current slabs too. Its
@@ -183,7 +201,7 @@ void sw__slabs_collect_orphans(struct sw__slabs *slabs);
 /* This thread has come to need more slabs: its sparse ones are swept where it holds more than it
  * needed of late, and more than what is missed again and again. Takes its cache's lock. */
 void sw__slabs_sweep_for_growth(struct sw__slabs *slabs);
-/* Bytes that sweeping all closed slabs might give back. */
+/* Bytes that sweeping all closed slabs might give back, and emptying the stocks. */
 size_t sw__slabs_unswept(struct sw__slabs *slabs);
 
 /* The lock over all threads' tables, and while it is held those of a heap: see strategy.h. */
@@ -208,7 +226,7 @@ bool sw__slabs_mind_end_of_thread(void);
 
 /* Usable bytes of live blocks: what lives in the extents, less what slabs have free. */
 size_t sw__slabs_allocated(struct sw__slabs *slabs);
-/* The same, slab by slab. */
+/* The same, by size. */
 void sw__slabs_visit_sizes(struct sw__slabs *slabs, sw__size_visitor *visitor, void *context);
 /* The size of the largest free block that has been cut. */
 size_t sw__slabs_largest_free(struct sw__slabs *slabs);
@@ -218,9 +236,10 @@ static inline struct sw__cache *sw__slabs_my_cache(const struct sw__slabs *slabs
     return __builtin_expect(mine != NULL, 1) ? mine->by_slot[slabs->slot] : NULL;
 }
 
-/* What may go of it, with slabs in its inbox: those count whole. */
+/* What may go of it, with slabs in its inbox: those count whole, and so does what a stock may have. */
 static inline size_t sw__cache_unswept(const struct sw__cache *cache) {
     return atomic_load_explicit(&cache->unswept, memory_order_relaxed) +
+           atomic_load_explicit(&cache->in_stock, memory_order_relaxed) +
            atomic_load_explicit(&cache->inbox_bytes, memory_order_relaxed);
 }
 
@@ -268,6 +287,12 @@ static inline bool sw__slab_has_remote(const struct sw__slab *slab) {
 /* Is it the cache's, and not closed? Then its thread may free there without a lock. */
 static inline bool sw__slab_is_open_to(const struct sw__slab *slab, const struct sw__cache *mine) {
     return atomic_load_explicit(&slab->owner, memory_order_relaxed) == (uintptr_t)mine;
+}
+
+static inline bool sw__slab_is_closed_to(const struct sw__slab *slab,
+                                         const struct sw__cache *mine) {
+    return atomic_load_explicit(&slab->owner, memory_order_relaxed) ==
+           ((uintptr_t)mine | SW__SLAB_IS_CLOSED);
 }
 
 /* A block goes back to its slab, which is open to this thread's cache. Once `used` tells so the
@@ -341,9 +366,15 @@ static inline void *sw__front_alloc_aligned(size_t size, size_t alignment) {
 static inline bool sw__front_free(void *block) {
     struct sw__slab *slab = sw__slab_of(block);
     struct sw__cache *mine = sw__front_cache;
-    if (__builtin_expect(!slab || !sw__slab_is_open_to(slab, mine), 0))
+    if (__builtin_expect(!slab, 0))
         return false;
-    sw__slab_put(mine, slab, block);
+    if (__builtin_expect(sw__slab_is_open_to(slab, mine), 1)) {
+        sw__slab_put(mine, slab, block);
+        return true;
+    }
+    if (!sw__slab_is_closed_to(slab, mine))
+        return false;
+    sw__slabs_free_closed(mine, slab, block);
     return true;
 }
 

@@ -306,10 +306,10 @@ static void what_others_free_is_swept_without_the_owner(void **state) {
     sw_heap_destroy(work.heap);
 }
 
-/* One block of each slab, so that the owner frees into it without a lock. */
+/* One block of each slab, so that the owner frees into it without a lock; of some it is in stock. */
 static void *leave_open_and_wait(void *argument) {
     struct work *work = argument;
-    gather(&crowd, work->heap, 8 << 10, 2 * MIB);
+    gather(&crowd, work->heap, 8 << 10, 8 * MIB);
     for (size_t i = 0; i < crowd.count; i += 8) {
         sw_free(work->heap, crowd.blocks[i]);
         crowd.blocks[i] = NULL;
