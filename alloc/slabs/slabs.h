@@ -108,13 +108,13 @@ struct sw__cache {
     _Atomic(size_t) unswept;      /* of those; atomic for who asks from outside */
     _Atomic(size_t) unswept_seen; /* by sw__cache_has_more_unswept() */
     struct sw__slab *first_unswept, *last_unswept; /* closed the longest ago, and the last */
-    struct sw__stock stocks[SW__CLASS_COUNT]; /* of its bins */
-    size_t stock_bytes;          /* what all of them may have; */
-    _Atomic(size_t) in_stock;    /* the same, but for what was left when they were emptied */
-    size_t present_at_look;      /* `present` when it was looked which stocks are used */
-    unsigned stock_turn;         /* of the bins, the last that was to give another some of its own */
-    atomic_bool is_at_stock;     /* its thread is */
-    atomic_bool stock_is_shut;   /* to its thread, by who holds the lock */
+    struct sw__stock stocks[SW__CLASS_COUNT];      /* of its bins */
+    size_t stock_bytes;                            /* what all of them may have; */
+    _Atomic(size_t) in_stock;  /* the same, but for what was left when they were emptied */
+    size_t present_at_look;    /* `present` when it was looked which stocks are used */
+    unsigned stock_turn;       /* of the bins, the last that was to give another some of its own */
+    atomic_bool is_at_stock;   /* its thread is */
+    atomic_bool stock_is_shut; /* to its thread, by who holds the lock */
     struct sw__slabs *slabs;
     struct sw__lock lock; /* held by whoever does more than the fast paths: mostly its thread */
     struct sw__cache *next_orphan;
