@@ -67,7 +67,7 @@ static inline void *alloc_large(struct sw__blocks *blocks, size_t size, size_t a
 void *sw__malloc_slow(size_t size) {
     struct sw__blocks *blocks = sw__process.blocks;
     void *block = LIKELY(blocks && size <= SW__SMALL_MAX)
-                      ? sw__slabs_alloc(&blocks->slabs, sw__class_of(size))
+                      ? sw__front_alloc_slow(&blocks->slabs, size)
                       : alloc_large(blocks, size, SW_MIN_ALIGNMENT);
     if (LIKELY(block != NULL))
         return block;

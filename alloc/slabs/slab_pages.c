@@ -11,11 +11,6 @@ static char *block_at(const struct sw__slab *slab, size_t index) {
     return sw__extent_start(slab->extent) + index * slab->block_size;
 }
 
-bool sw__slab_is_block(const struct sw__slab *slab, const void *pointer) {
-    size_t at = (size_t)((const char *)pointer - sw__extent_start(slab->extent));
-    return at < (size_t)slab->capacity * slab->block_size && (uint32_t)at % slab->block_size == 0;
-}
-
 /* The pages on which the bytes [start, end) of a slab lie, a bit each; there is a byte. */
 static uint64_t pages_between(size_t start, size_t end) {
     size_t first = start >> SW__PAGE_SHIFT, last = (end - 1) >> SW__PAGE_SHIFT;

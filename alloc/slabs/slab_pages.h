@@ -25,9 +25,13 @@ bool sw__slab_ensure_block(struct sw__slabs *slabs, struct sw__slab *slab);
  * that were there. */
 void sw__slab_sweep(struct sw__slabs *slabs, struct sw__slab *slab, size_t *released);
 
-bool sw__slab_is_block(const struct sw__slab *slab, const void *pointer);
 /* Does any of the block lie on an absent page? */
 bool sw__slab_is_withheld(const struct sw__slab *slab, const void *block);
+
+static inline bool sw__slab_is_block(const struct sw__slab *slab, const void *pointer) {
+    size_t at = (size_t)((const char *)pointer - sw__extent_start(slab->extent));
+    return at < (size_t)slab->capacity * slab->block_size && (uint32_t)at % slab->block_size == 0;
+}
 
 /* More pages of a slab are there, or fewer. */
 static inline void sw__slab_count_present(struct sw__slab *slab, size_t more) {

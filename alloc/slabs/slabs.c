@@ -115,20 +115,22 @@ static void *alloc_from_next(struct sw__cache *cache, unsigned class) {
     return turn_to_next(cache, class) ? take_block(bin->current) : NULL;
 }
 
-void *sw__slabs_alloc_slow(struct sw__cache *cache, unsigned class) {
+static __attribute__((noinline)) void *alloc_under_lock(struct sw__cache *cache, unsigned class) {
     struct sw__slabs *slabs = cache->slabs;
-    void *block = sw__stock_take(cache, class);
-    if (block)
-        return block;
     sw__lock(&cache->lock);
     size_t before = cache->grown;
-    block = alloc_from_next(cache, class);
+    void *block = alloc_from_next(cache, class);
     sw__stock_grow(cache, class);
     size_t grown = cache->grown - before;
     sw__unlock(&cache->lock);
     if (grown && slabs->when_made)
         slabs->when_made(slabs, grown);
     return block;
+}
+
+void *sw__slabs_alloc_slow(struct sw__cache *cache, unsigned class) {
+    void *block = sw__stock_take(cache, class);
+    return block ? block : alloc_under_lock(cache, class);
 }
 
 /* ---- Fork ------------------------------------------------------------------------------------ */

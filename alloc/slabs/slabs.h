@@ -356,7 +356,15 @@ static inline void *sw__front_alloc(size_t size) {
     return sw__cache_take(sw__front_cache, sw__class_of(size));
 }
 
-/* The same, aligned to a power of two. */
+/* Where that had none: of the thread's cache, if it has one. */
+static inline void *sw__front_alloc_slow(struct sw__slabs *slabs, size_t size) {
+    struct sw__cache *cache = sw__front_cache;
+    unsigned class = sw__class_of(size);
+    return __builtin_expect(cache != &sw__no_cache, 1) ? sw__slabs_alloc_slow(cache, class)
+                                                       : sw__slabs_alloc(slabs, class);
+}
+
+/* As sw__front_alloc(), aligned to a power of two. */
 static inline void *sw__front_alloc_aligned(size_t size, size_t alignment) {
     if (!sw__is_small(size, alignment))
         return NULL;

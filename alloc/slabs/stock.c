@@ -25,6 +25,10 @@
 #define MUCH       ((size_t)256 << 10)
 #define MUCH_SHARE 32
 
+static bool is_stocked(size_t block_size) {
+    return block_size >= LEAST_BLOCK;
+}
+
 /* ---- Its thread's, without a lock ------------------------------------------------------------ */
 
 /* False when another thread is emptying it. */
@@ -49,7 +53,7 @@ static void set_room(struct sw__stock *stock, uint32_t room) {
     atomic_store_explicit(&stock->room, room, memory_order_relaxed);
 }
 
-/* Its first block, to which all others are linked. The list first: see Fork in slabs.h. */
+/* The list before the count: see Fork in slabs.h. */
 static void push(struct sw__stock *stock, struct sw__free_block *block) {
     block->next = stock->first;
     atomic_signal_fence(memory_order_release);
@@ -57,26 +61,30 @@ static void push(struct sw__stock *stock, struct sw__free_block *block) {
     set_room(stock, room_of(stock) - 1);
 }
 
+/* Out of the way of who puts a block there. */
+static __attribute__((noinline)) bool tell_of_full(const struct sw__cache *mine) {
+    sw__slabs_tell_of_freeable(mine->slabs);
+    return true;
+}
+
 bool sw__stock_put(struct sw__cache *mine, const struct sw__slab *slab,
                    struct sw__free_block *block) {
     struct sw__stock *stock = &mine->stocks[slab->class];
-    if (room_of(stock) == 0 || sw__slab_absent(slab) != 0 || !enter(mine))
+    if (!is_stocked(slab->block_size) || room_of(stock) == 0 || sw__slab_absent(slab) != 0 ||
+        !enter(mine))
         return false;
     if (block == stock->first || sw__slab_used(slab) == 0 || !sw__slab_is_block(slab, block))
         sw__misuse_free();
-    bool has_room = room_of(stock) > 0; /* it may have been emptied until now */
-    if (has_room)
+    uint32_t room = room_of(stock); /* it may have been emptied until now */
+    if (room > 0)
         push(stock, block);
-    bool is_full = room_of(stock) == 0;
     leave(mine);
-    if (is_full)
-        sw__slabs_tell_of_freeable(mine->slabs);
-    return has_room;
+    return room == 1 ? tell_of_full(mine) : room > 0;
 }
 
 void *sw__stock_take(struct sw__cache *mine, unsigned class) {
     struct sw__stock *stock = &mine->stocks[class];
-    if (sw__stock_count(stock) == 0 || !enter(mine))
+    if (!is_stocked(sw__class_sizes[class]) || sw__stock_count(stock) == 0 || !enter(mine))
         return NULL;
     struct sw__free_block *block = stock->first;
     if (block) {
@@ -185,14 +193,19 @@ static void take_from_others(struct sw__cache *mine, size_t above) {
     }
 }
 
-void sw__stock_grow(struct sw__cache *mine, unsigned class) {
+static void grow(struct sw__cache *mine, unsigned class) {
     uint32_t limit = mine->stocks[class].limit, more = limit ? limit : 1;
     size_t bytes = bytes_of(mine, class), added = more * (size_t)sw__class_sizes[class];
     size_t most = mine->present / SHARE;
-    if (sw__class_sizes[class] < LEAST_BLOCK || bytes + added > MOST_OF_BIN)
+    if (bytes + added > MOST_OF_BIN)
         return;
     if (mine->stock_bytes + added > most)
         take_from_others(mine, bytes);
     if (mine->stock_bytes + added <= most)
         set_limit(mine, class, limit + more, sw__stock_count(&mine->stocks[class]));
+}
+
+void sw__stock_grow(struct sw__cache *mine, unsigned class) {
+    if (is_stocked(sw__class_sizes[class]))
+        grow(mine, class);
 }
