@@ -278,8 +278,10 @@ static void after_fork_in_parent(void) {
 }
 
 static void after_fork_in_child(void) {
-    if (ends_fork_in_the_midst())
+    if (ends_fork_in_the_midst()) {
+        sw__keeper_is_not_here();
         return;
+    }
     for (struct sw_heap *heap = all_heaps.first; heap; heap = heap->next)
         heap->pins = 0; /* by threads that are not here */
     sw__slabs_adopt_after_fork();

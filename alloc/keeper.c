@@ -432,8 +432,9 @@ static void wait_until_unknown_to_kernel(void) {
     }
 }
 
+/* A child that shares its parent's memory is not to take the thread from it. */
 void sw__keeper_end(void) {
-    if (!atomic_load(&sw__keeper_is_there) || sw__locks_in_hand > 0)
+    if (!atomic_load(&sw__keeper_is_there) || sw__locks_in_hand > 0 || getpid() != keeper.process)
         return;
     int kept = errno;
     sw__lock(&keeper.life);
@@ -443,6 +444,12 @@ void sw__keeper_end(void) {
         wait_until_unknown_to_kernel();
     sw__unlock(&keeper.life);
     errno = kept;
+}
+
+void sw__keeper_is_not_here(void) {
+    if (atomic_exchange(&sw__keeper_is_there, false))
+        atomic_store(&sw__keeper_is_away, true);
+    atomic_store(&sw__keeper_is_awake, false);
 }
 
 /* What is kept goes now; but not of who forks again and again. */

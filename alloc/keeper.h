@@ -88,11 +88,14 @@ static inline void sw__keeper_do_without(void) {
 }
 
 /* Is the keeper to be told where there is something to give back, or somebody to stand in for it? While
- * it is awake it sees that by itself. */
+ * it is awake it sees that by itself; where it is not there it may seem to be, for who called it a
+ * moment after it had gone. */
 static inline bool sw__keeper_is_asleep(const struct sw__keeper_client *client) {
-    return !atomic_load(&sw__keeper_is_awake) && !client->wants_no_thread &&
-           (atomic_load_explicit(&sw__keeper_is_there, memory_order_relaxed) ||
-            atomic_load_explicit(&sw__keeper_is_away, memory_order_relaxed));
+    if (client->wants_no_thread)
+        return false;
+    return atomic_load_explicit(&sw__keeper_is_there, memory_order_relaxed)
+               ? !atomic_load(&sw__keeper_is_awake)
+               : atomic_load_explicit(&sw__keeper_is_away, memory_order_relaxed);
 }
 
 /* Is it time for that? Where the system gives us no thread, who frees may be in the midst of work all
@@ -105,6 +108,9 @@ void sw__keeper_let_go(void);
 /* The program does what it may not with a thread more. What is kept stays; the thread comes again when
  * memory is taken. Nothing in a signal's handler that has interrupted one of our calls. */
 void sw__keeper_end(void);
+/* In a child that a fork in the midst of a call has made: takes no lock, for the thread that was left
+ * behind may have had any. None is started there; who frees stands in. */
+void sw__keeper_is_not_here(void);
 
 /* Round a fork: before it, with no lock held; after it with none held any longer. In the child,
  * heaps give back what they keep: it is of use to the parent, and each page that the parent writes

@@ -61,8 +61,10 @@ static void *map(size_t size) {
     return start == MAP_FAILED ? NULL : start;
 }
 
+/* Where mappings ran out its place is lost, but not its pages. */
 void sw__os_release(void *start, size_t size) {
-    munmap(start, size);
+    if (munmap(start, size) != 0)
+        madvise(start, size, MADV_DONTNEED);
 }
 
 /* Maps more than needed and cuts the edges off. */
@@ -157,7 +159,7 @@ bool sw__os_move(void *from, void *to, size_t size) {
     if (!request_is_to_fail() && remap(between, size, MREMAP_FIXED, to) == to)
         return true;
     memcpy(from, between, size);
-    munmap(between, size);
+    sw__os_release(between, size);
     /* The kernel may have taken the target away before memory of its own ran out. Nobody else's
      * mapping is replaced. */
     void *again = mmap(to, size, PROT_READ | PROT_WRITE,
@@ -181,8 +183,9 @@ void sw__os_bring(void *start, size_t size) {
     madvise(start, size, POPULATE_WRITE);
 }
 
-void sw__os_advise_huge(void *start, size_t size, bool wanted) {
-    madvise(start, size, wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+/* A kernel that has no huge pages knows neither. */
+bool sw__os_advise_huge(void *start, size_t size, bool wanted) {
+    return madvise(start, size, wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE) == 0 || errno == EINVAL;
 }
 
 /* The kernel reads the new signal mask before it finds that nobody knows how it is to be set. */
@@ -220,13 +223,19 @@ static bool may_be_filtered(void) {
 /* membarrier(2), of which a thread that was never told may be killed by its filter. Without it: no
  * processor holds a store back for as much as a microsecond, and one that is taken from a thread, or
  * from the machine, has none. */
+static bool ask_for_fences(void) {
+    return !may_be_filtered() &&
+           syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0) == 0 &&
+           syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0) == 0;
+}
+
 void sw__os_fence_all(void) {
     atomic_thread_fence(memory_order_seq_cst);
-    if (!may_be_filtered() &&
-        syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0) == 0 &&
-        syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0) == 0)
+    if (ask_for_fences())
         return;
-    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    struct timespec left = {.tv_nsec = 1000000};
+    while (syscall(SYS_nanosleep, &left, &left) != 0 && errno == EINTR)
+        continue; /* not libc's, which is a point where a thread is cancelled */
     atomic_thread_fence(memory_order_seq_cst);
 }
 

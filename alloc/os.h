@@ -59,8 +59,9 @@ void sw__os_bring(void *start, size_t size);
 /* As if every thread of the process passed a fence, this one among them: what it stored before, all
  * see from now on, and it sees what they did. Takes from microseconds to a millisecond. */
 void sw__os_fence_all(void);
-/* Asks for, or declines, huge pages in a committed range. Advice: failure changes nothing. */
-void sw__os_advise_huge(void *start, size_t size, bool wanted);
+/* Asks for, or declines, huge pages in a committed range. False, with nothing changed, when mappings
+ * ran out. */
+bool sw__os_advise_huge(void *start, size_t size, bool wanted);
 
 /* Can the eight bytes there (aligned) be read? Of an address that nobody vouches for. */
 bool sw__os_is_readable(const void *address);

@@ -154,6 +154,15 @@ static bool set_huge(struct sw__pages *pages, size_t huge_page, bool wanted) {
     return was;
 }
 
+/* Huge pages [first, last) are told. Where they would not hear that they are declined, they are as they
+ * were, and told again when next it matters. A wish that was not heard costs time at worst. */
+static void tell(struct sw__pages *pages, size_t first, size_t last, bool wanted) {
+    char *start = pages->start + (first << SW__HUGE_PAGE_SHIFT);
+    bool heard = sw__os_advise_huge(start, (last - first) << SW__HUGE_PAGE_SHIFT, wanted);
+    for (size_t i = first; !heard && !wanted && i < last; i++)
+        set_huge(pages, i, true);
+}
+
 /* Advises huge pages [first, last) where they were not yet told so, run by run. */
 static void advise(struct sw__pages *pages, size_t first, size_t last, bool wanted) {
     for (size_t i = first, run = first; i < last; run = ++i) {
@@ -163,8 +172,7 @@ static void advise(struct sw__pages *pages, size_t first, size_t last, bool want
             continue;
         set(pages->seams, run * UNITS_IN_HUGE, true);
         set(pages->seams, i * UNITS_IN_HUGE, true);
-        sw__os_advise_huge(pages->start + (run << SW__HUGE_PAGE_SHIFT),
-                           (i - run) << SW__HUGE_PAGE_SHIFT, wanted);
+        tell(pages, run, i, wanted);
     }
 }
 

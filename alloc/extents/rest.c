@@ -77,12 +77,13 @@ static bool trim_part(struct sw__extents *extents, struct sw__extent *extent, si
     return went && extent->touched > 0;
 }
 
-/* Of the largest extents first, as much as others may wait for. One that the kernel would not
+/* Of the largest extents first, as much and in as many calls as others may wait for. One that the kernel would not
  * purge is passed over. False when all has gone. */
 static bool leave_a_little(struct sw__extents *extents, struct leaving *leaving) {
     size_t held = extents->held;
     sw__placement_release_parked(extents);
-    while (held - extents->held < SW__PURGED_AT_ONCE) {
+    for (int calls = 0; calls < SW__PURGES_AT_ONCE && held - extents->held < SW__PURGED_AT_ONCE;
+         calls++) {
         struct sw__treap_node *node =
             sw__treap_below(extents->sides[leaving->side].dirty, leaving->size, leaving->address);
         if (!node && leaving->side == 0)
@@ -103,19 +104,26 @@ static bool leave_a_little(struct sw__extents *extents, struct leaving *leaving)
     return true;
 }
 
-/* What others free meanwhile stays: it might never end. The lock is held. */
-static void all_leaves(struct sw__extents *extents, struct leaving *leaving) {
-    size_t times = sw__extents_kept(extents) / SW__PURGED_AT_ONCE + 1;
-    while (leave_a_little(extents, leaving) && times-- > 0)
-        sw__lock_share(&extents->lock);
+/* What others free meanwhile stays: it might never end. The lock is held. Returns how much went. */
+static size_t all_leaves(struct sw__extents *extents, struct leaving *leaving) {
+    size_t most = sw__extents_kept(extents) + SW__PURGED_AT_ONCE, gone = 0;
+    for (bool has_more = true; has_more && gone < most;) {
+        size_t held = extents->held;
+        has_more = leave_a_little(extents, leaving);
+        gone += held - extents->held;
+        if (has_more)
+            sw__lock_share(&extents->lock);
+    }
     extents->refused = 0; /* for now */
+    return gone;
 }
 
-void sw__extents_rest(struct sw__extents *extents) {
+bool sw__extents_rest(struct sw__extents *extents) {
     struct leaving rest = {.side = SW__SIDES - 1, .size = SIZE_MAX, .is_rest = true};
     sw__lock(&extents->lock);
-    all_leaves(extents, &rest);
+    size_t gone = all_leaves(extents, &rest);
     sw__unlock(&extents->lock);
+    return gone > 0;
 }
 
 /* ---- And regions with it --------------------------------------------------------------------- */

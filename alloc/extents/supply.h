@@ -59,8 +59,10 @@ void sw__supply_copy_rest(const struct sw__extent *from, const struct sw__extent
 size_t sw__supply_purge_above(struct sw__extents *extents, size_t budget);
 /* Of a dirty extent those from there on. False where the kernel would not. */
 bool sw__supply_purge_from(struct sw__extents *extents, struct sw__extent *extent, char *start);
-/* So much goes at once at most where all of it need not go at once: it takes milliseconds. */
+/* So much goes at once at most, and a rest's in so many calls, where all of it need not go at once: it
+ * takes milliseconds. */
 #define SW__PURGED_AT_ONCE ((size_t)32 << 20)
+#define SW__PURGES_AT_ONCE 256
 /* The untouched part of a free extent is about to come. */
 void sw__supply_come(struct sw__extents *extents, struct sw__extent *extent, const char *start,
                      size_t size);

@@ -34,7 +34,7 @@ static struct {
 /* Never freed and reused, so it is zero. The size is in front of the block. */
 static void *alloc_early(size_t size) {
     const size_t front = SW_MIN_ALIGNMENT, room = sizeof early.bytes - early.used;
-    if (room < front || size > room - front) {
+    if (room <= front || size > room - front) {
         errno = ENOMEM;
         return NULL;
     }
@@ -106,7 +106,7 @@ void sw__free_slow(void *block) {
         errno = kept;
         return;
     }
-    if (!block || is_early(block))
+    if (!block || is_early(block) || UNLIKELY(sw__process_is_starting_here()))
         return;
     sw__process_ensure();
     if (LIKELY(sw__process_knows(block)))
@@ -202,6 +202,10 @@ static __attribute__((noinline)) void *alloc_aligned_slow(size_t alignment, size
         is_power_of_two(alignment) ? alloc_large(sw__process.blocks, size, alignment) : NULL;
     if (LIKELY(block != NULL))
         return block;
+    if (UNLIKELY(sw__process_is_starting_here())) {
+        errno = ENOMEM;
+        return NULL;
+    }
     sw__process_ensure();
     return sw_alloc_aligned(sw__process.heap, alignment, size, SW_TAG_OTHER);
 }

@@ -7,6 +7,7 @@
 #include "slabs.h"
 
 #include "keeper.h"
+#include "stock.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -174,7 +175,7 @@ static struct sw__cache *adopt_or_make(struct sw__slabs *slabs) {
 static void *alloc_borrowed(struct sw__slabs *slabs, unsigned class) {
     atomic_fetch_add_explicit(&sw__strangers_within, 1, memory_order_relaxed);
     struct sw__cache *cache = adopt_or_make(slabs);
-    void *block = cache ? sw__slabs_alloc_slow(cache, class) : NULL;
+    void *block = cache ? sw__slabs_alloc_locked(cache, class) : NULL;
     if (cache)
         leave_cache(cache);
     atomic_fetch_sub_explicit(&sw__strangers_within, 1, memory_order_release);
@@ -225,8 +226,11 @@ static struct sw__cache *newest_cache(struct sw__slabs *slabs) {
 }
 
 void sw__slabs_collect_closed(struct sw__slabs *slabs, size_t *released) {
-    for (struct sw__cache *cache = newest_cache(slabs); cache; cache = cache->older)
-        sw__cache_collect_closed(cache, released);
+    struct sw__cache *newest = newest_cache(slabs);
+    bool stocks_are_shut = sw__stocks_shut(newest);
+    for (struct sw__cache *cache = newest; cache; cache = cache->older)
+        sw__cache_collect_closed(cache, stocks_are_shut, released);
+    sw__stocks_open(newest);
 }
 
 void sw__slabs_collect_at_rest(struct sw__slabs *slabs, size_t *released) {
@@ -264,13 +268,15 @@ void sw__slabs_visit_locks(struct sw__slabs *slabs, sw__lock_visitor *visitor, v
 }
 
 /* Threads that are gone may have had an orphan in their hands, or a slab on its way to an inbox: both
- * lists are made anew. */
+ * lists are made anew. They may have been at their stocks, or have shut others'. */
 static void mend_after_fork(struct sw__slabs *slabs, const struct sw__cache *mine) {
     slabs->orphans = NULL;
     for (struct sw__cache *cache = slabs->caches; cache; cache = cache->older) {
         cache->inbox = NULL;
         cache->inbox_bytes = 0;
+        cache->stock_shuts = 0;
         if (cache != mine) {
+            cache->is_at_stock = false;
             cache->next_orphan = slabs->orphans;
             slabs->orphans = cache;
         }

@@ -58,12 +58,13 @@ static void sweep(struct sw__slab *slab, size_t *released) {
 }
 
 /* A few at a time, and so many in all as there were: its thread may want the lock. */
-void sw__cache_collect_closed(struct sw__cache *cache, size_t *released) {
+void sw__cache_collect_closed(struct sw__cache *cache, bool stocks_are_shut, size_t *released) {
     sw__lock(&cache->lock);
     cache->missed = 0;
     cache->is_rested = true;
     sw__inbox_empty(cache, true);
-    sw__stock_empty_for(cache);
+    if (stocks_are_shut)
+        sw__stock_empty_for(cache);
     for (uint32_t left = cache->unswept_count; left && cache->first_unswept; left--) {
         sweep(cache->first_unswept, released);
         if (left % SWEPT_AT_ONCE == 0)

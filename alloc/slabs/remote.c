@@ -92,26 +92,42 @@ static void tell_of_inbox(struct sw__cache *owner, size_t slab_size) {
     slabs->when_freeable(slabs, owner, sw__cache_unswept(owner));
 }
 
-void sw__remote_free(struct sw__slab *slab, struct sw__free_block *block) {
-    /* While the block is ours the slab is its owner's; afterwards it may become anybody's. */
-    struct sw__cache *owner = sw__slab_owner(slab);
-    uint32_t capacity = slab->capacity, used;
-    size_t size = capacity * (size_t)slab->block_size;
+/* Returns what was there before. `used` is what the slab had handed out by then. */
+static uintptr_t push(struct sw__slab *slab, struct sw__free_block *block, uint32_t *used) {
+    uint32_t capacity = slab->capacity;
     uintptr_t before = atomic_load_explicit(&slab->remote, memory_order_relaxed);
     do {
-        used = sw__slab_used(slab);
+        *used = sw__slab_used(slab);
         if (count_of(before) >= capacity)
             sw__misuse_free();
         block->next = first_of(before);
     } while (!atomic_compare_exchange_weak_explicit(&slab->remote, &before,
                                                     chain_of(block, count_of(before) + 1),
                                                     memory_order_acq_rel, memory_order_relaxed));
+    return before;
+}
+
+void sw__remote_free(struct sw__slab *slab, struct sw__free_block *block) {
+    /* While the block is ours the slab is its owner's; afterwards it may become anybody's. */
+    struct sw__cache *owner = sw__slab_owner(slab);
+    size_t size = slab->capacity * (size_t)slab->block_size;
+    uint32_t used;
+    uintptr_t before = push(slab, block, &used);
     if (!before) { /* else the slab is in the inbox already */
         sw__inbox_put(owner, slab);
         tell_of_inbox(owner, size);
     }
     if (count_of(before) + 1 == used)
         reclaim(owner, slab);
+}
+
+void sw__remote_put_back(struct sw__slab *slab, struct sw__free_block *block) {
+    struct sw__cache *owner = sw__slab_owner(slab);
+    uint32_t used;
+    if (!push(slab, block, &used))
+        sw__inbox_put(owner, slab);
+    if (is_reclaimable(owner, slab))
+        make_ghost(owner, slab);
 }
 
 /* Without the division that certainty takes. */

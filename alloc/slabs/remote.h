@@ -10,6 +10,8 @@
 
 /* To be called by any thread but the owner, without a lock. */
 void sw__remote_free(struct sw__slab *slab, struct sw__free_block *block);
+/* The same with the owner's lock, of a block from its stock. */
+void sw__remote_put_back(struct sw__slab *slab, struct sw__free_block *block);
 /* How many blocks are in the slab's remote list. From anywhere. */
 uint32_t sw__remote_count(const struct sw__slab *slab);
 

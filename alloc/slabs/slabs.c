@@ -4,6 +4,7 @@
  */
 #include "slabs.h"
 
+#include "align.h"
 #include "bins.h"
 #include "remote.h"
 #include "stock.h"
@@ -43,7 +44,10 @@ static __attribute__((noinline)) void free_under_lock(struct sw__cache *cache,
     sw__lock(&cache->lock);
     if (sw__slab_has_remote(slab))
         sw__inbox_empty(cache, false);
+    sw__stock_heed_refused(cache, slab->class, block);
     sw__slab_put_closed(slab, block);
+    if (cache->unswept > cache->present / 2)
+        sw__stock_empty(cache); /* of a cache that is mostly free, it may keep many slabs there */
     sw__unlock(&cache->lock);
     sw__slabs_tell_of_freeable(cache->slabs);
 }
@@ -115,7 +119,7 @@ static void *alloc_from_next(struct sw__cache *cache, unsigned class) {
     return turn_to_next(cache, class) ? take_block(bin->current) : NULL;
 }
 
-static __attribute__((noinline)) void *alloc_under_lock(struct sw__cache *cache, unsigned class) {
+void *sw__slabs_alloc_locked(struct sw__cache *cache, unsigned class) {
     struct sw__slabs *slabs = cache->slabs;
     sw__lock(&cache->lock);
     size_t before = cache->grown;
@@ -130,7 +134,7 @@ static __attribute__((noinline)) void *alloc_under_lock(struct sw__cache *cache,
 
 void *sw__slabs_alloc_slow(struct sw__cache *cache, unsigned class) {
     void *block = sw__stock_take(cache, class);
-    return block ? block : alloc_under_lock(cache, class);
+    return block ? block : sw__slabs_alloc_locked(cache, class);
 }
 
 /* ---- Fork ------------------------------------------------------------------------------------ */
@@ -160,7 +164,7 @@ static size_t live_blocks(const struct sw__slab *slab) {
     return used > remote ? used - remote : 0; /* the owner may be taking them over */
 }
 
-/* Bytes of a class in all stocks: free, though not to their slabs. */
+/* Bytes of a class in all stocks: free, though not to their slabs. Their threads may be at them. */
 static size_t stocked(const struct sw__slabs *slabs, unsigned class) {
     size_t blocks = 0;
     for (const struct sw__cache *cache = slabs->caches; cache; cache = cache->older)
@@ -175,7 +179,7 @@ size_t sw__slabs_allocated(struct sw__slabs *slabs) {
         if (slab->extent)
             allocated -= sw__slab_present(slab) - live_blocks(slab) * slab->block_size;
     for (unsigned class = 0; class < SW__CLASS_COUNT; class ++)
-        allocated -= stocked(slabs, class);
+        allocated -= sw__smaller(stocked(slabs, class), allocated);
     sw__unlock(&slabs->lock);
     return allocated;
 }
@@ -186,9 +190,11 @@ void sw__slabs_visit_sizes(struct sw__slabs *slabs, sw__size_visitor *visitor, v
     for (struct sw__slab *slab = slabs->all; slab; slab = slab->older)
         if (slab->extent)
             live[slab->class] += live_blocks(slab) * slab->block_size;
-    for (unsigned class = 0; class < SW__CLASS_COUNT; class ++)
-        if (live[class] > stocked(slabs, class))
-            visitor(context, sw__class_sizes[class], live[class] - stocked(slabs, class));
+    for (unsigned class = 0; class < SW__CLASS_COUNT; class ++) {
+        size_t bytes = live[class] - sw__smaller(stocked(slabs, class), live[class]);
+        if (bytes)
+            visitor(context, sw__class_sizes[class], bytes);
+    }
     sw__unlock(&slabs->lock);
 }
 

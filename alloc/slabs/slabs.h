@@ -91,7 +91,8 @@ struct sw__stock {
     struct sw__free_block *first;
     _Atomic(uint32_t) limit; /* so many blocks it may have, */
     _Atomic(uint32_t) room;  /* and so many more; atomic for who counts from outside */
-    bool is_used;            /* blocks were taken since somebody looked */
+    bool is_used;            /* blocks were taken since somebody looked, */
+    bool was_full;           /* and one was refused since it last grew */
 };
 
 struct sw__cache {
@@ -110,11 +111,11 @@ struct sw__cache {
     struct sw__slab *first_unswept, *last_unswept; /* closed the longest ago, and the last */
     struct sw__stock stocks[SW__CLASS_COUNT];      /* of its bins */
     size_t stock_bytes;                            /* what all of them may have; */
-    _Atomic(size_t) in_stock;  /* the same, but for what was left when they were emptied */
-    size_t present_at_look;    /* `present` when it was looked which stocks are used */
-    unsigned stock_turn;       /* of the bins, the last that was to give another some of its own */
-    atomic_bool is_at_stock;   /* its thread is */
-    atomic_bool stock_is_shut; /* to its thread, by who holds the lock */
+    _Atomic(size_t) in_stock;                      /* and the same for who asks from outside */
+    size_t present_at_look;  /* `present` when it was looked which stocks are used */
+    unsigned stock_turn;     /* of the bins, the last that was to give another some of its own */
+    atomic_bool is_at_stock; /* its thread is */
+    atomic_int stock_shuts;  /* so many others have shut them to it */
     struct sw__slabs *slabs;
     struct sw__lock lock; /* held by whoever does more than the fast paths: mostly its thread */
     struct sw__cache *next_orphan;
@@ -174,6 +175,8 @@ void *sw__slabs_alloc_without_cache(struct sw__slabs *slabs, unsigned class);
 /* For this thread's cache, whose current slab has no free block. NULL when out of memory. Takes the
  * cache's lock, as the next two do. */
 void *sw__slabs_alloc_slow(struct sw__cache *cache, unsigned class);
+/* The same, of a cache that is somebody's for this one call: not of its stock. */
+void *sw__slabs_alloc_locked(struct sw__cache *cache, unsigned class);
 /* This thread's open slab has come to its alarm. */
 void sw__slabs_free_alarm(struct sw__cache *cache, struct sw__slab *slab);
 /* A block of this thread's closed slab, */
@@ -185,9 +188,9 @@ void sw__slabs_free_slow(struct sw__slab *slab, void *block);
  * lock is held. */
 void sw__cache_collect(struct sw__cache *cache);
 /* What any thread may do for a cache, and holds its lock now and then for: the same of its closed
- * slabs, and those that stay are swept. Adds to *released, unless that is NULL, the bytes that were
+ * slabs, and those that stay are swept. Its stocks are emptied if they are shut. Adds to *released, unless that is NULL, the bytes that were
  * there of what was swept. */
-void sw__cache_collect_closed(struct sw__cache *cache, size_t *released);
+void sw__cache_collect_closed(struct sw__cache *cache, bool stocks_are_shut, size_t *released);
 /* sw__cache_collect() for this thread's cache and for orphans, sw__cache_collect_closed() for all. The
  * pages of whole slabs stay with the extents: trim those. All three are called without a lock. */
 void sw__slabs_collect(struct sw__slabs *slabs, size_t *released);

@@ -1,8 +1,9 @@
 /*
  * stock.c - what a bin's thread has freed into its closed slabs: see stock.h.
  *
- * A stock begins with no room, and has twice as much whenever its class runs out of blocks, up to what
- * a class and a cache may have. Where the cache's is used up, it comes from a bin that has more.
+ * A stock begins with no room, and has twice as much whenever its class runs out of blocks after it had
+ * no room for one, up to what a class and a cache may have. Where the cache's is used up, it comes from
+ * a bin that has more.
  *
  * Whose cache it is works on a stock without a lock, and says so meanwhile. Who wants it empty shuts
  * it, lets every thread of the process come to see that, and then looks whether somebody is at it: an
@@ -14,6 +15,7 @@
 #include "align.h"
 #include "bins.h"
 #include "os.h"
+#include "remote.h"
 
 /* Blocks are stocked from this size on: slabs of smaller ones are mostly open. */
 #define LEAST_BLOCK 1024
@@ -29,13 +31,17 @@ static bool is_stocked(size_t block_size) {
     return block_size >= LEAST_BLOCK;
 }
 
+static size_t bytes_of(const struct sw__cache *cache, unsigned class) {
+    return (size_t)cache->stocks[class].limit * sw__class_sizes[class];
+}
+
 /* ---- Its thread's, without a lock ------------------------------------------------------------ */
 
-/* False when another thread is emptying it. */
+/* False when another thread is about to empty it. */
 static bool enter(struct sw__cache *mine) {
     atomic_store_explicit(&mine->is_at_stock, true, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst); /* the rest of a fence is done by who shuts it */
-    if (!atomic_load_explicit(&mine->stock_is_shut, memory_order_acquire))
+    if (!atomic_load_explicit(&mine->stock_shuts, memory_order_acquire))
         return true;
     atomic_store_explicit(&mine->is_at_stock, false, memory_order_release);
     return false;
@@ -62,9 +68,15 @@ static void push(struct sw__stock *stock, struct sw__free_block *block) {
 }
 
 /* Out of the way of who puts a block there. */
-static __attribute__((noinline)) bool tell_of_full(const struct sw__cache *mine) {
+static __attribute__((noinline)) void tell_of_freeable(const struct sw__cache *mine) {
     sw__slabs_tell_of_freeable(mine->slabs);
-    return true;
+}
+
+/* Freed into the slab a moment ago. Whoever holds the lock may be at its list: then this tells
+ * nothing. */
+static __attribute__((no_sanitize("thread"))) bool is_first_free(const struct sw__slab *slab,
+                                                                 const void *block) {
+    return block == *(void *const volatile *)&slab->free;
 }
 
 bool sw__stock_put(struct sw__cache *mine, const struct sw__slab *slab,
@@ -73,13 +85,16 @@ bool sw__stock_put(struct sw__cache *mine, const struct sw__slab *slab,
     if (!is_stocked(slab->block_size) || room_of(stock) == 0 || sw__slab_absent(slab) != 0 ||
         !enter(mine))
         return false;
-    if (block == stock->first || sw__slab_used(slab) == 0 || !sw__slab_is_block(slab, block))
+    if (block == stock->first || is_first_free(slab, block) || sw__slab_used(slab) == 0 ||
+        !sw__slab_is_block(slab, block))
         sw__misuse_free();
     uint32_t room = room_of(stock); /* it may have been emptied until now */
     if (room > 0)
         push(stock, block);
     leave(mine);
-    return room == 1 ? tell_of_full(mine) : room > 0;
+    if (room == 1 && bytes_of(mine, slab->class) >= SW__UNSWEPT_PART) /* of little nobody is told */
+        tell_of_freeable(mine);
+    return room > 0;
 }
 
 void *sw__stock_take(struct sw__cache *mine, unsigned class) {
@@ -105,43 +120,56 @@ static struct sw__slab *slab_of(const struct sw__cache *cache, const struct sw__
     return slab;
 }
 
-static size_t bytes_of(const struct sw__cache *cache, unsigned class) {
-    return (size_t)cache->stocks[class].limit * sw__class_sizes[class];
-}
-
+/* Who counts from outside is not to see too many meanwhile. */
 static void set_limit(struct sw__cache *cache, unsigned class, uint32_t limit, uint32_t count) {
     struct sw__stock *stock = &cache->stocks[class];
+    bool rises = limit > stock->limit;
     cache->stock_bytes -= bytes_of(cache, class);
-    atomic_store_explicit(&stock->limit, limit, memory_order_relaxed);
+    if (rises)
+        set_room(stock, limit - count);
+    atomic_store_explicit(&stock->limit, limit, memory_order_release);
     set_room(stock, limit - count);
     cache->stock_bytes += bytes_of(cache, class);
     atomic_store_explicit(&cache->in_stock, cache->stock_bytes, memory_order_relaxed);
 }
 
-/* What came last stays, up to the limit, and what may not go. The list tells how many there are: a
- * thread that a fork has left out may have stood between it and the count. */
+/* Of an open slab only its thread may touch what is free: to it the block goes as from another. */
+static void put_back(struct sw__stock *stock, struct sw__slab *slab, struct sw__free_block *block,
+                     bool only_closed) {
+    set_room(stock, room_of(stock) + 1);
+    if (only_closed && !sw__slab_is_closed(slab))
+        sw__remote_put_back(slab, block);
+    else
+        sw__slab_put_back(slab, block);
+}
+
+/* What came last stays, up to the limit. The list tells how many there are: a thread that a fork has
+ * left out may have stood between it and the count. */
 static void lower_limit(struct sw__cache *cache, unsigned class, uint32_t limit, bool only_closed) {
-    struct sw__free_block *rest = cache->stocks[class].first, **end = &cache->stocks[class].first;
-    uint32_t count = 0;
+    struct sw__stock *stock = &cache->stocks[class];
+    struct sw__free_block *rest = stock->first, **end = &stock->first;
+    uint32_t count = 0, seen = 0;
     while (rest) {
         struct sw__free_block *block = rest;
         struct sw__slab *slab = slab_of(cache, block);
         rest = rest->next;
-        if (count < limit || (only_closed && !sw__slab_is_closed(slab))) {
+        if (++seen > stock->limit)
+            sw__misuse(SW__MISUSE_FREE_LIST, NULL); /* freed twice, it is a circle */
+        if (count < limit) {
             *end = block;
             end = &block->next;
             count++;
         } else {
-            sw__slab_put_back(slab, block);
+            put_back(stock, slab, block, only_closed);
         }
     }
     *end = NULL;
-    set_limit(cache, class, count > limit ? count : limit, count);
+    set_limit(cache, class, limit, count);
 }
 
 static void empty(struct sw__cache *cache, bool only_closed) {
     for (unsigned class = 0; class < SW__CLASS_COUNT; class ++)
-        if (cache->stocks[class].limit || cache->stocks[class].first)
+        if (cache->stocks[class].limit)
             lower_limit(cache, class, 0, only_closed);
 }
 
@@ -149,16 +177,34 @@ void sw__stock_empty(struct sw__cache *mine) {
     empty(mine, false);
 }
 
-void sw__stock_empty_for(struct sw__cache *cache) {
-    if (cache->stock_bytes == 0)
-        return;
-    atomic_store_explicit(&cache->stock_is_shut, true, memory_order_relaxed);
-    sw__os_fence_all();
-    if (!atomic_load_explicit(&cache->is_at_stock, memory_order_acquire)) {
-        empty(cache, true);
-        atomic_store_explicit(&cache->in_stock, 0, memory_order_relaxed);
+/* ---- By another thread ----------------------------------------------------------------------- */
+
+bool sw__stocks_shut(struct sw__cache *newest) {
+    bool has_any = false;
+    for (struct sw__cache *cache = newest; cache; cache = cache->older) {
+        atomic_fetch_add(&cache->stock_shuts, 1);
+        has_any |= atomic_load_explicit(&cache->in_stock, memory_order_relaxed) > 0;
     }
-    atomic_store_explicit(&cache->stock_is_shut, false, memory_order_release);
+    if (has_any)
+        sw__os_fence_all();
+    return has_any;
+}
+
+/* A child of a fork begins with all open, and may be in the midst of this. */
+static void open_again(struct sw__cache *cache) {
+    int shuts = atomic_load(&cache->stock_shuts);
+    while (shuts > 0 && !atomic_compare_exchange_weak(&cache->stock_shuts, &shuts, shuts - 1))
+        continue;
+}
+
+void sw__stocks_open(struct sw__cache *newest) {
+    for (struct sw__cache *cache = newest; cache; cache = cache->older)
+        open_again(cache);
+}
+
+void sw__stock_empty_for(struct sw__cache *cache) {
+    if (!atomic_load_explicit(&cache->is_at_stock, memory_order_acquire))
+        empty(cache, true);
 }
 
 /* ---- Giving way ------------------------------------------------------------------------------ */
@@ -186,7 +232,7 @@ void sw__stock_give_way(struct sw__cache *mine) {
 static void take_from_others(struct sw__cache *mine, size_t above) {
     for (unsigned tries = 0; tries < SW__CLASS_COUNT; tries++) {
         unsigned class = mine->stock_turn = (mine->stock_turn + 1) % SW__CLASS_COUNT;
-        if (bytes_of(mine, class) > above) {
+        if (bytes_of(mine, class) > above && mine->stocks[class].limit > 1) {
             lower_limit(mine, class, mine->stocks[class].limit / 2, false);
             return;
         }
@@ -206,6 +252,20 @@ static void grow(struct sw__cache *mine, unsigned class) {
 }
 
 void sw__stock_grow(struct sw__cache *mine, unsigned class) {
-    if (is_stocked(sw__class_sizes[class]))
+    if (mine->stocks[class].was_full)
         grow(mine, class);
+    mine->stocks[class].was_full = false;
+}
+
+/* One block is not much, and where a malloc follows each free it is enough. */
+void sw__stock_heed_refused(struct sw__cache *mine, unsigned class,
+                            const struct sw__free_block *block) {
+    struct sw__stock *stock = &mine->stocks[class];
+    if (!is_stocked(sw__class_sizes[class]))
+        return;
+    if (block == stock->first)
+        sw__misuse_free();
+    stock->was_full = true;
+    if (stock->limit == 0)
+        sw__stock_grow(mine, class);
 }

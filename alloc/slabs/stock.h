@@ -17,6 +17,9 @@
 bool sw__stock_put(struct sw__cache *mine, const struct sw__slab *slab,
                    struct sw__free_block *block);
 
+/* With the cache's lock: it was refused, and goes to its slab. */
+void sw__stock_heed_refused(struct sw__cache *mine, unsigned class,
+                            const struct sw__free_block *block);
 /* NULL when there is none, or it is being emptied. */
 void *sw__stock_take(struct sw__cache *mine, unsigned class);
 
@@ -27,8 +30,13 @@ void sw__stock_grow(struct sw__cache *mine, unsigned class);
 void sw__stock_give_way(struct sw__cache *mine);
 /* All goes back to the slabs, and no stock has room. */
 void sw__stock_empty(struct sw__cache *mine);
-/* The same with the lock alone, by any thread. What is of open slabs stays, and all where the cache's
- * thread is in the midst of it. */
+
+/* By any thread, without a lock. The stocks of this cache and all older ones are shut to their threads,
+ * until they are opened; false when there is nothing in them. */
+bool sw__stocks_shut(struct sw__cache *newest);
+void sw__stocks_open(struct sw__cache *newest);
+/* Between the two, with the cache's lock alone: all goes back, unless the cache's thread is in the midst
+ * of it. */
 void sw__stock_empty_for(struct sw__cache *cache);
 
 /* Blocks there. From anywhere. */
