@@ -447,9 +447,9 @@ void sw__keeper_end(void) {
 }
 
 void sw__keeper_is_not_here(void) {
-    if (atomic_exchange(&sw__keeper_is_there, false))
-        atomic_store(&sw__keeper_is_away, true);
+    atomic_store(&sw__keeper_is_there, false);
     atomic_store(&sw__keeper_is_awake, false);
+    atomic_store(&sw__keeper_is_away, true);
 }
 
 /* What is kept goes now; but not of who forks again and again. */

@@ -192,8 +192,8 @@ static inline size_t sw__extents_tolerated(size_t budget) {
 void sw__extents_keep_budget(struct sw__extents *extents);
 
 /* Work has stopped: gives the pages of all free extents back, and notes the huge pages that were
- * there whole. False when none went. */
-bool sw__extents_rest(struct sw__extents *extents);
+ * there whole. Returns how much went. */
+size_t sw__extents_rest(struct sw__extents *extents);
 /* Work is back: brings the next of those of which nothing is there yet, if then no more than so much
  * is held. It takes the kernel's time, and not the lock's. False when there is none, or the kernel
  * is older than 5.14. What nobody has taken by the next rest is not brought again after that. From

@@ -118,12 +118,12 @@ static size_t all_leaves(struct sw__extents *extents, struct leaving *leaving) {
     return gone;
 }
 
-bool sw__extents_rest(struct sw__extents *extents) {
+size_t sw__extents_rest(struct sw__extents *extents) {
     struct leaving rest = {.side = SW__SIDES - 1, .size = SIZE_MAX, .is_rest = true};
     sw__lock(&extents->lock);
     size_t gone = all_leaves(extents, &rest);
     sw__unlock(&extents->lock);
-    return gone > 0;
+    return gone;
 }
 
 /* ---- And regions with it --------------------------------------------------------------------- */

@@ -268,13 +268,12 @@ void sw__slabs_visit_locks(struct sw__slabs *slabs, sw__lock_visitor *visitor, v
 }
 
 /* Threads that are gone may have had an orphan in their hands, or a slab on its way to an inbox: both
- * lists are made anew. They may have been at their stocks, or have shut others'. */
+ * lists are made anew. They may have been at their stocks. */
 static void mend_after_fork(struct sw__slabs *slabs, const struct sw__cache *mine) {
     slabs->orphans = NULL;
     for (struct sw__cache *cache = slabs->caches; cache; cache = cache->older) {
         cache->inbox = NULL;
         cache->inbox_bytes = 0;
-        cache->stock_shuts = 0;
         if (cache != mine) {
             cache->is_at_stock = false;
             cache->next_orphan = slabs->orphans;
@@ -284,7 +283,16 @@ static void mend_after_fork(struct sw__slabs *slabs, const struct sw__cache *min
     sw__slabs_mend(slabs);
 }
 
+/* Whoever had shut them, even a thread that has no table, is not here. */
+static void open_stocks(void) {
+    for (unsigned slot = 0; slot < SW__SLOTS; slot++)
+        for (struct sw__cache *cache = threads.slots[slot] ? threads.slots[slot]->caches : NULL;
+             cache; cache = cache->older)
+            cache->stock_shuts = 0;
+}
+
 void sw__slabs_adopt_after_fork(void) {
+    open_stocks();
     struct sw__thread_caches *mine = sw__slabs_know_thread() ? sw__my_caches : NULL;
     bool alone = threads.first == mine && (!mine || !mine->next);
     if (alone && !sw__strangers_within)

@@ -46,8 +46,6 @@ static __attribute__((noinline)) void free_under_lock(struct sw__cache *cache,
         sw__inbox_empty(cache, false);
     sw__stock_heed_refused(cache, slab->class, block);
     sw__slab_put_closed(slab, block);
-    if (cache->unswept > cache->present / 2)
-        sw__stock_empty(cache); /* of a cache that is mostly free, it may keep many slabs there */
     sw__unlock(&cache->lock);
     sw__slabs_tell_of_freeable(cache->slabs);
 }

@@ -243,7 +243,7 @@ static void grow(struct sw__cache *mine, unsigned class) {
     uint32_t limit = mine->stocks[class].limit, more = limit ? limit : 1;
     size_t bytes = bytes_of(mine, class), added = more * (size_t)sw__class_sizes[class];
     size_t most = mine->present / SHARE;
-    if (bytes + added > MOST_OF_BIN)
+    if (bytes + added > sw__smaller(MOST_OF_BIN, most))
         return;
     if (mine->stock_bytes + added > most)
         take_from_others(mine, bytes);
@@ -257,15 +257,23 @@ void sw__stock_grow(struct sw__cache *mine, unsigned class) {
     mine->stocks[class].was_full = false;
 }
 
+/* Of a cache that is mostly free, it may be all that many slabs are there for. */
+static bool is_mostly_free(const struct sw__cache *cache) {
+    return cache->unswept > cache->present / 2;
+}
+
 /* One block is not much, and where a malloc follows each free it is enough. */
 void sw__stock_heed_refused(struct sw__cache *mine, unsigned class,
                             const struct sw__free_block *block) {
     struct sw__stock *stock = &mine->stocks[class];
-    if (!is_stocked(sw__class_sizes[class]))
-        return;
     if (block == stock->first)
         sw__misuse_free();
-    stock->was_full = true;
+    if (is_mostly_free(mine)) {
+        if (mine->stock_bytes)
+            sw__stock_empty(mine);
+        return;
+    }
+    stock->was_full |= is_stocked(sw__class_sizes[class]) && room_of(stock) == 0;
     if (stock->limit == 0)
         sw__stock_grow(mine, class);
 }

@@ -362,6 +362,22 @@ static void an_open_slab_goes_with_its_last_block(void **state) {
     sw_heap_destroy(sleeper.heap);
 }
 
+/* A thread without a table of its own may collect, while the only one that has one forks. */
+static void a_child_finds_its_stocks_open(void **state) {
+    (void)state;
+    sw_heap *heap = make_sizeclass();
+    take_with_stock(heap, BLOCK, BLOCKS);
+    cache_of(heap)->stock_shuts = 1;
+    pid_t child = fork();
+    if (child == 0) {
+        sw_free(heap, blocks[IN_CURRENT]);
+        _exit(stocked(heap, BLOCK) == BLOCK ? 0 : 1);
+    }
+    assert_int_equal(exit_code_of(child), 0);
+    cache_of(heap)->stock_shuts = 0;
+    sw_heap_destroy(heap);
+}
+
 /* A fork finds another thread between the list and the count of it. */
 static void the_list_tells_how_many_there_are(void **state) {
     (void)state;
@@ -395,6 +411,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_sleepers_stock_is_emptied_for_it),
         cmocka_unit_test(an_open_slab_is_not_touched),
         cmocka_unit_test(an_open_slab_goes_with_its_last_block),
+        cmocka_unit_test(a_child_finds_its_stocks_open),
         cmocka_unit_test(the_list_tells_how_many_there_are),
     };
     choose_tests(argc, argv);
