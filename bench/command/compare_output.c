@@ -123,7 +123,7 @@ void begin_comparison(const struct comparison *comparison) {
     printf(", batch %zu, %u thread%s, seed %llu; %zu run%s of each strategy, medians\n",
            batch_of(training), training->threads, training->threads == 1 ? "" : "s",
            (unsigned long long)training->seed, comparison->runs, comparison->runs == 1 ? "" : "s");
-    char machine[sizeof facts + 2 * TEXT];
+    char machine[sizeof facts + sizeof memory + TEXT];
     snprintf(machine, sizeof machine, "%s, %zu core%s, %s, %s, %s, huge pages: %s", facts.cpu,
              facts.cores, facts.cores == 1 ? "" : "s",
              format_bytes(memory, sizeof memory, (double)facts.memory), facts.kernel, facts.libc,
