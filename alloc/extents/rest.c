@@ -77,8 +77,8 @@ static bool trim_part(struct sw__extents *extents, struct sw__extent *extent, si
     return went && extent->touched > 0;
 }
 
-/* Of the largest extents first, as much and in as many calls as others may wait for. One that the kernel would not
- * purge is passed over. False when all has gone. */
+/* Of the largest extents first, as much and in as many calls as others may wait for. One that the
+ * kernel would not purge is passed over. False when all has gone. */
 static bool leave_a_little(struct sw__extents *extents, struct leaving *leaving) {
     size_t held = extents->held;
     sw__placement_release_parked(extents);

@@ -288,7 +288,8 @@ static void open_stocks(void) {
     for (unsigned slot = 0; slot < SW__SLOTS; slot++)
         for (struct sw__cache *cache = threads.slots[slot] ? threads.slots[slot]->caches : NULL;
              cache; cache = cache->older)
-            cache->stock_shuts = 0;
+            if (cache->stock_shuts) /* else the child would have a page of its own for it */
+                cache->stock_shuts = 0;
 }
 
 void sw__slabs_adopt_after_fork(void) {

@@ -110,9 +110,8 @@ struct sw__cache {
     _Atomic(size_t) unswept_seen; /* by sw__cache_has_more_unswept() */
     struct sw__slab *first_unswept, *last_unswept; /* closed the longest ago, and the last */
     struct sw__stock stocks[SW__CLASS_COUNT];      /* of its bins */
-    size_t stock_bytes;                            /* what all of them may have; */
-    _Atomic(size_t) in_stock;                      /* and the same for who asks from outside */
-    size_t present_at_look;  /* `present` when it was looked which stocks are used */
+    _Atomic(size_t) stock_bytes; /* what all of them may have; atomic for the same */
+    size_t present_at_look;      /* `present` when it was looked which stocks are used */
     unsigned stock_turn;     /* of the bins, the last that was to give another some of its own */
     atomic_bool is_at_stock; /* its thread is */
     atomic_int stock_shuts;  /* so many others have shut them to it */
@@ -242,7 +241,7 @@ static inline struct sw__cache *sw__slabs_my_cache(const struct sw__slabs *slabs
 /* What may go of it, with slabs in its inbox: those count whole, and so does what a stock may have. */
 static inline size_t sw__cache_unswept(const struct sw__cache *cache) {
     return atomic_load_explicit(&cache->unswept, memory_order_relaxed) +
-           atomic_load_explicit(&cache->in_stock, memory_order_relaxed) +
+           atomic_load_explicit(&cache->stock_bytes, memory_order_relaxed) +
            atomic_load_explicit(&cache->inbox_bytes, memory_order_relaxed);
 }
 

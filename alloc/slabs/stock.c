@@ -124,13 +124,13 @@ static struct sw__slab *slab_of(const struct sw__cache *cache, const struct sw__
 static void set_limit(struct sw__cache *cache, unsigned class, uint32_t limit, uint32_t count) {
     struct sw__stock *stock = &cache->stocks[class];
     bool rises = limit > stock->limit;
-    cache->stock_bytes -= bytes_of(cache, class);
+    size_t others = cache->stock_bytes - bytes_of(cache, class);
     if (rises)
         set_room(stock, limit - count);
     atomic_store_explicit(&stock->limit, limit, memory_order_release);
     set_room(stock, limit - count);
-    cache->stock_bytes += bytes_of(cache, class);
-    atomic_store_explicit(&cache->in_stock, cache->stock_bytes, memory_order_relaxed);
+    atomic_store_explicit(&cache->stock_bytes, others + bytes_of(cache, class),
+                          memory_order_relaxed);
 }
 
 /* Of an open slab only its thread may touch what is free: to it the block goes as from another. */
@@ -183,7 +183,7 @@ bool sw__stocks_shut(struct sw__cache *newest) {
     bool has_any = false;
     for (struct sw__cache *cache = newest; cache; cache = cache->older) {
         atomic_fetch_add(&cache->stock_shuts, 1);
-        has_any |= atomic_load_explicit(&cache->in_stock, memory_order_relaxed) > 0;
+        has_any |= atomic_load_explicit(&cache->stock_bytes, memory_order_relaxed) > 0;
     }
     if (has_any)
         sw__os_fence_all();

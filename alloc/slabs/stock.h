@@ -16,14 +16,13 @@
  * the slab was swept: what is not there may have been freed long ago. */
 bool sw__stock_put(struct sw__cache *mine, const struct sw__slab *slab,
                    struct sw__free_block *block);
-
-/* With the cache's lock: it was refused, and goes to its slab. */
-void sw__stock_heed_refused(struct sw__cache *mine, unsigned class,
-                            const struct sw__free_block *block);
 /* NULL when there is none, or it is being emptied. */
 void *sw__stock_take(struct sw__cache *mine, unsigned class);
 
-/* With the cache's lock, by its thread. The class had no block at hand: it may have more in stock. */
+/* With the cache's lock, by its thread. The block was refused, and goes to its slab. */
+void sw__stock_heed_refused(struct sw__cache *mine, unsigned class,
+                            const struct sw__free_block *block);
+/* The class had no block at hand: it may have more in stock. */
 void sw__stock_grow(struct sw__cache *mine, unsigned class);
 /* It still has none: its cache is about to have a slab more. Stocks that are not used go back first,
  * when that has come to much: each of their blocks may be all that a slab is there for. */

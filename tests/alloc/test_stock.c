@@ -262,9 +262,24 @@ static void a_double_free_is_told_of(void **state) {
 
 struct sleeper {
     sw_heap *heap;
+    pthread_t thread;
     pthread_barrier_t turn;
     size_t stocked;
 };
+
+/* Until it sleeps. */
+static void begin(struct sleeper *sleeper, void *(*work)(void *)) {
+    sleeper->heap = make_sizeclass();
+    pthread_barrier_init(&sleeper->turn, NULL, 2);
+    assert_int_equal(pthread_create(&sleeper->thread, NULL, work, sleeper), 0);
+    pthread_barrier_wait(&sleeper->turn);
+}
+
+static void wake_and_join(struct sleeper *sleeper) {
+    pthread_barrier_wait(&sleeper->turn);
+    pthread_join(sleeper->thread, NULL);
+    pthread_barrier_destroy(&sleeper->turn);
+}
 
 /* Each slab of the thread's is full, but for one block that is in stock. */
 static void *stock_and_sleep(void *argument) {
@@ -287,19 +302,14 @@ static void *stock_and_sleep(void *argument) {
 
 static void a_sleepers_stock_is_emptied_for_it(void **state) {
     (void)state;
-    struct sleeper sleeper = {.heap = make_sizeclass()};
+    struct sleeper sleeper = {0};
+    begin(&sleeper, stock_and_sleep);
     const struct sw__blocks *inside = sw__heap_state(sleeper.heap);
-    pthread_t thread;
-    pthread_barrier_init(&sleeper.turn, NULL, 2);
-    assert_int_equal(pthread_create(&thread, NULL, stock_and_sleep, &sleeper), 0);
-    pthread_barrier_wait(&sleeper.turn);
     assert_int_equal(sleeper.stocked, OF_BIN);
     size_t before = sw__extents_live(&inside->extents);
     sw_trim(sleeper.heap);
     assert_true(sw__extents_live(&inside->extents) <= before - OF_BIN);
-    pthread_barrier_wait(&sleeper.turn);
-    pthread_join(thread, NULL);
-    pthread_barrier_destroy(&sleeper.turn);
+    wake_and_join(&sleeper);
     sw_trim(sleeper.heap);
     assert_int_equal(sw__extents_live(&inside->extents), 0);
     sw_heap_destroy(sleeper.heap);
@@ -323,32 +333,24 @@ static void *stock_of_open_and_sleep(void *argument) {
 /* Its thread frees there without a lock: what is put back comes as from another thread. */
 static void an_open_slab_is_not_touched(void **state) {
     (void)state;
-    struct sleeper sleeper = {.heap = make_sizeclass()};
-    pthread_t thread;
-    pthread_barrier_init(&sleeper.turn, NULL, 2);
-    assert_int_equal(pthread_create(&thread, NULL, stock_of_open_and_sleep, &sleeper), 0);
-    pthread_barrier_wait(&sleeper.turn);
+    struct sleeper sleeper = {0};
+    begin(&sleeper, stock_of_open_and_sleep);
     const struct sw__slab *slab = sw__slab_of(blocks[IN_OPEN + 2]);
     assert_true(sw__slab_is_open_to(slab, sw__slab_owner(slab)));
     size_t used = slab->used;
     sw_trim(sleeper.heap);
     assert_int_equal(slab->used, used);
     assert_int_equal(sw__remote_count(slab), 1);
-    pthread_barrier_wait(&sleeper.turn);
-    pthread_join(thread, NULL);
+    wake_and_join(&sleeper);
     assert_int_equal(sleeper.stocked, 0);
-    pthread_barrier_destroy(&sleeper.turn);
     sw_heap_destroy(sleeper.heap);
 }
 
 /* Others have freed all else of the slab, which is open: it goes with the block. */
 static void an_open_slab_goes_with_its_last_block(void **state) {
     (void)state;
-    struct sleeper sleeper = {.heap = make_sizeclass()};
-    pthread_t thread;
-    pthread_barrier_init(&sleeper.turn, NULL, 2);
-    assert_int_equal(pthread_create(&thread, NULL, stock_of_open_and_sleep, &sleeper), 0);
-    pthread_barrier_wait(&sleeper.turn);
+    struct sleeper sleeper = {0};
+    begin(&sleeper, stock_of_open_and_sleep);
     struct sw__slab *slab = sw__slab_of(blocks[IN_OPEN + 2]);
     for (size_t i = 0; i < BLOCKS; i++)
         if (i != IN_OPEN && i != IN_OPEN + 1 && sw__slab_of(blocks[i]) == slab)
@@ -356,9 +358,7 @@ static void an_open_slab_goes_with_its_last_block(void **state) {
     assert_non_null(slab->extent);
     sw_trim(sleeper.heap);
     assert_null(slab->extent);
-    pthread_barrier_wait(&sleeper.turn);
-    pthread_join(thread, NULL);
-    pthread_barrier_destroy(&sleeper.turn);
+    wake_and_join(&sleeper);
     sw_heap_destroy(sleeper.heap);
 }
 
