@@ -272,6 +272,28 @@ void sw__slab_close_if_sparse(struct sw__slab *slab) {
     }
 }
 
+/* Its descriptor may be another slab's by now, or nobody's: then this does no more than is due to that
+ * one. */
+void sw__cache_settle(struct sw__cache *cache) {
+    struct sw__slab *slab = cache->lingering;
+    cache->lingering = NULL;
+    if (slab && sw__slab_is_open_to(slab, cache) && sw__slab_bin(slab)->current != slab)
+        sw__slab_close_if_sparse(slab);
+}
+
+/* What frees many blocks in a row often frees all that a slab has. So that not each of the last ones
+ * takes the lock, one slab of a cache stays open until it is empty, or the next becomes sparse. Nobody
+ * sweeps it meanwhile, so it is not to be a large one. */
+bool sw__slab_linger(struct sw__slab *slab) {
+    struct sw__cache *cache = sw__slab_owner(slab);
+    if (sw__slab_used(slab) == 0 || sw__extent_size(slab->extent) > SLAB)
+        return false;
+    sw__cache_settle(cache);
+    cache->lingering = slab;
+    slab->alarm = 0;
+    return true;
+}
+
 /* The current slab joins the others; one with nothing to give waits for its first free. */
 void sw__bin_retire_current(struct sw__bin *bin) {
     struct sw__slab *slab = bin->current;

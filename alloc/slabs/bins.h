@@ -41,6 +41,11 @@ void sw__bin_make_current(struct sw__slab *slab);
 
 /* Of one that is not current. */
 void sw__slab_close_if_sparse(struct sw__slab *slab);
+/* It came to its alarm: it stays open for a while, in place of the one before. False if that is not for
+ * it. */
+bool sw__slab_linger(struct sw__slab *slab);
+/* No slab of the cache lingers any more. */
+void sw__cache_settle(struct sw__cache *cache);
 /* Blocks came back to one that is not current. */
 void sw__slab_heed_free(struct sw__slab *slab);
 /* One more block of a closed slab is free, by its owner's doing: it may be opened. */

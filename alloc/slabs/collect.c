@@ -39,6 +39,7 @@ static void collect_bin(struct sw__cache *cache, unsigned class) {
 void sw__cache_collect(struct sw__cache *cache) {
     sw__inbox_empty(cache, false);
     sw__stock_empty(cache);
+    sw__cache_settle(cache);
     for (unsigned class = 0; class < SW__CLASS_COUNT; class ++)
         collect_bin(cache, class);
 }

@@ -7,6 +7,9 @@
 
 #define ALL (~UINT64_C(0))
 
+/* So many blocks of a slab whose pages may be there are cut at once. */
+#define CUT_OF_TOUCHED 64
+
 static char *block_at(const struct sw__slab *slab, size_t index) {
     return sw__extent_start(slab->extent) + index * slab->block_size;
 }
@@ -89,13 +92,20 @@ static bool bring_block(struct sw__slabs *slabs, struct sw__slab *slab) {
     return true;
 }
 
-/* Cuts a page's worth of blocks, one at least, unless all are cut. */
-static void cut(struct sw__slabs *slabs, struct sw__slab *slab) {
-    uint32_t carved = sw__slab_carved(slab), count = (uint32_t)(SW__PAGE / slab->block_size);
+/* How many blocks are cut at once: a page's worth, one at least, so that pages are touched as they are
+ * needed. Where they were touched before, many: each cut is under a lock. */
+static uint32_t cut_at_once(const struct sw__slab *slab) {
+    uint32_t left = slab->capacity - sw__slab_carved(slab);
+    uint32_t count = (uint32_t)(SW__PAGE / slab->block_size);
+    if (!slab->extent->zero && count < CUT_OF_TOUCHED)
+        count = CUT_OF_TOUCHED;
     if (count == 0)
         count = 1;
-    if (count > slab->capacity - carved)
-        count = slab->capacity - carved;
+    return count < left ? count : left;
+}
+
+static void cut(struct sw__slabs *slabs, struct sw__slab *slab) {
+    uint32_t carved = sw__slab_carved(slab), count = cut_at_once(slab);
     if (!bring(slabs, slab, pages_of_blocks(slab, carved, carved + count)))
         return;
     for (uint32_t block = carved + count; block-- > carved;)

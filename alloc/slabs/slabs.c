@@ -31,7 +31,8 @@ void sw__slabs_free_alarm(struct sw__cache *cache, struct sw__slab *slab) {
     sw__lock(&cache->lock);
     if (sw__slab_owner(slab) == cache) { /* else another thread has given it back meanwhile */
         check_free(slab);
-        sw__slab_heed_free(slab);
+        if (!sw__slab_linger(slab))
+            sw__slab_heed_free(slab);
     }
     sw__unlock(&cache->lock);
     sw__slabs_tell_of_freeable(cache->slabs);

@@ -11,7 +11,8 @@
  *           list the others that have free blocks
  *   closed  a slab for which its owner, too, must hold the cache's lock; any other is open. A slab
  *           is closed when it is full, and when it is sparse: no more live blocks than pages, and a
- *           quarter of its blocks free
+ *           quarter of its blocks free. But the last that became sparse lingers: it is open until the
+ *           next does, or it is empty
  *   stock   a bin's blocks that the owner has freed into closed slabs, and takes before those of
  *           another slab than the current one; to their slabs they are handed out all the while
  *   sweep   what any thread may do to a closed slab: pages with nothing live are given back, and
@@ -33,8 +34,8 @@
  *
  * Invariants of a slab: used = blocks handed out and not back in `free`, those in `remote` and in
  * stock included; used + length(free) + those cut that lie on absent pages = carved <= capacity;
- * used == 0 implies that remote is empty. An open slab whose `used` falls to its `alarm` becomes
- * sparse, and is closed. Only its owner opens one again: a full one, with the first block that it frees
+ * used == 0 implies that remote is empty. An open slab whose `used` falls to its `alarm` is sparse,
+ * and is closed or lingers, with an alarm of 0. Only its owner opens one again: a full one, with the first block that it frees
  * there, unless that leaves it sparse; and whichever it makes current, to take blocks from.
  *
  * Fork: the child finds every cache as its thread's stores had left it, in their order, for a store
@@ -105,6 +106,7 @@ struct sw__cache {
     size_t needed;                /* the most bytes that lived at once; decays */
     size_t missed;                /* bytes that were swept for growth and came again; decays */
     bool is_rested;               /* the last sweep was at a rest: what comes again is not missed */
+    struct sw__slab *lingering;   /* the last that became sparse, or what has become of it */
     uint32_t unswept_count;       /* slabs that are worth sweeping */
     _Atomic(size_t) unswept;      /* of those; atomic for who asks from outside */
     _Atomic(size_t) unswept_seen; /* by sw__cache_has_more_unswept() */

@@ -1,6 +1,7 @@
 /*
  * test_slabs.c - the size classes: every size has the smallest class that holds it, and the
- * rounding loses no more than classes.h says. The way back of what another thread frees. And what
+ * rounding loses no more than classes.h says. The sparse slab that stays open. The way back of what another
+ * thread frees. And what
  * becomes of caches whose thread is at its very end, or was not taken along by a fork.
  */
 #include "support.h"
@@ -10,6 +11,7 @@
 #include <unistd.h>
 
 #include "blocks.h"
+#include "slabs/bins.h"
 
 #if defined(__SANITIZE_THREAD__)
 #define FORKED_THREADS_CANT_BE 1 /* ThreadSanitizer ends such a child when it starts one */
@@ -46,6 +48,139 @@ static void rounding_loses_a_fifth_and_then_a_ninth_at_most(void **state) {
         assert_true(size <= 1024 ? lost * 5 <= rounded : lost * 9 <= rounded);
         assert_int_equal(sw__round_to_class(rounded), rounded);
     }
+}
+
+/* ---- The slab that lingers ------------------------------------------------------------------- */
+
+struct crowd {
+    sw_heap *heap;
+    size_t size, count;
+    void *blocks[1000];
+};
+
+static void gather(struct crowd *crowd, size_t size) {
+    crowd->heap = sw_heap_create("sizeclass", "tracking:0");
+    assert_non_null(crowd->heap);
+    crowd->size = size;
+    crowd->count = sizeof crowd->blocks / sizeof *crowd->blocks;
+    for (size_t i = 0; i < crowd->count; i++)
+        assert_non_null(crowd->blocks[i] = sw_alloc(crowd->heap, size, SW_TAG_OTHER));
+}
+
+/* Frees blocks of a slab until so many are left. */
+static void leave(struct crowd *crowd, struct sw__slab *slab, size_t left) {
+    size_t live = 0;
+    for (size_t i = 0; i < crowd->count; i++)
+        live += crowd->blocks[i] && sw__slab_of(crowd->blocks[i]) == slab;
+    for (size_t i = 0; i < crowd->count && live > left; i++)
+        if (crowd->blocks[i] && sw__slab_of(crowd->blocks[i]) == slab) {
+            sw_free(crowd->heap, crowd->blocks[i]);
+            crowd->blocks[i] = NULL;
+            live--;
+        }
+}
+
+static void disperse(struct crowd *crowd) {
+    for (size_t i = 0; i < crowd->count; i++)
+        sw_free(crowd->heap, crowd->blocks[i]);
+    sw_trim(crowd->heap);
+    const struct sw__blocks *inside = sw__heap_state(crowd->heap);
+    assert_int_equal(sw__extents_live(&inside->extents), 0);
+    sw_heap_destroy(crowd->heap);
+}
+
+/* One slab and another of whole size; neither is the last. Half a KiB is not stocked. */
+static struct sw__slab *early_slab(const struct crowd *crowd) {
+    return sw__slab_of(crowd->blocks[crowd->count / 2]);
+}
+
+static struct sw__slab *later_slab(const struct crowd *crowd) {
+    struct sw__slab *slab = sw__slab_of(crowd->blocks[crowd->count * 3 / 4]);
+    assert_ptr_not_equal(slab, early_slab(crowd));
+    return slab;
+}
+
+static struct crowd crowd;
+
+static void one_sparse_slab_stays_open(void **state) {
+    (void)state;
+    gather(&crowd, KIB / 2);
+    struct sw__slab *early = early_slab(&crowd), *later = later_slab(&crowd);
+    leave(&crowd, early, 20);
+    assert_false(sw__slab_is_closed(early));
+    leave(&crowd, early, 2);
+    assert_false(sw__slab_is_closed(early));
+    leave(&crowd, later, 2);
+    assert_true(sw__slab_is_closed(early));
+    assert_false(sw__slab_is_closed(later));
+    disperse(&crowd);
+}
+
+static void what_lingered_and_is_empty_goes_back(void **state) {
+    (void)state;
+    gather(&crowd, KIB / 2);
+    const struct sw__blocks *inside = sw__heap_state(crowd.heap);
+    leave(&crowd, early_slab(&crowd), 0); /* the bin keeps it */
+    size_t before = sw__extents_live(&inside->extents);
+    leave(&crowd, later_slab(&crowd), 0);
+    assert_int_equal(sw__extents_live(&inside->extents), before - 64 * KIB);
+    disperse(&crowd);
+}
+
+/* Its blocks are wanted: then it is not to be closed for another's sake. */
+static void what_lingered_may_become_current(void **state) {
+    (void)state;
+    gather(&crowd, KIB / 2);
+    struct sw__slab *early = early_slab(&crowd), *later = later_slab(&crowd);
+    leave(&crowd, early, 2);
+    void *more[1000];
+    size_t count = 0;
+    do
+        assert_non_null(more[count] = sw_alloc(crowd.heap, crowd.size, SW_TAG_OTHER));
+    while (sw__slab_of(more[count++]) != early);
+    leave(&crowd, later, 2);
+    assert_ptr_equal(sw__slab_bin(early)->current, early);
+    assert_false(sw__slab_is_closed(early));
+    while (count > 0)
+        sw_free(crowd.heap, more[--count]);
+    disperse(&crowd);
+}
+
+static void no_large_slab_lingers(void **state) {
+    (void)state;
+    gather(&crowd, 12 * KIB);
+    struct sw__slab *slab = early_slab(&crowd);
+    assert_int_equal(sw__extent_size(slab->extent), 256 * KIB);
+    leave(&crowd, slab, 2);
+    assert_true(sw__slab_is_closed(slab));
+    disperse(&crowd);
+}
+
+static void a_trim_sweeps_what_lingers(void **state) {
+    (void)state;
+    gather(&crowd, KIB / 2);
+    struct sw__slab *slab = early_slab(&crowd);
+    leave(&crowd, slab, 2);
+    sw_trim(crowd.heap);
+    assert_true(sw__slab_present(slab) <= 2 * SW__PAGE);
+    disperse(&crowd);
+}
+
+static void *gather_and_leave(void *slab) {
+    gather(&crowd, KIB / 2);
+    *(struct sw__slab **)slab = early_slab(&crowd);
+    leave(&crowd, early_slab(&crowd), 2);
+    return NULL;
+}
+
+static void nothing_lingers_when_its_thread_has_ended(void **state) {
+    (void)state;
+    pthread_t thread;
+    struct sw__slab *slab;
+    assert_int_equal(pthread_create(&thread, NULL, gather_and_leave, &slab), 0);
+    pthread_join(thread, NULL);
+    assert_true(sw__slab_is_closed(slab));
+    disperse(&crowd);
 }
 
 /* ---- Frees from other threads ---------------------------------------------------------------- */
@@ -436,6 +571,12 @@ int main(int argc, char **argv) {
         cmocka_unit_test(rounding_loses_a_fifth_and_then_a_ninth_at_most),
         cmocka_unit_test(what_is_empty_is_collected),
         cmocka_unit_test(a_thread_that_ends_leaves_nothing_empty),
+        cmocka_unit_test(one_sparse_slab_stays_open),
+        cmocka_unit_test(what_lingered_and_is_empty_goes_back),
+        cmocka_unit_test(what_lingered_may_become_current),
+        cmocka_unit_test(no_large_slab_lingers),
+        cmocka_unit_test(a_trim_sweeps_what_lingers),
+        cmocka_unit_test(nothing_lingers_when_its_thread_has_ended),
         cmocka_unit_test(what_another_thread_frees_comes_back),
         cmocka_unit_test(pages_go_back_without_their_owner),
         cmocka_unit_test(a_thread_after_others_asks_the_system_for_nothing),
