@@ -31,13 +31,17 @@ static struct {
     size_t used;
 } early;
 
+/* What only a heap can answer. */
+static void *no_heap_yet(void) {
+    errno = ENOMEM;
+    return NULL;
+}
+
 /* Never freed and reused, so it is zero. The size is in front of the block. */
 static void *alloc_early(size_t size) {
     const size_t front = SW_MIN_ALIGNMENT, room = sizeof early.bytes - early.used;
-    if (room <= front || size > room - front) {
-        errno = ENOMEM;
-        return NULL;
-    }
+    if (room <= front || size > room - front)
+        return no_heap_yet();
     char *block = early.bytes + early.used + front;
     memcpy(block - front, &size, sizeof size);
     early.used += front + sw__align_up(size, SW_MIN_ALIGNMENT);
@@ -71,9 +75,8 @@ void *sw__malloc_slow(size_t size) {
                       : alloc_large(blocks, size, SW_MIN_ALIGNMENT);
     if (LIKELY(block != NULL))
         return block;
-    if (UNLIKELY(sw__process_is_starting_here()))
+    if (UNLIKELY(!sw__process_ensure()))
         return alloc_early(size);
-    sw__process_ensure();
     return sw_alloc(sw__process.heap, size, SW_TAG_OTHER);
 }
 
@@ -106,9 +109,8 @@ void sw__free_slow(void *block) {
         errno = kept;
         return;
     }
-    if (!block || is_early(block) || UNLIKELY(sw__process_is_starting_here()))
+    if (!block || is_early(block) || UNLIKELY(!sw__process_ensure()))
         return;
-    sw__process_ensure();
     if (LIKELY(sw__process_knows(block)))
         sw_free(sw__process.heap, block);
     else
@@ -128,9 +130,8 @@ EXPORT void *calloc(size_t count, size_t size) {
     void *block = overflows ? NULL : sw__front_alloc(bytes);
     if (LIKELY(block != NULL))
         return memset(block, 0, bytes);
-    if (UNLIKELY(sw__process_is_starting_here()))
+    if (UNLIKELY(!sw__process_ensure()))
         return alloc_early(overflows ? SIZE_MAX : bytes);
-    sw__process_ensure();
     return sw_alloc_zeroed(sw__process.heap, count, size, SW_TAG_OTHER);
 }
 
@@ -177,7 +178,8 @@ EXPORT void *realloc(void *block, size_t size) {
     }
     if (UNLIKELY(is_early(block)))
         return realloc_early(block, size);
-    sw__process_ensure();
+    if (UNLIKELY(!sw__process_ensure()))
+        return no_heap_yet();
     if (UNLIKELY(!sw__process_knows(block)))
         return realloc_foreign(block, size);
     return sw_realloc(sw__process.heap, block, size);
@@ -202,11 +204,8 @@ static __attribute__((noinline)) void *alloc_aligned_slow(size_t alignment, size
         is_power_of_two(alignment) ? alloc_large(sw__process.blocks, size, alignment) : NULL;
     if (LIKELY(block != NULL))
         return block;
-    if (UNLIKELY(sw__process_is_starting_here())) {
-        errno = ENOMEM;
-        return NULL;
-    }
-    sw__process_ensure();
+    if (UNLIKELY(!sw__process_ensure()))
+        return no_heap_yet();
     return sw_alloc_aligned(sw__process.heap, alignment, size, SW_TAG_OTHER);
 }
 
@@ -287,7 +286,8 @@ EXPORT size_t malloc_usable_size(void *block) {
         return 0;
     if (is_early(block))
         return size_of_early(block);
-    sw__process_ensure();
+    if (!sw__process_ensure())
+        return 0;
     if (sw__process_knows(block))
         return sw_usable_size(sw__process.heap, block);
     if (sw__behind.usable_size)
@@ -297,16 +297,14 @@ EXPORT size_t malloc_usable_size(void *block) {
 
 EXPORT int malloc_trim(size_t pad) {
     (void)pad; /* what is worth keeping at the top is not ours to say */
-    sw__process_ensure();
-    return sw_trim(sw__process.heap) > 0;
+    return sw__process_ensure() && sw_trim(sw__process.heap) > 0;
 }
 
 extern const struct sw__strategy sw__strategy_system;
 
 /* Where the strategy is libc itself, libc answers for itself. */
 static bool is_libc(void) {
-    sw__process_ensure();
-    return sw__process.strategy == &sw__strategy_system;
+    return sw__process_ensure() && sw__process.strategy == &sw__strategy_system;
 }
 
 /* What there is to set is set by STEPWELL_CONF. So what glibc would take is taken, as it does what it
@@ -324,9 +322,9 @@ struct totals {
 };
 
 static struct totals take_totals(void) {
-    struct sw_stats stats;
-    sw__process_ensure();
-    sw__heap_look(sw__process.heap, &stats);
+    struct sw_stats stats = {0};
+    if (sw__process_ensure())
+        sw__heap_look(sw__process.heap, &stats);
     size_t resident = stats.resident.current;
     size_t reserved = stats.reserved.current, allocated = stats.allocated.current;
     return (struct totals){
@@ -376,8 +374,8 @@ EXPORT struct mallinfo mallinfo(void) {
 }
 
 EXPORT void malloc_stats(void) {
-    sw__process_ensure();
-    sw__report(STDERR_FILENO);
+    if (sw__process_ensure())
+        sw__report(STDERR_FILENO);
 }
 
 /* What glibc's document, version 1, says of a heap and again of all heaps; there is one here, and

@@ -137,12 +137,10 @@ static void publish(sw_heap *heap) {
     __atomic_store_n(&sw__process.heap, heap, __ATOMIC_RELEASE);
 }
 
-bool sw__process_is_starting_here(void) {
-    return starter == &errno;
-}
-
-void sw__process_start(void) {
+bool sw__process_start(void) {
     int kept = errno;
+    if (starter == &errno)
+        return false;
     sw__lock(&starting);
     if (!sw__process.heap) {
         starter = &errno;
@@ -157,4 +155,5 @@ void sw__process_start(void) {
     }
     sw__unlock(&starting);
     errno = kept;
+    return true;
 }

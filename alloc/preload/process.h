@@ -22,11 +22,9 @@ extern struct sw__process sw__process;
 const char *sw__process_told(const char *name);
 
 /* Makes the heap from STEPWELL_STRATEGY and STEPWELL_CONF. A strategy or option that is wrong is
- * told on stderr, and the default taken: a production process is not to die of a typing error. */
-void sw__process_start(void);
-
-/* True on the thread that is inside sw__process_start(), where libc may call malloc. */
-bool sw__process_is_starting_here(void);
+ * told on stderr, and the default taken: a production process is not to die of a typing error. False
+ * on the thread that is inside already, where libc may call malloc. */
+bool sw__process_start(void);
 
 /* False for a pointer that the heap cannot have given out. Strategies whose blocks are not in the
  * page map cannot tell, and claim all. */
@@ -37,9 +35,10 @@ bool sw__process_knows(const void *block);
 bool sw__process_is_libcs(const void *block);
 size_t sw__process_loaders(const void *block);
 
-static inline void sw__process_ensure(void) {
-    if (__builtin_expect(!__atomic_load_n(&sw__process.heap, __ATOMIC_ACQUIRE), 0))
-        sw__process_start();
+/* Is there a heap? There is one from here on, but for the thread that makes it, meanwhile. */
+static inline bool sw__process_ensure(void) {
+    return __builtin_expect(__atomic_load_n(&sw__process.heap, __ATOMIC_ACQUIRE) != NULL, 1) ||
+           sw__process_start();
 }
 
 /* Writes the table of what the heap holds (report.c). False as sw__os_write(). */

@@ -23,7 +23,8 @@
 
 static char *text, *zeroed, *grown;
 static void *last;
-static int error_at_end, error_of_aligned;
+static int error_at_end, error_of_aligned, error_of_foreign;
+static bool is_answered;
 
 /* Of no allocator: what it is the compiler is not to know. */
 static char anything[16];
@@ -38,6 +39,11 @@ static void allocate_early(void) {
     grown = realloc(grown, 300);
     error_of_aligned = posix_memalign(&last, 64, 64);
     free(foreign);                        /* not ours, and nobody can tell yet */
+    errno = 0;
+    is_answered = !realloc(foreign, 300) && malloc_usable_size(foreign) == 0 && !malloc_trim(0) &&
+                  mallinfo2().uordblks == 0 && mallopt(M_MXFAST, 0) == 1;
+    error_of_foreign = errno;
+    malloc_stats();
     for (void *each; (each = malloc(0));) /* all that there is */
         last = each;
     error_at_end = errno;
@@ -80,6 +86,8 @@ static void what_came_early_is_there(void **state) {
     assert_string_equal(grown, "grown");
     assert_int_equal(error_at_end, ENOMEM);
     assert_int_equal(error_of_aligned, ENOMEM);
+    assert_true(is_answered);
+    assert_int_equal(error_of_foreign, ENOMEM);
 }
 
 static void what_came_early_moves(void **state) {
