@@ -27,6 +27,11 @@ _Static_assert(SLAB / FIRST_PART >= SLAB_FOR_MAX && LARGE_SLAB / FIRST_PART >= S
 /* What a cache may keep in slabs with nothing live, beside those it takes blocks from. */
 #define MOST_KEPT (4 * SLAB)
 
+/* The slab that lingers is no more than such a part of what its cache has, or all that may are no more
+ * than that. */
+#define LINGERING_SHARE  16
+#define LINGERING_IN_ALL (4 * SLAB)
+
 bool sw__slabs_torn_by_fork;
 
 struct sw__slab sw__no_slab = {.alarm = SW__NO_ALARM};
@@ -281,14 +286,21 @@ void sw__cache_settle(struct sw__cache *cache) {
         sw__slab_close_if_sparse(slab);
 }
 
+/* Nobody sweeps it meanwhile: that is to be little beside what the cache has, or all caches together. */
+static bool may_linger(const struct sw__cache *cache, size_t size) {
+    size_t caches = atomic_load_explicit(&cache->slabs->cache_count, memory_order_relaxed);
+    return size <= SLAB &&
+           (size <= cache->present / LINGERING_SHARE || caches * size <= LINGERING_IN_ALL);
+}
+
 /* What frees many blocks in a row often frees all that a slab has. So that not each of the last ones
- * takes the lock, one slab of a cache stays open until it is empty, or the next becomes sparse. Nobody
- * sweeps it meanwhile, so it is not to be a large one. */
+ * takes the lock, one slab of a cache stays open until it is empty, or the next becomes sparse. */
 bool sw__slab_linger(struct sw__slab *slab) {
     struct sw__cache *cache = sw__slab_owner(slab);
-    if (sw__slab_used(slab) == 0 || sw__extent_size(slab->extent) > SLAB)
+    if (sw__slab_used(slab) == 0 || !may_linger(cache, sw__extent_size(slab->extent)))
         return false;
-    sw__cache_settle(cache);
+    if (cache->lingering != slab)
+        sw__cache_settle(cache);
     cache->lingering = slab;
     slab->alarm = 0;
     return true;

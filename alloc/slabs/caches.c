@@ -157,6 +157,7 @@ static struct sw__cache *make_cache(struct sw__slabs *slabs) {
             cache->bins[class].current = &sw__no_slab;
         cache->older = slabs->caches;
         slabs->caches = cache;
+        slabs->cache_count++;
     }
     return cache;
 }

@@ -97,7 +97,7 @@ static bool bring_block(struct sw__slabs *slabs, struct sw__slab *slab) {
 static uint32_t cut_at_once(const struct sw__slab *slab) {
     uint32_t left = slab->capacity - sw__slab_carved(slab);
     uint32_t count = (uint32_t)(SW__PAGE / slab->block_size);
-    if (!slab->extent->zero && count < CUT_OF_TOUCHED)
+    if (!slab->extent->zero && sw__slab_absent(slab) == 0 && count < CUT_OF_TOUCHED)
         count = CUT_OF_TOUCHED;
     if (count == 0)
         count = 1;

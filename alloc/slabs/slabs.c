@@ -31,7 +31,9 @@ void sw__slabs_free_alarm(struct sw__cache *cache, struct sw__slab *slab) {
     sw__lock(&cache->lock);
     if (sw__slab_owner(slab) == cache) { /* else another thread has given it back meanwhile */
         check_free(slab);
-        if (!sw__slab_linger(slab))
+        if (sw__inbox_has_any(cache)) /* it may be all that keeps the slab that lingered so far */
+            sw__inbox_empty(cache, false);
+        if (sw__slab_is_open_to(slab, cache) && !sw__slab_linger(slab))
             sw__slab_heed_free(slab);
     }
     sw__unlock(&cache->lock);

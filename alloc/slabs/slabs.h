@@ -133,6 +133,7 @@ struct sw__slabs {
     _Atomic(struct sw__cache *) orphans; /* read without the lock, to see whether there are any */
     struct sw__slab *all;                /* in use and spare */
     _Atomic(struct sw__cache *) caches;  /* all; grows under the lock of all threads' tables */
+    _Atomic(uint32_t) cache_count;       /* of those */
     struct sw__slab *spare;
     bool is_in_front;
     /* Optional. when_made: so many bytes of new slabs, or of absent pages, came; no lock is held.

@@ -81,7 +81,8 @@ static __attribute__((no_sanitize("thread"))) bool is_first_free(const struct sw
 
 bool sw__stock_put(struct sw__cache *mine, const struct sw__slab *slab,
                    struct sw__free_block *block) {
-    struct sw__stock *stock = &mine->stocks[slab->class];
+    unsigned class = slab->class; /* once it is stocked, the slab may be another one's descriptor */
+    struct sw__stock *stock = &mine->stocks[class];
     if (!is_stocked(slab->block_size) || room_of(stock) == 0 || sw__slab_absent(slab) != 0 ||
         !enter(mine))
         return false;
@@ -92,7 +93,7 @@ bool sw__stock_put(struct sw__cache *mine, const struct sw__slab *slab,
     if (room > 0)
         push(stock, block);
     leave(mine);
-    if (room == 1 && bytes_of(mine, slab->class) >= SW__UNSWEPT_PART) /* of little nobody is told */
+    if (room == 1 && bytes_of(mine, class) >= SW__UNSWEPT_PART) /* of little nobody is told */
         tell_of_freeable(mine);
     return room > 0;
 }

@@ -88,6 +88,28 @@ static size_t survivors(const struct crowd *crowd) {
     return count;
 }
 
+/* The last slab, on pages that were touched before, is half cut when they go. */
+static void what_was_never_cut_comes_by_the_page(void **state) {
+    (void)state;
+    sw_heap *heap = sw_heap_create("sizeclass", "tracking:0");
+    assert_non_null(heap);
+    char *before = sw_alloc(heap, MIB / 4, SW_TAG_OTHER);
+    memset(before, 1, MIB / 4);
+    sw_free(heap, before);
+    gather(&crowd, heap, KIB / 2, 257 * KIB / 2);
+    sw_trim(heap);
+    char *more[120];
+    for (size_t i = 0; i < 120; i++) {
+        size_t live = live_of(heap);
+        CHECK(more[i] = sw_alloc(heap, KIB / 2, SW_TAG_OTHER));
+        CHECK(live_of(heap) <= live + SW__PAGE);
+    }
+    for (size_t i = 0; i < 120; i++)
+        sw_free(heap, more[i]);
+    end_with_nothing_live(&crowd);
+    sw_heap_destroy(heap);
+}
+
 /* Of every class, again and again, with more and more gone. */
 static void what_lives_outlasts_every_sweep(void **state) {
     (void)state;
@@ -479,6 +501,7 @@ static void what_is_missed_again_and_again_stays(void **state) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_never_cut_comes_by_the_page),
         cmocka_unit_test(what_lives_outlasts_every_sweep),
         cmocka_unit_test(pages_with_nothing_live_are_given_back),
         cmocka_unit_test(what_is_absent_comes_within_the_limit),

@@ -55,14 +55,14 @@ static void rounding_loses_a_fifth_and_then_a_ninth_at_most(void **state) {
 struct crowd {
     sw_heap *heap;
     size_t size, count;
-    void *blocks[1000];
+    void *blocks[4000];
 };
 
 static void gather(struct crowd *crowd, size_t size) {
     crowd->heap = sw_heap_create("sizeclass", "tracking:0");
     assert_non_null(crowd->heap);
     crowd->size = size;
-    crowd->count = sizeof crowd->blocks / sizeof *crowd->blocks;
+    crowd->count = 2000;
     for (size_t i = 0; i < crowd->count; i++)
         assert_non_null(crowd->blocks[i] = sw_alloc(crowd->heap, size, SW_TAG_OTHER));
 }
@@ -78,6 +78,15 @@ static void leave(struct crowd *crowd, struct sw__slab *slab, size_t left) {
             crowd->blocks[i] = NULL;
             live--;
         }
+}
+
+/* Takes blocks until the slab has given all, and is not current any more. */
+static void fill_up(struct crowd *crowd, struct sw__slab *slab) {
+    while (sw__slab_bin(slab)->current == slab || !sw__slab_is_full(slab)) {
+        void *block = sw_alloc(crowd->heap, crowd->size, SW_TAG_OTHER);
+        CHECK(block && crowd->count < sizeof crowd->blocks / sizeof *crowd->blocks);
+        crowd->blocks[crowd->count++] = block;
+    }
 }
 
 static void disperse(struct crowd *crowd) {
@@ -133,7 +142,7 @@ static void what_lingered_may_become_current(void **state) {
     gather(&crowd, KIB / 2);
     struct sw__slab *early = early_slab(&crowd), *later = later_slab(&crowd);
     leave(&crowd, early, 2);
-    void *more[1000];
+    void *more[2000];
     size_t count = 0;
     do
         assert_non_null(more[count] = sw_alloc(crowd.heap, crowd.size, SW_TAG_OTHER));
@@ -144,6 +153,89 @@ static void what_lingered_may_become_current(void **state) {
     while (count > 0)
         sw_free(crowd.heap, more[--count]);
     disperse(&crowd);
+}
+
+/* Again and again it is the one that becomes sparse. */
+static void one_lingers_as_often_as_it_may(void **state) {
+    (void)state;
+    gather(&crowd, KIB / 2);
+    struct sw__slab *slab = early_slab(&crowd);
+    for (int round = 0; round < 3; round++) {
+        leave(&crowd, slab, 2);
+        assert_false(sw__slab_is_closed(slab));
+        fill_up(&crowd, slab);
+    }
+    disperse(&crowd);
+}
+
+/* One of eight, the first of which is said. */
+static void free_some(struct crowd *crowd, size_t first) {
+    for (size_t i = first; i < crowd->count; i += 8) {
+        sw_free(crowd->heap, crowd->blocks[i]);
+        crowd->blocks[i] = NULL;
+    }
+}
+
+static void *help_to_empty(void *crowd) {
+    free_some(crowd, 0);
+    return NULL;
+}
+
+/* Where others have freed some, too, no slab is ever empty by its owner's doing. */
+static void what_others_helped_to_empty_goes_back(void **state) {
+    (void)state;
+    pthread_t other;
+    gather(&crowd, KIB / 2);
+    const struct sw__blocks *inside = sw__heap_state(crowd.heap);
+    free_some(&crowd, 1); /* none is full, and closed, now */
+    assert_int_equal(pthread_create(&other, NULL, help_to_empty, &crowd), 0);
+    pthread_join(other, NULL);
+    for (size_t first = 2; first < 8; first++)
+        free_some(&crowd, first);
+    assert_true(sw__extents_live(&inside->extents) <= 3 * 64 * KIB);
+    disperse(&crowd);
+}
+
+struct waiters {
+    sw_heap *heap;
+    pthread_barrier_t turn;
+};
+
+static void *wait_with_a_cache(void *argument) {
+    struct waiters *waiters = argument;
+    sw_free(waiters->heap, sw_alloc(waiters->heap, 100, SW_TAG_OTHER));
+    pthread_barrier_wait(&waiters->turn);
+    pthread_barrier_wait(&waiters->turn);
+    return NULL;
+}
+
+/* Does it stay open, in a heap of so many threads more? */
+static bool lingers_beside(unsigned threads, size_t size) {
+    struct waiters waiters;
+    pthread_t others[8];
+    gather(&crowd, size);
+    waiters.heap = crowd.heap;
+    pthread_barrier_init(&waiters.turn, NULL, threads + 1);
+    for (unsigned i = 0; i < threads; i++)
+        assert_int_equal(pthread_create(&others[i], NULL, wait_with_a_cache, &waiters), 0);
+    pthread_barrier_wait(&waiters.turn);
+    struct sw__slab *slab = early_slab(&crowd);
+    leave(&crowd, slab, 2);
+    bool lingers = !sw__slab_is_closed(slab);
+    pthread_barrier_wait(&waiters.turn);
+    for (unsigned i = 0; i < threads; i++)
+        pthread_join(others[i], NULL);
+    pthread_barrier_destroy(&waiters.turn);
+    disperse(&crowd);
+    return lingers;
+}
+
+/* 64 KiB of each of five are too much, where that is not little beside what its cache has. */
+static void of_many_threads_little_lingers(void **state) {
+    (void)state;
+    assert_true(lingers_beside(3, KIB / 4));
+    assert_false(lingers_beside(4, KIB / 4));
+    assert_true(lingers_beside(4, 3 * KIB / 4));
 }
 
 static void no_large_slab_lingers(void **state) {
@@ -574,6 +666,9 @@ int main(int argc, char **argv) {
         cmocka_unit_test(one_sparse_slab_stays_open),
         cmocka_unit_test(what_lingered_and_is_empty_goes_back),
         cmocka_unit_test(what_lingered_may_become_current),
+        cmocka_unit_test(one_lingers_as_often_as_it_may),
+        cmocka_unit_test(what_others_helped_to_empty_goes_back),
+        cmocka_unit_test(of_many_threads_little_lingers),
         cmocka_unit_test(no_large_slab_lingers),
         cmocka_unit_test(a_trim_sweeps_what_lingers),
         cmocka_unit_test(nothing_lingers_when_its_thread_has_ended),
