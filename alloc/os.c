@@ -360,12 +360,13 @@ size_t sw__os_resident(const void *start, size_t size) {
  * write: there a thread may be cancelled, which malloc would not survive with its locks in hand. */
 
 bool sw__os_read_file(const char *path, char *text, size_t size) {
+    int kept = errno;
     int file = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-    if (file < 0)
-        return false;
-    long length = syscall(SYS_read, file, text, size - 1);
-    syscall(SYS_close, file);
+    long length = file < 0 ? 0 : syscall(SYS_read, file, text, size - 1);
+    if (file >= 0)
+        syscall(SYS_close, file);
     text[length > 0 ? length : 0] = '\0';
+    errno = kept;
     return length > 0;
 }
 

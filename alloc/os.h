@@ -95,7 +95,7 @@ size_t sw__os_threads(void);
 /* How many mappings the kernel grants a process. */
 size_t sw__os_most_mappings(void);
 
-/* The beginning of a small file, with a NUL behind it. False when it can't be read. */
+/* The beginning of a small file, with a NUL behind it. False when it can't be read; errno stays. */
 bool sw__os_read_file(const char *path, char *text, size_t size);
 /* What can't be written is lost; where nobody reads a pipe any more, no signal comes of it. False
  * when not all was, for the reason in errno. */

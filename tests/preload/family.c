@@ -224,6 +224,31 @@ static void zero_and_null_follow_the_rules(void **state) {
     assert_int_equal(malloc_usable_size(NULL), 0);
 }
 
+/* Over all sizes: now and then files are read, and pages given back or moved. */
+static void what_is_served_keeps_errno(void **state) {
+    (void)state;
+    enum { MOST = 60 };
+    char *blocks[MOST] = {NULL};
+    errno = 77;
+    for (int round = 0; round < 3; round++) {
+        size_t size = 1;
+        for (int i = 0; i < MOST && size < (size_t)200 << 20; i++, size += size / 2 + 1) {
+            char *block = round == 1   ? realloc(blocks[i], 2 * size)
+                          : round == 2 ? calloc(size, 1)
+                                       : malloc(size);
+            assert_non_null(block);
+            block[size / 2] = 1;
+            if (round == 2)
+                free(blocks[i]);
+            blocks[i] = block;
+            assert_int_equal(errno, 77);
+        }
+    }
+    for (int i = 0; i < MOST; i++)
+        free(blocks[i]);
+    assert_int_equal(errno, 77);
+}
+
 /* free(), of which the compiler takes for granted that errno stays. */
 static void (*volatile release)(void *) = free;
 
@@ -550,6 +575,7 @@ static int check(void) {
         cmocka_unit_test(other_names_of_free_free),
         cmocka_unit_test(reallocarray_keeps_what_there_was),
         cmocka_unit_test(zero_and_null_follow_the_rules),
+        cmocka_unit_test(what_is_served_keeps_errno),
         cmocka_unit_test(free_keeps_errno),
         cmocka_unit_test(free_of_locked_memory_keeps_errno),
         cmocka_unit_test(realloc_to_nothing_frees),
