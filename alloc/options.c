@@ -7,6 +7,7 @@
 
 #include "text.h"
 
+#include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -319,4 +320,19 @@ struct sw__stats_wish sw__parse_stats(const char *value) {
     wish.file = where.text;
     wish.file_length = where.length;
     return wish;
+}
+
+bool sw__stats_file(char *path, size_t there, const char *name, size_t length, int process) {
+    for (const char *end = name + length; name < end && there < PATH_MAX; name++) {
+        char next = *name == '%' && name + 1 < end ? name[1] : '\0';
+        if (next == 'p')
+            there += (size_t)snprintf(path + there, PATH_MAX - there, "%d", process);
+        else
+            path[there++] = *name;
+        name += next == 'p' || next == '%';
+    }
+    if (there >= PATH_MAX)
+        return false;
+    path[there] = '\0';
+    return true;
 }

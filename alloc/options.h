@@ -68,6 +68,9 @@ struct sw__stats_wish {
 /* "0", "1" or a file's name, which has a slash, a dot or a % in it; perhaps with ",signal" behind.
  * NULL is none. What is pointed to is in value. */
 struct sw__stats_wish sw__parse_stats(const char *value);
+/* The file's name, with the process's id for each %p and one % for two, into a path of PATH_MAX bytes
+ * behind so many that are there. False when it does not fit. */
+bool sw__stats_file(char *path, size_t there, const char *name, size_t length, int process);
 
 /* The name that was probably meant; NULL where none is near. The last of the names is NULL. */
 const char *sw__nearest_name(const char *word, const char *const *names);

@@ -155,13 +155,11 @@ static void say_unwritten(const char *path, int error) {
     sw__text_write(&text, stderr_now());
 }
 
-/* The file's name, with %p in it filled in. */
+/* The file's name, with %p in it filled in, but for the folder. */
 static void name_report(char path[PATH_MAX]) {
-    const char *mark = strstr(output.file + output.folder, "%p");
-    if (mark)
-        snprintf(path, PATH_MAX, "%.*s%d%s", (int)(mark - output.file), output.file, (int)getpid(),
-                 mark + 2);
-    else
+    const char *name = output.file + output.folder;
+    memcpy(path, output.file, output.folder);
+    if (!sw__stats_file(path, output.folder, name, strlen(name), (int)getpid()))
         snprintf(path, PATH_MAX, "%s", output.file);
 }
 

@@ -131,10 +131,22 @@ static bool is_folder(const char *path) {
     return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
+/* A folder that is named after the process is made by it, if at all. */
+static bool is_folder_known(const char *file, size_t length) {
+    const char *slash = memrchr(file, '/', length);
+    return !slash || !memmem(file, (size_t)(slash - file), "%p", 2);
+}
+
 /* What would otherwise be found out when the work is done. */
 static void check_file(const char *file, size_t length) {
     char path[PATH_MAX];
-    snprintf(path, sizeof path, "%.*s", (int)length, file);
+    if (!is_folder_known(file, length)) {
+        return;
+    }
+    if (!sw__stats_file(path, 0, file, length, (int)getpid())) {
+        misused("the table cannot be written to '%.*s': %s", (int)length, file,
+                strerror(ENAMETOOLONG));
+    }
     if (is_folder(path)) {
         misused("the table cannot be written to '%s': it is a folder", path);
     }
@@ -150,17 +162,32 @@ static void check_file(const char *file, size_t length) {
     }
 }
 
+/* The folder we are in, with a slash behind, and two % for one: a file's name begins with it. */
+static bool name_folder(char *name, size_t size) {
+    char folder[PATH_MAX];
+    size_t length = 0;
+    if (!getcwd(folder, sizeof folder)) {
+        return false;
+    }
+    for (const char *at = folder; *at && length + 3 < size; at++) {
+        name[length++] = *at;
+        if (*at == '%') {
+            name[length++] = '%';
+        }
+    }
+    snprintf(name + length, size - length, "/");
+    return true;
+}
+
 /* The command may change its directory before it writes there. */
 static void set_stats(void) {
-    char path[PATH_MAX];
-    char directory[PATH_MAX] = "";
+    char path[2 * PATH_MAX], folder[PATH_MAX] = "";
     const char *stats = setting(SW__STATS);
     struct sw__stats_wish wish = sw__parse_stats(stats);
-    if (!wish.file || (*stats != '/' && !getcwd(directory, sizeof directory)) ||
-        snprintf(path, sizeof path, "%s%s%s", directory, *stats == '/' ? "" : "/", stats) >=
-            PATH_MAX) {
+    if (!wish.file || (*stats != '/' && !name_folder(folder, sizeof folder))) {
         return;
     }
+    snprintf(path, sizeof path, "%s%s", folder, stats);
     check_file(path, strlen(path) - strlen(stats) + wish.file_length);
     set_variable(SW__STATS, path);
 }

@@ -3,6 +3,8 @@
  */
 #include "support.h"
 
+#include <limits.h>
+
 #include "options.h"
 
 static struct sw__config parsed(const char *conf) {
@@ -243,6 +245,35 @@ static void what_stats_asks_for(void **state) {
     }
 }
 
+static void a_file_is_named_after_the_process(void **state) {
+    (void)state;
+    static const char *const names[][2] = {
+        {"a.txt", "a.txt"},   {"%p", "4711"},        {"a%pb%p", "a4711b4711"}, {"%%p%%", "%p%"},
+        {"100%", "100%"},     {"%d%%%p", "%d%4711"}, {"", ""},
+    };
+    char path[PATH_MAX];
+    for (size_t i = 0; i < LENGTH_OF(names); i++) {
+        assert_true(sw__stats_file(path, 0, names[i][0], strlen(names[i][0]), 4711));
+        assert_string_equal(path, names[i][1]);
+    }
+    memcpy(path, "there/%p/", 9);
+    assert_true(sw__stats_file(path, 9, "x%pyz", 4, 1)); /* so many of its letters */
+    assert_string_equal(path, "there/%p/x1y");
+}
+
+static void a_file_whose_name_is_too_long_is_none(void **state) {
+    (void)state;
+    static char path[PATH_MAX], name[PATH_MAX];
+    memset(name, 'n', sizeof name);
+    assert_true(sw__stats_file(path, 0, name, PATH_MAX - 1, 1));
+    assert_int_equal(strlen(path), PATH_MAX - 1);
+    assert_false(sw__stats_file(path, 0, name, PATH_MAX, 1));
+    assert_false(sw__stats_file(path, 1, name, PATH_MAX - 1, 1));
+    memcpy(name + PATH_MAX - 4, "%p", 2); /* three digits in the room of three, and of two */
+    assert_true(sw__stats_file(path, 0, name, PATH_MAX - 2, 123));
+    assert_false(sw__stats_file(path, 1, name, PATH_MAX - 2, 123));
+}
+
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_said_means_the_defaults),
@@ -256,6 +287,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_name_that_is_not_near_is_not_suggested),
         cmocka_unit_test(words_of_any_length_are_cut),
         cmocka_unit_test(what_stats_asks_for),
+        cmocka_unit_test(a_file_is_named_after_the_process),
+        cmocka_unit_test(a_file_whose_name_is_too_long_is_none),
         cmocka_unit_test(every_line_of_the_list_is_well_formed),
     };
     choose_tests(argc, argv);

@@ -178,6 +178,22 @@ class Environment(Test):
         name, = os.listdir(self.folder.name)
         self.assertRegex(name, r"^stats\.\d+$")
 
+    def test_a_folder_whose_name_has_a_percent_sign(self):
+        folder = self.path("d%pd%%")
+        os.mkdir(folder)
+        for name in "x.txt", "100%":
+            result = run(f"--stats={name}", "--", "true", cwd=folder)
+            self.assertEqual((result.returncode, result.stderr), (0, ""))
+            self.assertEqual(os.listdir(folder), [name])
+            os.remove(os.path.join(folder, name))
+
+    def test_a_folder_that_the_process_makes(self):
+        result = run(f"--stats={self.folder.name}/d%p/x", "--", sys.executable, "-c",
+                     f"import os; os.mkdir(f'{self.folder.name}/d{{os.getpid()}}')")
+        self.assertEqual((result.returncode, result.stderr), (0, ""))
+        name, = os.listdir(self.folder.name)
+        self.assertEqual(os.listdir(self.path(name)), ["x"])
+
     def test_a_prefix_elsewhere(self):
         shutil.copytree(os.path.join(PREFIX, "lib"), self.path("lib"),
                         ignore=lambda folder, names: [n for n in names if ".so" not in n])
