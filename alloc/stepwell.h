@@ -14,7 +14,8 @@
  *
  * Glossary (the same words in code, docs and tables):
  *   strategy   one way to place and keep memory: system, jemalloc, pool, sizeclass, arena, auto
- *   heap       one instance of a strategy; a process may hold many, of different strategies
+ *   heap       one instance of a strategy; a process may hold many, of different strategies: 500 at
+ *              least at once of auto, sizeclass or jemalloc, and of others what there is memory for
  *   step       one iteration of training or inference
  *   tag        what a block is for
  *   requested  bytes the program asked for, in live blocks
@@ -23,7 +24,8 @@
  *   resident   bytes of the heap's pages that are physically present, as the kernel tells
  *   reserved   address space made usable for the heap; what is mapped ahead without access is not
  *              counted
- *   metadata   what the heap keeps of its own beside them: tables, headers, the ledger
+ *   metadata   what the heap keeps of its own beside them: tables, headers, the ledger. It is mapped;
+ *              what nobody has touched of it is not present
  *   survivor   a block born in a step and alive after it
  *
  * requested <= allocated <= active, and resident <= reserved. Once the program has touched its

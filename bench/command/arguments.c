@@ -102,6 +102,14 @@ static const struct argp_option csv_options[] = {
      "Write CSV to FILE, or to stdout instead of the table", GROUP_OUTPUT},
     {0}};
 
+/* The file that an option names, or stdout. A shell's variable may be unset. */
+static const char *file_of(const char *option, const char *argument) {
+    if (argument && !*argument) {
+        misused("--%s= lacks a file", option);
+    }
+    return argument ? argument : "-";
+}
+
 static bool is_stdout(const char *file) {
     return file && strcmp(file, "-") == 0;
 }
@@ -111,10 +119,10 @@ static error_t parse_output(int key, char *argument, struct argp_state *state) {
     struct output_options *output = state->input;
     switch (key) {
     case OPTION_JSON:
-        output->json = argument ? argument : "-";
+        output->json = file_of("json", argument);
         return 0;
     case OPTION_CSV:
-        output->csv = argument ? argument : "-";
+        output->csv = file_of("csv", argument);
         return 0;
     case OPTION_COLOUR:
         output->colour = argument

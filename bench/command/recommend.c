@@ -98,6 +98,17 @@ static double percent(double part, double whole) {
     return 100 * (part / whole - 1);
 }
 
+static bool overlaps_none(const struct row *row, const struct field *others) {
+    for (size_t i = 0; i < others->count; i++) {
+        const struct row *other = &others->rows[i];
+        if (other != row &&
+            other->spreads[MEASURE_step_ms].min <= row->spreads[MEASURE_step_ms].max) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void say_speed(struct recommendation *recommendation, const struct field *all,
                       const struct row *taken, size_t fast) {
     char ms[2][TEXT];
@@ -110,7 +121,10 @@ static void say_speed(struct recommendation *recommendation, const struct field 
         say(recommendation, "its step is the fastest (%s ms; one run does not tell it from noise)",
             ms[0]);
     } else if (fast == 1) {
-        say(recommendation, "its step is the fastest, by more than noise (%s ms)", ms[0]);
+        say(recommendation,
+            overlaps_none(taken, all) ? "its step is the fastest, by more than noise (%s ms)"
+                                      : "its step is the fastest (%s ms; some runs overlap others')",
+            ms[0]);
     } else if (taken == fastest) {
         say(recommendation, "its step is the fastest (%s ms; %zu of %zu are as good as equal)",
             ms[0], fast, size_of_field(all));

@@ -131,6 +131,8 @@ class Quick(Test):
         self.expect_one_line(run("list", "--quiet=1"), 2, "--quiet takes no value")
         self.expect_one_line(run("run", "--stats=", "true"), 125, "--stats= lacks a file")
         self.expect_one_line(run("train", "--data="), 2, "--data= lacks a directory")
+        self.expect_one_line(run("compare", "--csv="), 2, "--csv= lacks a file")
+        self.expect_one_line(run("list", "--json="), 2, "--json= lacks a file")
 
     def test_values_that_are_no_numbers(self):
         for value in ["20x", "", "-1", "0", "1e3", "99999999999999999999999", " 5"]:

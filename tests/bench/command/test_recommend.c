@@ -53,6 +53,17 @@ static void clearly_fastest_wins_whatever_it_holds(void **state) {
     expect_words(rows, 2, "Idle for a second it keeps 80.0 MiB above what is live, 0 B after");
 }
 
+static void runs_that_overlap_are_told_of(void **state) {
+    (void)state;
+    struct row rows[] = {make_row("system", 20, 100, 0), make_row("pool", 9, 180, 80),
+                         make_row("auto", NAN, 180, 80)};
+    expect_words(rows, 3, "by more than noise (9.00 ms)");
+    rows[0].spreads[MEASURE_step_ms].min = 11;
+    rows[1].spreads[MEASURE_step_ms].max = 11;
+    expect_taken(rows, 3, "pool");
+    expect_words(rows, 3, "its step is the fastest (9.00 ms; some runs overlap others'), with");
+}
+
 static void one_run_is_not_told_from_noise(void **state) {
     (void)state;
     struct row rows[] = {make_row("system", 10, 100, 0), make_row("pool", 9, 180, 80)};
@@ -154,6 +165,7 @@ static void different_work_is_not_compared(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(clearly_fastest_wins_whatever_it_holds),
+        cmocka_unit_test(runs_that_overlap_are_told_of),
         cmocka_unit_test(one_run_is_not_told_from_noise),
         cmocka_unit_test(within_3_percent_memory_decides),
         cmocka_unit_test(overlapping_runs_are_not_proven_slower),
