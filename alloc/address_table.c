@@ -92,6 +92,10 @@ void *sw__address_table_next(const struct sw__address_table *table, const void *
     return index < table->capacity ? place_at(table, index) : NULL;
 }
 
+size_t sw__address_table_present(const struct sw__address_table *table) {
+    return table->places ? sw__os_resident(table->places, sw__address_table_bytes(table)) : 0;
+}
+
 void sw__address_table_release(struct sw__address_table *table) {
     if (table->capacity)
         sw__os_release(table->places, sw__address_table_bytes(table));

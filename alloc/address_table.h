@@ -33,6 +33,9 @@ static inline size_t sw__address_table_bytes(const struct sw__address_table *tab
     return table->capacity * table->entry_size;
 }
 
+/* How many of them are physically present. */
+size_t sw__address_table_present(const struct sw__address_table *table);
+
 /* The key's entry; NULL if there is none. */
 void *sw__address_table_find(const struct sw__address_table *table, uintptr_t key);
 /* The key's entry, made (all zero but the key) if there was none. Room has been ensured. */

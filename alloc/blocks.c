@@ -137,6 +137,11 @@ size_t sw__blocks_largest_free(void *state) {
     return sw__larger(small, large);
 }
 
+size_t sw__blocks_metadata_present(void *state) {
+    struct sw__blocks *blocks = state;
+    return sw__extents_metadata_present(&blocks->extents);
+}
+
 void sw__blocks_visit_ranges(void *state, sw__range_visitor *visitor, void *context) {
     struct sw__blocks *blocks = state;
     sw__extents_visit(&blocks->extents, visitor, context);

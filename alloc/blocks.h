@@ -35,6 +35,7 @@ size_t sw__blocks_size_to(struct sw__blocks *blocks, const void *block, enum sw_
 size_t sw__blocks_trim(void *state);
 void sw__blocks_stats(void *state, struct sw__strategy_stats *stats);
 size_t sw__blocks_largest_free(void *state);
+size_t sw__blocks_metadata_present(void *state);
 void sw__blocks_visit_ranges(void *state, sw__range_visitor *visitor, void *context);
 void sw__blocks_visit_sizes(void *state, sw__size_visitor *visitor, void *context);
 void sw__blocks_visit_locks(void *state, sw__lock_visitor *visitor, void *context);

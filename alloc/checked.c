@@ -506,6 +506,18 @@ static void stats(void *state, struct sw__strategy_stats *stats) {
     stats->metadata.peak += checked->metadata;
 }
 
+static size_t metadata_present(void *state) {
+    struct sw__checked *checked = state;
+    const struct sw__strategy *below = checked->below;
+    size_t present = below->metadata_present ? below->metadata_present(checked->state) : 0;
+    for (int i = 0; i < SHARDS; i++) {
+        sw__lock(&checked->shards[i].lock);
+        present += sw__address_table_present(&checked->shards[i].table);
+        sw__unlock(&checked->shards[i].lock);
+    }
+    return present + sw__os_resident(checked, sw__align_up(sizeof *checked, SW__PAGE));
+}
+
 static size_t largest_free(void *state) {
     struct sw__checked *checked = state;
     return checked->below->largest_free(checked->state);
@@ -589,6 +601,7 @@ struct sw__checked *sw__checked_create(const struct sw__strategy *below, void *s
         .trim = trim,
         .trim_unknown = below->trim_unknown,
         .stats = stats,
+        .metadata_present = metadata_present,
         .largest_free = largest_free,
         .visit_ranges = below->visit_ranges ? visit_ranges : NULL,
         .visit_sizes = visit_sizes,

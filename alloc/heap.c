@@ -85,14 +85,10 @@ static size_t resident_in_ranges(const struct sw_heap *heap) {
     return resident;
 }
 
-static size_t metadata_of(const struct sw_heap *heap) {
-    struct sw__strategy_stats own = {0};
-    struct sw_stats ledger = {0};
-    if (heap->strategy->visit_ranges)
-        heap->strategy->stats(heap->state, &own);
-    if (heap->ledger)
-        sw__ledger_stats(heap->ledger, &ledger);
-    return own.metadata.current + ledger.metadata.current;
+size_t sw__heap_metadata_present(const sw_heap *heap) {
+    const struct sw__strategy *strategy = heap->strategy;
+    size_t own = strategy->metadata_present ? strategy->metadata_present(heap->state) : 0;
+    return own + (heap->ledger ? sw__ledger_metadata_present(heap->ledger) : 0);
 }
 
 static size_t resident_when_seen(struct sw_heap *heap) {
@@ -116,12 +112,12 @@ static struct sw_heap *pin_next(struct sw_heap *heap) {
     return next;
 }
 
-/* Resident and metadata of all heaps; of those without known ranges what was seen last, if it is
- * wanted. */
+/* What is present of all heaps and their metadata; of those without known ranges what was seen last, if
+ * it is wanted. */
 static size_t accounted_for(bool with_seen) {
     size_t accounted = 0;
     for (struct sw_heap *heap = NULL; (heap = pin_next(heap));) {
-        accounted += metadata_of(heap);
+        accounted += sw__heap_metadata_present(heap);
         if (heap->strategy->visit_ranges)
             accounted += resident_in_ranges(heap);
         else if (with_seen)

@@ -44,6 +44,13 @@ void *sw__meta_alloc(struct sw__meta *meta, size_t size) {
     return (char *)meta->blocks + at;
 }
 
+size_t sw__meta_present(const struct sw__meta *meta) {
+    size_t present = 0;
+    for (const struct meta_block *block = meta->blocks; block; block = block->older)
+        present += sw__os_resident(block, block->size);
+    return present;
+}
+
 void sw__meta_release(struct sw__meta *meta) {
     struct meta_block *block = meta->blocks;
     while (block) {

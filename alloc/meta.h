@@ -22,6 +22,9 @@ struct sw__meta {
  * memory. */
 void *sw__meta_alloc(struct sw__meta *meta, size_t size);
 
+/* Bytes of it that are physically present. */
+size_t sw__meta_present(const struct sw__meta *meta);
+
 /* Gives everything back, the meta itself as well where it lies in a piece of its own. */
 void sw__meta_release(struct sw__meta *meta);
 

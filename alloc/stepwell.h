@@ -216,7 +216,7 @@ struct sw_stats {
      * allocated's own highest if it did too. */
     size_t allocated_at_reserved_peak;
     size_t process_resident; /* of the whole process, as the kernel tells */
-    size_t accounted;        /* resident and metadata of all its heaps together */
+    size_t accounted;        /* what is resident of all its heaps and of their metadata */
     size_t steps;            /* steps ended */
     size_t survivors;
     size_t survivor_bytes;

@@ -70,6 +70,8 @@ struct sw__strategy {
     bool trim_unknown;
 
     void (*stats)(void *state, struct sw__strategy_stats *stats);
+    /* Bytes of the metadata that are physically present. Optional: NULL means it has none. */
+    size_t (*metadata_present)(void *state);
     /* Of all contiguous free pieces the one with the most bytes physically present: those bytes.
      * What the strategy would not hand out as one block is not one piece. May be slow. */
     size_t (*largest_free)(void *state);
@@ -103,6 +105,8 @@ void *sw__heap_state(const sw_heap *heap);
 sw_heap *sw__heap_create(const char *strategy, const struct sw__config *config);
 /* As sw_heap_stats(), and allocates nothing: of a strategy that is libc's, largest_free is 0. */
 void sw__heap_look(sw_heap *heap, struct sw_stats *stats);
+/* Bytes of its metadata, the ledger's too, that are physically present. */
+size_t sw__heap_metadata_present(const sw_heap *heap);
 bool sw__heap_is_tracked(const sw_heap *heap);
 /* Of one that is tracked: is this a live block of it? */
 bool sw__heap_has(const sw_heap *heap, const void *block);

@@ -200,6 +200,13 @@ void sw__extents_keep_budget(struct sw__extents *extents) {
 
 /* ---- Looking at it --------------------------------------------------------------------------- */
 
+size_t sw__extents_metadata_present(struct sw__extents *extents) {
+    sw__lock(&extents->lock);
+    size_t present = sw__meta_present(extents->meta);
+    sw__unlock(&extents->lock);
+    return present;
+}
+
 void sw__extents_visit(struct sw__extents *extents, sw__range_visitor *visitor, void *context) {
     sw__lock(&extents->lock);
     for (struct sw__region *region = NULL; (region = sw__region_after(extents, region));)

@@ -201,6 +201,8 @@ size_t sw__extents_rest(struct sw__extents *extents);
 bool sw__extents_bring_back(struct sw__extents *extents, size_t most);
 
 void sw__extents_visit(struct sw__extents *extents, sw__range_visitor *visitor, void *context);
+/* Bytes of the metadata that are physically present. */
+size_t sw__extents_metadata_present(struct sw__extents *extents);
 /* Every live extent that is not marked: what is marked, a strategy has cut into blocks of its own.
  */
 void sw__extents_visit_sizes(struct sw__extents *extents, sw__size_visitor *visitor, void *context);

@@ -368,6 +368,14 @@ struct sw__lock *sw__ledger_lock_of(struct sw__ledger *ledger) {
     return &ledger->lock;
 }
 
+size_t sw__ledger_metadata_present(struct sw__ledger *ledger) {
+    sw__lock(&ledger->lock);
+    size_t present = sw__address_table_present(&ledger->blocks) +
+                     sw__address_table_present(&ledger->pages) + sw__os_resident(ledger, SW__PAGE);
+    sw__unlock(&ledger->lock);
+    return present;
+}
+
 /* ---- Its life -------------------------------------------------------------------------------- */
 
 struct sw__ledger *sw__ledger_create(void) {

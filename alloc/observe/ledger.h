@@ -51,6 +51,9 @@ void sw__ledger_step_end(struct sw__ledger *ledger);
 /* Fills in all that the ledger knows, and adds its own metadata. */
 void sw__ledger_stats(struct sw__ledger *ledger, struct sw_stats *stats);
 
+/* Bytes of its metadata that are physically present. */
+size_t sw__ledger_metadata_present(struct sw__ledger *ledger);
+
 int sw__ledger_visit(struct sw__ledger *ledger, int (*visitor)(const struct sw_block *, void *),
                      void *context);
 

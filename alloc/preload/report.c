@@ -105,7 +105,8 @@ bool sw__report(int file) {
         return report_nothing(file);
     sw__heap_look(sw__process.heap, &stats);
     stats.process_resident = sw__os_process_resident();
-    stats.accounted = stats.resident.current + stats.metadata.current; /* of malloc's heap alone */
+    stats.accounted = /* of malloc's heap alone */
+        stats.resident.current + sw__heap_metadata_present(sw__process.heap);
     add_process(&text);
     add_heap(&text, &stats);
     return sw__text_write(&text, file);

@@ -332,6 +332,11 @@ static size_t largest_free(void *state) {
     return largest;
 }
 
+static size_t metadata_present(void *state) {
+    struct arena *arena = state;
+    return sw__extents_metadata_present(&arena->extents);
+}
+
 static void visit_ranges(void *state, sw__range_visitor *visitor, void *context) {
     struct arena *arena = state;
     sw__extents_visit(&arena->extents, visitor, context);
@@ -365,6 +370,7 @@ const struct sw__strategy sw__strategy_arena = {
     .step_end = step_end,
     .trim = trim,
     .stats = stats,
+    .metadata_present = metadata_present,
     .largest_free = largest_free,
     .visit_ranges = visit_ranges,
     .visit_sizes = visit_sizes,

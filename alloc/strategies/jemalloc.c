@@ -390,6 +390,16 @@ static void stats(void *state, struct sw__strategy_stats *stats) {
     stats->metadata.peak += internal;
 }
 
+/* Of its own jemalloc says what is in use. */
+static size_t metadata_present(void *state) {
+    struct heap *heap = state;
+    refresh_numbers();
+    sw__lock(&ranges_lock);
+    size_t present = sw__meta_present(&heap->meta);
+    sw__unlock(&ranges_lock);
+    return present + arena_number(heap, "base") + arena_number(heap, "internal");
+}
+
 static size_t extents_number(const struct heap *heap, unsigned class, const char *what) {
     char name[40];
     snprintf(name, sizeof name, "extents.%u.%s", class, what);
@@ -452,6 +462,7 @@ __attribute__((visibility("default"))) const struct sw__strategy sw__strategy_je
     .trim = trim,
     .trim_unknown = true,
     .stats = stats,
+    .metadata_present = metadata_present,
     .largest_free = largest_free,
     .visit_ranges = visit_ranges,
     .visit_sizes = visit_sizes,

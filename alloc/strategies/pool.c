@@ -374,6 +374,11 @@ static size_t largest_free(void *state) {
     return sw__larger(small, large);
 }
 
+static size_t metadata_present(void *state) {
+    struct pool *pool = state;
+    return sw__extents_metadata_present(&pool->extents);
+}
+
 static void visit_ranges(void *state, sw__range_visitor *visitor, void *context) {
     struct pool *pool = state;
     sw__extents_visit(&pool->extents, visitor, context);
@@ -406,6 +411,7 @@ const struct sw__strategy sw__strategy_pool = {
     .usable_size = usable_size,
     .trim = trim,
     .stats = stats,
+    .metadata_present = metadata_present,
     .largest_free = largest_free,
     .visit_ranges = visit_ranges,
     .visit_sizes = visit_sizes,

@@ -26,6 +26,7 @@ const struct sw__strategy sw__strategy_sizeclass = {
     .trim = sw__blocks_trim,
     .stats = sw__blocks_stats,
     .largest_free = sw__blocks_largest_free,
+    .metadata_present = sw__blocks_metadata_present,
     .visit_ranges = sw__blocks_visit_ranges,
     .visit_sizes = sw__blocks_visit_sizes,
     .visit_locks = sw__blocks_visit_locks,

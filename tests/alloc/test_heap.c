@@ -115,12 +115,33 @@ static void a_thread_with_little_stack_is_refused(void **state) {
     close(kept);
 }
 
+/* Of 2 GiB the metadata is mapped and not there: what is libc's is not less for it. */
+static void metadata_that_nobody_touched_is_no_memory(void **state) {
+    (void)state;
+    sw_heap *libcs = sw_heap_create("system", "tracking:0"), *other = sw_heap_create("auto", NULL);
+    assert_non_null(libcs);
+    assert_non_null(other);
+    char *touched = sw_alloc(libcs, 8 * MIB, SW_TAG_OTHER);
+    assert_non_null(touched);
+    memset(touched, 1, 8 * MIB);
+    size_t before = stats_of(libcs).resident.current;
+    void *vast = sw_alloc(other, 2048 * MIB, SW_TAG_OTHER);
+    assert_non_null(vast);
+    assert_true(stats_of(other).metadata.current > 4 * MIB);
+    assert_true(stats_of(libcs).resident.current >= before - MIB);
+    sw_free(other, vast);
+    sw_free(libcs, touched);
+    sw_heap_destroy(other);
+    sw_heap_destroy(libcs);
+}
+
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(of_what_cannot_be_created),
         cmocka_unit_test_setup_teardown(of_what_cannot_be_allocated, begin, end),
         cmocka_unit_test_setup_teardown(of_what_is_out_of_place, begin, end),
         cmocka_unit_test(a_thread_with_little_stack_is_refused),
+        cmocka_unit_test(metadata_that_nobody_touched_is_no_memory),
     };
     choose_tests(argc, argv);
     return cmocka_run_group_tests_name("heap", tests, NULL, NULL);

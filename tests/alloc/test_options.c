@@ -248,8 +248,9 @@ static void what_stats_asks_for(void **state) {
 static void a_file_is_named_after_the_process(void **state) {
     (void)state;
     static const char *const names[][2] = {
-        {"a.txt", "a.txt"},   {"%p", "4711"},        {"a%pb%p", "a4711b4711"}, {"%%p%%", "%p%"},
-        {"100%", "100%"},     {"%d%%%p", "%d%4711"}, {"", ""},
+        {"a.txt", "a.txt"}, {"%p", "4711"},   {"a%pb%p", "a4711b4711"},
+        {"%%p%%", "%p%"},   {"100%", "100%"}, {"%d%%%p", "%d%4711"},
+        {"", ""},
     };
     char path[PATH_MAX];
     for (size_t i = 0; i < LENGTH_OF(names); i++) {
