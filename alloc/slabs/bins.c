@@ -32,6 +32,9 @@ _Static_assert(SLAB / FIRST_PART >= SLAB_FOR_MAX && LARGE_SLAB / FIRST_PART >= S
 #define LINGERING_SHARE  16
 #define LINGERING_IN_ALL (4 * SLAB)
 
+/* Of a cache that never had so much in slabs it is not asked whether it has less. */
+#define LEAST_TO_SHRINK (2 * SLAB)
+
 bool sw__slabs_torn_by_fork;
 
 struct sw__slab sw__no_slab = {.alarm = SW__NO_ALARM};
@@ -332,6 +335,23 @@ void sw__slab_heed_free(struct sw__slab *slab) {
         sw__bin_list(slab); /* was full */
     sw__slab_close_if_sparse(slab);
     consider_giving_back(slab);
+}
+
+static void retire_from(struct sw__bin *bin) {
+    struct sw__slab *slab = bin->current;
+    sw__bin_retire_current(bin);
+    if (slab->listed)
+        sw__slab_heed_free(slab);
+}
+
+/* A thread that frees most of what it has may sleep for long afterwards, and nobody sweeps its current
+ * slabs, one for each size: they are listed before their last blocks are freed. */
+void sw__cache_heed_shrinking(struct sw__cache *cache) {
+    if (sw__cache_used(cache) >= cache->most_used / 2 || cache->most_used < LEAST_TO_SHRINK)
+        return;
+    for (unsigned class = 0; class < SW__CLASS_COUNT; class ++)
+        retire_from(&cache->bins[class]);
+    cache->most_used = sw__cache_used(cache);
 }
 
 /* The bin has a current slab, which has nothing to give, and nothing waits in its remote list. */

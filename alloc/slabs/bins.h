@@ -46,6 +46,8 @@ void sw__slab_close_if_sparse(struct sw__slab *slab);
 bool sw__slab_linger(struct sw__slab *slab);
 /* No slab of the cache lingers any more. */
 void sw__cache_settle(struct sw__cache *cache);
+/* Its thread has freed: where it has given back most of its slabs, the current ones retire. */
+void sw__cache_heed_shrinking(struct sw__cache *cache);
 /* Blocks came back to one that is not current. */
 void sw__slab_heed_free(struct sw__slab *slab);
 /* One more block of a closed slab is free, by its owner's doing: it may be opened. */

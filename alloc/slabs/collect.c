@@ -79,8 +79,7 @@ void sw__cache_collect_closed(struct sw__cache *cache, bool stocks_are_shut, siz
  * missed after it had been swept. So what one size leaves free serves the next; and where sizes
  * take turns, it stays. What was needed is forgotten by and by as slabs are made. */
 static size_t budget_of(struct sw__cache *cache) {
-    size_t unswept = atomic_load_explicit(&cache->unswept, memory_order_relaxed);
-    size_t live = cache->present - sw__smaller(unswept, cache->present);
+    size_t live = sw__cache_used(cache);
     size_t forgotten = sw__smaller(cache->needed, cache->grown / FORGET_SHARE);
     cache->needed = live > cache->needed - forgotten ? live : cache->needed - forgotten;
     cache->grown = 0;

@@ -35,6 +35,7 @@ void sw__slabs_free_alarm(struct sw__cache *cache, struct sw__slab *slab) {
             sw__inbox_empty(cache, false);
         if (sw__slab_is_open_to(slab, cache) && !sw__slab_linger(slab))
             sw__slab_heed_free(slab);
+        sw__cache_heed_shrinking(cache);
     }
     sw__unlock(&cache->lock);
     sw__slabs_tell_of_freeable(cache->slabs);
@@ -49,6 +50,7 @@ static __attribute__((noinline)) void free_under_lock(struct sw__cache *cache,
         sw__inbox_empty(cache, false);
     sw__stock_heed_refused(cache, slab->class, block);
     sw__slab_put_closed(slab, block);
+    sw__cache_heed_shrinking(cache);
     sw__unlock(&cache->lock);
     sw__slabs_tell_of_freeable(cache->slabs);
 }
@@ -126,6 +128,7 @@ void *sw__slabs_alloc_locked(struct sw__cache *cache, unsigned class) {
     size_t before = cache->grown;
     void *block = alloc_from_next(cache, class);
     sw__stock_grow(cache, class);
+    cache->most_used = sw__larger(cache->most_used, sw__cache_used(cache));
     size_t grown = cache->grown - before;
     sw__unlock(&cache->lock);
     if (grown && slabs->when_made)

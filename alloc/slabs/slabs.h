@@ -103,6 +103,7 @@ struct sw__cache {
     size_t bytes_kept;            /* in slabs with nothing live */
     size_t present;               /* bytes of all its slabs, but for absent pages */
     size_t grown;                 /* bytes added to `present` since budget_of() last looked */
+    size_t most_used;             /* the most that was, since all current slabs retired */
     size_t needed;                /* the most bytes that lived at once; decays */
     size_t missed;                /* bytes that were swept for growth and came again; decays */
     bool is_rested;               /* the last sweep was at a rest: what comes again is not missed */
@@ -246,6 +247,12 @@ static inline size_t sw__cache_unswept(const struct sw__cache *cache) {
     return atomic_load_explicit(&cache->unswept, memory_order_relaxed) +
            atomic_load_explicit(&cache->stock_bytes, memory_order_relaxed) +
            atomic_load_explicit(&cache->inbox_bytes, memory_order_relaxed);
+}
+
+/* Bytes of its slabs, without what may go of closed ones. */
+static inline size_t sw__cache_used(const struct sw__cache *cache) {
+    size_t unswept = atomic_load_explicit(&cache->unswept, memory_order_relaxed);
+    return unswept < cache->present ? cache->present - unswept : 0;
 }
 
 /* Has the cache, with so much unswept, a part more than at the last yes, or the least since then? */

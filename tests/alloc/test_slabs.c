@@ -275,6 +275,53 @@ static void nothing_lingers_when_its_thread_has_ended(void **state) {
     disperse(&crowd);
 }
 
+/* ---- A thread that frees most of what it has, and sleeps ------------------------------------- */
+
+static void *trim(void *heap) {
+    sw_trim(heap);
+    return NULL;
+}
+
+static void trim_from_elsewhere(sw_heap *heap) {
+    pthread_t other;
+    assert_int_equal(pthread_create(&other, NULL, trim, heap), 0);
+    pthread_join(other, NULL);
+}
+
+/* Two thousand blocks of all small sizes; all but one of so many go, in their order, and then whatever
+ * others may take away. What is live in the heap then. */
+static size_t live_after_most_is_freed(size_t keep) {
+    enum { MANY = 2000 };
+    static char *blocks[MANY];
+    sw_heap *heap = sw_heap_create("sizeclass", "tracking:0");
+    assert_non_null(heap);
+    const struct sw__blocks *inside = sw__heap_state(heap);
+    for (size_t i = 0; i < MANY; i++) {
+        assert_non_null(blocks[i] = sw_alloc(heap, 16 + i * 37 % 2032, SW_TAG_OTHER));
+        blocks[i][0] = (char)i;
+    }
+    assert_true(sw__extents_live(&inside->extents) > 2 * MIB);
+    for (size_t i = 0; i < MANY; i++)
+        if (i % keep)
+            sw_free(heap, blocks[i]);
+    trim_from_elsewhere(heap);
+    size_t live = sw__extents_live(&inside->extents);
+    for (size_t i = 0; i < MANY; i += keep) {
+        CHECK(blocks[i][0] == (char)i);
+        sw_free(heap, blocks[i]);
+    }
+    sw_trim(heap);
+    assert_int_equal(sw__extents_live(&inside->extents), 0);
+    sw_heap_destroy(heap);
+    return live;
+}
+
+static void little_stays_of_a_thread_that_sleeps(void **state) {
+    (void)state;
+    assert_true(live_after_most_is_freed(2000) <= 128 * KIB);
+    assert_true(live_after_most_is_freed(50) <= 40 * SW__PAGE + 256 * KIB);
+}
+
 /* ---- Frees from other threads ---------------------------------------------------------------- */
 
 enum { BLOCKS = 1024, BLOCK = 16 << 10, PIN = 16, ROUNDS = 60 };
@@ -672,6 +719,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(no_large_slab_lingers),
         cmocka_unit_test(a_trim_sweeps_what_lingers),
         cmocka_unit_test(nothing_lingers_when_its_thread_has_ended),
+        cmocka_unit_test(little_stays_of_a_thread_that_sleeps),
         cmocka_unit_test(what_another_thread_frees_comes_back),
         cmocka_unit_test(pages_go_back_without_their_owner),
         cmocka_unit_test(a_thread_after_others_asks_the_system_for_nothing),
