@@ -80,9 +80,11 @@ void *sw__malloc_slow(size_t size) {
     return sw_alloc(sw__process.heap, size, SW_TAG_OTHER);
 }
 
-EXPORT void *malloc(size_t size) {
+void *sw__own_malloc(size_t size) {
     return sw__malloc(size);
 }
+
+EXPORT void *malloc(size_t size) __attribute__((alias("sw__own_malloc")));
 
 static void free_foreign(void *block) {
     if (sw__behind.free)

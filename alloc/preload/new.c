@@ -2,17 +2,23 @@
  * new.c - C++'s operator new and delete, under the names of the Itanium C++ ABI, so that no C++
  * compiler or library is needed: they end in malloc's and free's fast paths.
  *
+ * A program may replace some of them, and C's family: so each calls what [new.delete] says that it
+ * calls, by name, as libstdc++'s do. Array forms call plain ones, sized deletes call unsized ones, and
+ * those call malloc and free. Who replaces new(size_t) and delete(void *) has all that are not aligned.
+ * (The file is compiled without PLT: a call by name is a jump by way of a word.)
+ *
  * Out of memory, the rules of [new.delete]: the new handler is called until there is memory or none
  * is set, then std::bad_alloc is thrown. The nothrow forms do the same and return NULL for any
  * exception, the handler's own too: catching takes C++, so they go by way of the runtime's nothrow
- * forms, which call the throwing ones, ours. The runtime is libstdc++ (or libc++), looked up when
- * needed, as it may be loaded long after us.
+ * forms, which call the throwing ones. The runtime is libstdc++ (or libc++), looked up when needed, as
+ * it may be loaded long after us.
  */
 #include "export.h"
 #include "fast.h"
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 /* A symbol of the C++ runtime behind us, which may be loaded where only its users see it. */
@@ -46,8 +52,15 @@ static _Noreturn void throw_bad_alloc(void) {
     sw__stop("out of memory in operator new");
 }
 
+/* C's malloc is ours, and not one that the program brings. */
+static bool is_malloc_ours(void) {
+    return __builtin_expect(malloc == sw__own_malloc, 1);
+}
+
 static void *try(size_t size, size_t alignment) {
-    return alignment ? aligned_alloc(alignment, size) : sw__malloc(size);
+    return alignment          ? aligned_alloc(alignment, size)
+           : is_malloc_ours() ? sw__malloc(size)
+                              : malloc(size ? size : 1);
 }
 
 /* An alignment that is no power of two is no shortage of memory: no handler can help. */
@@ -61,64 +74,107 @@ static __attribute__((noinline)) void *new_slow(size_t size, size_t alignment) {
     return block;
 }
 
-/* NULL as well where there is no runtime: then there is no handler. */
-static __attribute__((noinline)) void *nothrow_slow(const char *form, size_t size, size_t alignment,
-                                                    const void *tag) {
-    void *symbol = runtime_symbol(form);
-    if (!symbol)
-        return NULL;
-    if (alignment) {
-        void *(*aligned)(size_t, size_t, const void *);
-        *(void **)&aligned = symbol;
-        return aligned(size, alignment, tag);
-    }
-    void *(*plain)(size_t, const void *);
-    *(void **)&plain = symbol;
-    return plain(size, tag);
+/* ---- new that throws: plain and array, aligned or not. n is size_t, as on every LP64 system. ---- */
+
+#define THROWING(name, parameters)                                                                 \
+    EXPORT void *name parameters;                                                                  \
+    extern __typeof(name) own##name __attribute__((alias(#name), visibility("hidden")));           \
+    EXPORT void *name parameters
+
+THROWING(_Znwm, (size_t size)) {
+    void *block = try(size, 0);
+    return __builtin_expect(block != NULL, 1) ? block : new_slow(size, 0);
 }
 
-/* new: plain and array; throwing and nothrow; aligned or not. n is size_t, as on every LP64 system.
- */
-#define NEW(name, suffix, parameters, alignment, slow)                                             \
-    EXPORT void *_Zn##name##m##suffix parameters;                                                  \
-    EXPORT void *_Zn##name##m##suffix parameters {                                                 \
-        void *block = try(size, alignment);                                                        \
+THROWING(_ZnwmSt11align_val_t, (size_t size, size_t alignment)) {
+    void *block = try(size, alignment);
+    return __builtin_expect(block != NULL, 1) ? block : new_slow(size, alignment);
+}
+
+THROWING(_Znam, (size_t size)) {
+    return _Znwm(size);
+}
+
+THROWING(_ZnamSt11align_val_t, (size_t size, size_t alignment)) {
+    return _ZnwmSt11align_val_t(size, alignment);
+}
+
+/* ---- new that does not ----------------------------------------------------------------------- */
+
+/* The runtime's, kept for the next time. */
+static void *nothrow_form(const char *name, void *_Atomic *kept) {
+    void *form = atomic_load_explicit(kept, memory_order_relaxed);
+    if (!form)
+        atomic_store_explicit(kept, form = runtime_symbol(name), memory_order_relaxed);
+    return form;
+}
+
+/* Where the throwing form is the program's, or there is no memory. NULL as well where there is no
+ * runtime: then there is no handler. */
+static __attribute__((noinline)) void *nothrow_slow(void *form, size_t size, const void *tag) {
+    void *(*plain)(size_t, const void *);
+    *(void **)&plain = form;
+    return form ? plain(size, tag) : NULL;
+}
+
+static __attribute__((noinline)) void *nothrow_aligned_slow(void *form, size_t size,
+                                                            size_t alignment, const void *tag) {
+    void *(*aligned)(size_t, size_t, const void *);
+    *(void **)&aligned = form;
+    return form ? aligned(size, alignment, tag) : NULL;
+}
+
+/* The runtime's forms call the throwing one. While that is ours, and there is memory, so can we. */
+#define NOTHROW(name, parameters, is_ours, alignment, slow)                                        \
+    EXPORT void *name parameters;                                                                  \
+    EXPORT void *name parameters {                                                                 \
+        static void *_Atomic kept;                                                                 \
+        void *block = (is_ours) ? try(size, alignment) : NULL;                                     \
         return __builtin_expect(block != NULL, 1) ? block : (slow);                                \
     }
 
-#define THROWING(name, suffix, parameters, alignment)                                              \
-    NEW(name, suffix, parameters, alignment, new_slow(size, alignment))
-#define NOTHROW(name, suffix, parameters, alignment)                                               \
-    NEW(name, suffix, parameters, alignment,                                                       \
-        nothrow_slow("_Zn" #name "m" #suffix, size, alignment, tag))
+#define NOTHROW_PLAIN(name, is_ours)                                                               \
+    NOTHROW(name##RKSt9nothrow_t, (size_t size, const void *tag), is_ours, 0,                      \
+            nothrow_slow(nothrow_form(#name "RKSt9nothrow_t", &kept), size, tag))
+#define NOTHROW_ALIGNED(name, is_ours)                                                             \
+    NOTHROW(                                                                                       \
+        name##RKSt9nothrow_t, (size_t size, size_t alignment, const void *tag), is_ours,           \
+        alignment,                                                                                 \
+        nothrow_aligned_slow(nothrow_form(#name "RKSt9nothrow_t", &kept), size, alignment, tag))
 
-#define NEWS(name)                                                                                 \
-    THROWING(name, , (size_t size), 0)                                                             \
-    NOTHROW(name, RKSt9nothrow_t, (size_t size, const void *tag), 0)                               \
-    THROWING(name, St11align_val_t, (size_t size, size_t alignment), alignment)                    \
-    NOTHROW(name, St11align_val_tRKSt9nothrow_t, (size_t size, size_t alignment, const void *tag), \
-            alignment)
+#define IS_OURS(name) __builtin_expect(name == own##name, 1)
 
-NEWS(w)
-NEWS(a)
+NOTHROW_PLAIN(_Znwm, IS_OURS(_Znwm))
+NOTHROW_PLAIN(_Znam, IS_OURS(_Znam) && IS_OURS(_Znwm))
+NOTHROW_ALIGNED(_ZnwmSt11align_val_t, IS_OURS(_ZnwmSt11align_val_t))
+NOTHROW_ALIGNED(_ZnamSt11align_val_t,
+                IS_OURS(_ZnamSt11align_val_t) && IS_OURS(_ZnwmSt11align_val_t))
 
-/* delete: plain and array; sized, aligned, nothrow: the block says for itself what it is. */
-#define DELETE(name, suffix, parameters)                                                           \
-    EXPORT void _Zd##name##Pv##suffix parameters;                                                  \
-    EXPORT void _Zd##name##Pv##suffix parameters {                                                 \
-        sw__free(block);                                                                           \
-    }
+/* ---- delete: sized, aligned, nothrow: the block says for itself what it is ------------------- */
 
 #define UNUSED __attribute__((unused))
 
-#define DELETES(name)                                                                              \
-    DELETE(name, , (void *block))                                                                  \
-    DELETE(name, m, (void *block, size_t size UNUSED))                                             \
-    DELETE(name, RKSt9nothrow_t, (void *block, const void *tag UNUSED))                            \
-    DELETE(name, St11align_val_t, (void *block, size_t alignment UNUSED))                          \
-    DELETE(name, mSt11align_val_t, (void *block, size_t size UNUSED, size_t alignment UNUSED))     \
-    DELETE(name, St11align_val_tRKSt9nothrow_t,                                                    \
-           (void *block, size_t alignment UNUSED, const void *tag UNUSED))
+/* Each calls the one it is a form of. */
+#define DELETE(name, parameters, base)                                                             \
+    EXPORT void name parameters;                                                                   \
+    EXPORT void name parameters {                                                                  \
+        base;                                                                                      \
+    }
 
-DELETES(l)
-DELETES(a)
+DELETE(_ZdlPv, (void *block), free(block))
+DELETE(_ZdaPv, (void *block), _ZdlPv(block))
+DELETE(_ZdlPvSt11align_val_t, (void *block, size_t alignment UNUSED), free(block))
+DELETE(_ZdaPvSt11align_val_t, (void *block, size_t alignment),
+       _ZdlPvSt11align_val_t(block, alignment))
+
+#define DELETES(name)                                                                              \
+    DELETE(name##m, (void *block, size_t size UNUSED), name(block))                                \
+    DELETE(name##RKSt9nothrow_t, (void *block, const void *tag UNUSED), name(block))               \
+    DELETE(name##mSt11align_val_t, (void *block, size_t size UNUSED, size_t alignment),            \
+           name##St11align_val_t(block, alignment))                                                \
+    DELETE(name##St11align_val_tRKSt9nothrow_t,                                                    \
+           (void *block, size_t alignment, const void *tag UNUSED),                                \
+           name##St11align_val_t(block, alignment))
+
+DELETES(_ZdlPv)
+DELETES(_ZdaPv)
