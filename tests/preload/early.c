@@ -38,7 +38,7 @@ static void allocate_early(void) {
     strcpy(grown, "grown");
     grown = realloc(grown, 300);
     error_of_aligned = posix_memalign(&last, 64, 64);
-    free(foreign);                        /* not ours, and nobody can tell yet */
+    free(foreign); /* not ours, and nobody can tell yet */
     errno = 0;
     is_answered = !realloc(foreign, 300) && malloc_usable_size(foreign) == 0 && !malloc_trim(0) &&
                   mallinfo2().uordblks == 0 && mallopt(M_MXFAST, 0) == 1;
