@@ -4,6 +4,7 @@
 #include "bins.h"
 
 #include "align.h"
+#include "remote.h"
 
 /* Blocks over this size are cut from slabs of LARGE_SLAB, so that a slab has eight at least. The
  * first slabs of a bin are a quarter of that: there are many bins and many threads, most need
@@ -26,6 +27,8 @@ _Static_assert(SLAB / FIRST_PART >= SLAB_FOR_MAX && LARGE_SLAB / FIRST_PART >= S
 
 /* What a cache may keep in slabs with nothing live, beside those it takes blocks from. */
 #define MOST_KEPT (4 * SLAB)
+/* So much where the current ones have just retired: where the thread goes on it has them again. */
+#define MOST_RETIRED (4 * MOST_KEPT)
 
 /* The slab that lingers is no more than such a part of what its cache has, or all that may are no more
  * than that. */
@@ -215,14 +218,14 @@ static bool is_only_one_listed(const struct sw__bin *bin, const struct sw__slab 
 }
 
 /* A listed slab with nothing live goes back, unless the bin would have no other to turn to: a slab
- * that fills and empties in turn would come and go each time. A cache keeps few of those: there are
- * many bins, and many threads. */
-static void consider_giving_back(struct sw__slab *slab) {
+ * that fills and empties in turn would come and go each time. A cache keeps few of those, so many bytes
+ * at most: there are many bins, and many threads. */
+static void consider_giving_back(struct sw__slab *slab, size_t most_kept) {
     struct sw__cache *cache = sw__slab_owner(slab);
     size_t size = sw__extent_size(slab->extent);
     if (sw__slab_used(slab) != 0 || slab->kept)
         return;
-    if (is_only_one_listed(sw__slab_bin(slab), slab) && cache->bytes_kept + size <= MOST_KEPT &&
+    if (is_only_one_listed(sw__slab_bin(slab), slab) && cache->bytes_kept + size <= most_kept &&
         sw__slab_absent(slab) == 0) {
         slab->kept = true;
         cache->bytes_kept += size;
@@ -334,14 +337,14 @@ void sw__slab_heed_free(struct sw__slab *slab) {
     if (!slab->listed)
         sw__bin_list(slab); /* was full */
     sw__slab_close_if_sparse(slab);
-    consider_giving_back(slab);
+    consider_giving_back(slab, MOST_KEPT);
 }
 
 static void retire_from(struct sw__bin *bin) {
     struct sw__slab *slab = bin->current;
     sw__bin_retire_current(bin);
     if (slab->listed)
-        sw__slab_heed_free(slab);
+        consider_giving_back(slab, MOST_RETIRED);
 }
 
 /* A thread that frees most of what it has may sleep for long afterwards, and nobody sweeps its current
@@ -349,6 +352,8 @@ static void retire_from(struct sw__bin *bin) {
 void sw__cache_heed_shrinking(struct sw__cache *cache) {
     if (sw__cache_used(cache) >= cache->most_used / 2 || cache->most_used < LEAST_TO_SHRINK)
         return;
+    if (sw__inbox_has_any(cache))
+        sw__inbox_empty(cache, false);
     for (unsigned class = 0; class < SW__CLASS_COUNT; class ++)
         retire_from(&cache->bins[class]);
     cache->most_used = sw__cache_used(cache);

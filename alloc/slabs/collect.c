@@ -42,6 +42,7 @@ void sw__cache_collect(struct sw__cache *cache) {
     sw__cache_settle(cache);
     for (unsigned class = 0; class < SW__CLASS_COUNT; class ++)
         collect_bin(cache, class);
+    cache->most_used = sw__cache_used(cache);
 }
 
 /* ---- Sweeping what is closed ----------------------------------------------------------------- */

@@ -122,8 +122,9 @@ static void say_speed(struct recommendation *recommendation, const struct field 
             ms[0]);
     } else if (fast == 1) {
         say(recommendation,
-            overlaps_none(taken, all) ? "its step is the fastest, by more than noise (%s ms)"
-                                      : "its step is the fastest (%s ms; some runs overlap others')",
+            overlaps_none(taken, all)
+                ? "its step is the fastest, by more than noise (%s ms)"
+                : "its step is the fastest (%s ms; some runs overlap others')",
             ms[0]);
     } else if (taken == fastest) {
         say(recommendation, "its step is the fastest (%s ms; %zu of %zu are as good as equal)",

@@ -192,7 +192,7 @@ static void what_others_helped_to_empty_goes_back(void **state) {
     pthread_join(other, NULL);
     for (size_t first = 2; first < 8; first++)
         free_some(&crowd, first);
-    assert_true(sw__extents_live(&inside->extents) <= 3 * 64 * KIB);
+    assert_true(sw__extents_live(&inside->extents) <= 192 * KIB);
     disperse(&crowd);
 }
 

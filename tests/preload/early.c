@@ -22,13 +22,13 @@
 #include <unistd.h>
 
 static char *text, *zeroed, *grown;
-static void *last;
+static void *last, *refused;
 static int error_at_end, error_of_aligned, error_of_foreign;
 static bool is_answered;
 
 /* Of no allocator: what it is the compiler is not to know. */
-static char anything[16];
-void *foreign = anything;
+static char anything[2][16];
+void *foreign = anything[0], *another = anything[1];
 
 static void allocate_early(void) {
     text = malloc(100);
@@ -38,12 +38,13 @@ static void allocate_early(void) {
     strcpy(grown, "grown");
     grown = realloc(grown, 300);
     error_of_aligned = posix_memalign(&last, 64, 64);
-    free(foreign); /* not ours, and nobody can tell yet */
     errno = 0;
-    is_answered = !realloc(foreign, 300) && malloc_usable_size(foreign) == 0 && !malloc_trim(0) &&
+    is_answered = malloc_usable_size(foreign) == 0 && !malloc_trim(0) &&
                   mallinfo2().uordblks == 0 && mallopt(M_MXFAST, 0) == 1;
+    refused = realloc(another, 300);
     error_of_foreign = errno;
     malloc_stats();
+    free(foreign);                        /* not ours, and nobody can tell yet */
     for (void *each; (each = malloc(0));) /* all that there is */
         last = each;
     error_at_end = errno;
@@ -87,6 +88,7 @@ static void what_came_early_is_there(void **state) {
     assert_int_equal(error_at_end, ENOMEM);
     assert_int_equal(error_of_aligned, ENOMEM);
     assert_true(is_answered);
+    assert_null(refused);
     assert_int_equal(error_of_foreign, ENOMEM);
 }
 
