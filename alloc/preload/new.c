@@ -13,6 +13,7 @@
  * forms, which call the throwing ones. The runtime is libstdc++ (or libc++), looked up when needed, as
  * it may be loaded long after us.
  */
+#include "align.h"
 #include "export.h"
 #include "fast.h"
 
@@ -57,10 +58,19 @@ static bool is_malloc_ours(void) {
     return __builtin_expect(malloc == sw__own_malloc, 1);
 }
 
+/* As libstdc++ asks it, which leaves nothing to its taste. */
+static __attribute__((noinline)) void *try_programs(size_t size, size_t alignment) {
+    size = sw__larger(size, 1);
+    if (!alignment)
+        return malloc(size);
+    bool can_be = (alignment & (alignment - 1)) == 0 && size <= SIZE_MAX - alignment;
+    return can_be ? aligned_alloc(alignment, sw__align_up(size, alignment)) : NULL;
+}
+
 static void *try(size_t size, size_t alignment) {
-    return alignment          ? aligned_alloc(alignment, size)
-           : is_malloc_ours() ? sw__malloc(size)
-                              : malloc(size ? size : 1);
+    if (!is_malloc_ours())
+        return try_programs(size, alignment);
+    return alignment ? aligned_alloc(alignment, size) : sw__malloc(size);
 }
 
 /* An alignment that is no power of two is no shortage of memory: no handler can help. */

@@ -6,6 +6,7 @@
 #include "second_self.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -25,6 +26,7 @@ namespace {
 constexpr std::size_t front = 16;
 alignas(4096) char pool[64 << 20];
 std::size_t used, freed;
+volatile std::size_t too_much = SIZE_MAX - 100, no_power_of_two = 96;
 
 bool is_in_pool(const void *block) {
     return block >= pool && block < pool + sizeof pool;
@@ -72,6 +74,7 @@ void *realloc(void *block, std::size_t size) {
 }
 
 void *aligned_alloc(std::size_t alignment, std::size_t size) {
+    CHECK(size > 0 && size % alignment == 0);
     return take(alignment, size);
 }
 
@@ -96,8 +99,9 @@ int check() {
     const std::size_t before = freed;
     void *plain[] = {::operator new(100), ::operator new[](100), ::operator new(0),
                      ::operator new(100, std::nothrow), ::operator new[](100, std::nothrow)};
-    void *aligned[] = {::operator new(100, wide), ::operator new[](100, wide),
-                       ::operator new(100, wide, std::nothrow)};
+    void *aligned[] = {::operator new(100, wide), ::operator new[](0, wide),
+                       ::operator new(100, wide, std::nothrow),
+                       ::operator new (5, std::align_val_t{4})};
     for (void *block : plain) {
         CHECK(is_in_pool(block));
         ::operator delete(block);
@@ -106,8 +110,10 @@ int check() {
         CHECK(is_in_pool(block));
         ::operator delete(block, wide);
     }
-    CHECK(freed == before + 8);
+    CHECK(freed == before + 9);
     CHECK(::operator new(sizeof pool, std::nothrow) == nullptr);
+    CHECK(::operator new(too_much, wide, std::nothrow) == nullptr);
+    CHECK(::operator new (100, std::align_val_t{no_power_of_two}, std::nothrow) == nullptr);
     return 0;
 }
 
