@@ -73,12 +73,13 @@ static void *try(size_t size, size_t alignment) {
     return alignment ? aligned_alloc(alignment, size) : sw__malloc(size);
 }
 
-/* An alignment that is no power of two is no shortage of memory: no handler can help. */
+/* Where there is none at hand. An alignment that is no power of two is no shortage of memory: no handler
+ * can help. */
 static __attribute__((noinline)) void *new_slow(size_t size, size_t alignment) {
-    void *block = NULL;
+    void *block = try(size, alignment);
     bool may_come = (alignment & (alignment - 1)) == 0;
-    while (may_come && call_new_handler() && !(block = try(size, alignment)))
-        ;
+    while (!block && may_come && call_new_handler())
+        block = try(size, alignment);
     if (!block)
         throw_bad_alloc();
     return block;
@@ -92,13 +93,12 @@ static __attribute__((noinline)) void *new_slow(size_t size, size_t alignment) {
     EXPORT void *name parameters
 
 THROWING(_Znwm, (size_t size)) {
-    void *block = try(size, 0);
+    void *block = is_malloc_ours() ? sw__front_alloc(size) : NULL;
     return __builtin_expect(block != NULL, 1) ? block : new_slow(size, 0);
 }
 
 THROWING(_ZnwmSt11align_val_t, (size_t size, size_t alignment)) {
-    void *block = try(size, alignment);
-    return __builtin_expect(block != NULL, 1) ? block : new_slow(size, alignment);
+    return new_slow(size, alignment);
 }
 
 THROWING(_Znam, (size_t size)) {
