@@ -328,7 +328,8 @@ void sw__bin_retire_current(struct sw__bin *bin) {
 
 /* The bin has none. */
 void sw__bin_make_current(struct sw__slab *slab) {
-    open_slab(slab, SW__NO_ALARM);
+    bool is_new = sw__slab_carved(slab) == 0;
+    open_slab(slab, is_new ? 0 : SW__NO_ALARM);
     sw__slab_bin(slab)->current = slab;
 }
 
@@ -340,7 +341,7 @@ void sw__slab_heed_free(struct sw__slab *slab) {
     consider_giving_back(slab, MOST_KEPT);
 }
 
-static void retire_from(struct sw__bin *bin) {
+void sw__bin_retire_for_good(struct sw__bin *bin) {
     struct sw__slab *slab = bin->current;
     sw__bin_retire_current(bin);
     if (slab->listed)
@@ -355,7 +356,7 @@ void sw__cache_heed_shrinking(struct sw__cache *cache) {
     if (sw__inbox_has_any(cache))
         sw__inbox_empty(cache, false);
     for (unsigned class = 0; class < SW__CLASS_COUNT; class ++)
-        retire_from(&cache->bins[class]);
+        sw__bin_retire_for_good(&cache->bins[class]);
     cache->most_used = sw__cache_used(cache);
 }
 

@@ -27,14 +27,24 @@ static void check_free(const struct sw__slab *slab) {
 
 /* ---- The slow paths of free ------------------------------------------------------------------ */
 
+/* A new slab that is empty for the first time while it is current: its thread may be done with the size,
+ * and nobody else may sweep it. Once is enough, for where work goes on. */
+static void heed_alarm(struct sw__slab *slab) {
+    struct sw__bin *bin = sw__slab_bin(slab);
+    if (bin->current == slab)
+        sw__bin_retire_for_good(bin);
+    else if (!sw__slab_linger(slab))
+        sw__slab_heed_free(slab);
+}
+
 void sw__slabs_free_alarm(struct sw__cache *cache, struct sw__slab *slab) {
     sw__lock(&cache->lock);
     if (sw__slab_owner(slab) == cache) { /* else another thread has given it back meanwhile */
         check_free(slab);
         if (sw__inbox_has_any(cache)) /* it may be all that keeps the slab that lingered so far */
             sw__inbox_empty(cache, false);
-        if (sw__slab_is_open_to(slab, cache) && !sw__slab_linger(slab))
-            sw__slab_heed_free(slab);
+        if (sw__slab_is_open_to(slab, cache))
+            heed_alarm(slab);
         sw__cache_heed_shrinking(cache);
     }
     sw__unlock(&cache->lock);

@@ -35,8 +35,9 @@
  * Invariants of a slab: used = blocks handed out and not back in `free`, those in `remote` and in
  * stock included; used + length(free) + those cut that lie on absent pages = carved <= capacity;
  * used == 0 implies that remote is empty. An open slab whose `used` falls to its `alarm` is sparse,
- * and is closed or lingers, with an alarm of 0. Only its owner opens one again: a full one, with the first block that it frees
- * there, unless that leaves it sparse; and whichever it makes current, to take blocks from.
+ * and is closed or lingers, with an alarm of 0. Only its owner opens one again: a full one, with the
+ * first block that it frees there, unless that leaves it sparse; and whichever it makes current, to
+ * take blocks from.
  *
  * Fork: the child finds every cache as its thread's stores had left it, in their order, for a store
  * to a page that the kernel has copied waits for the end of the fork. All but the fast paths are
@@ -61,7 +62,7 @@ struct sw__slab {
     /* The owner's. */
     struct sw__free_block *free;
     _Atomic(uint32_t) used;   /* atomic for who counts from outside */
-    uint32_t alarm;           /* see above; SW__NO_ALARM for a current slab */
+    uint32_t alarm;           /* see above; of a current slab SW__NO_ALARM, or 0 if it is new */
     _Atomic(uintptr_t) owner; /* its cache, with a bit for closed; 0 while nobody's */
     uint32_t block_size;
     uint32_t capacity;

@@ -804,14 +804,19 @@ struct workers {
     pthread_barrier_t done, end;
 };
 
-/* Has used a block of each size a little, and waits. */
+static void use_each_size(sw_heap *heap) {
+    for (size_t size = 16; size <= 32 * KIB; size += size / 8 / 16 * 16 + 16) {
+        void *block = sw_alloc(heap, size, SW_TAG_OTHER);
+        touch(block, size);
+        sw_free(heap, block);
+    }
+}
+
+/* Has used a block of each size a little, more than once, and waits. */
 static void *work_a_little(void *argument) {
     struct workers *workers = argument;
-    for (size_t size = 16; size <= 32 * KIB; size += size / 8 / 16 * 16 + 16) {
-        void *block = sw_alloc(workers->heap, size, SW_TAG_OTHER);
-        touch(block, size);
-        sw_free(workers->heap, block);
-    }
+    use_each_size(workers->heap);
+    use_each_size(workers->heap);
     pthread_barrier_wait(&workers->done);
     pthread_barrier_wait(&workers->end);
     return NULL;

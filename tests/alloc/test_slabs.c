@@ -58,13 +58,16 @@ struct crowd {
     void *blocks[4000];
 };
 
-static void gather(struct crowd *crowd, size_t size) {
-    crowd->heap = sw_heap_create("sizeclass", "tracking:0");
-    assert_non_null(crowd->heap);
+static void gather_in(sw_heap *heap, struct crowd *crowd, size_t size) {
+    assert_non_null(crowd->heap = heap);
     crowd->size = size;
     crowd->count = 2000;
     for (size_t i = 0; i < crowd->count; i++)
         assert_non_null(crowd->blocks[i] = sw_alloc(crowd->heap, size, SW_TAG_OTHER));
+}
+
+static void gather(struct crowd *crowd, size_t size) {
+    gather_in(sw_heap_create("sizeclass", "tracking:0"), crowd, size);
 }
 
 /* Frees blocks of a slab until so many are left. */
@@ -184,15 +187,20 @@ static void *help_to_empty(void *crowd) {
 /* Where others have freed some, too, no slab is ever empty by its owner's doing. */
 static void what_others_helped_to_empty_goes_back(void **state) {
     (void)state;
+    static struct crowd stays;
     pthread_t other;
     gather(&crowd, KIB / 2);
+    gather_in(crowd.heap, &stays, 3 * KIB / 4); /* so that the thread has not freed most */
     const struct sw__blocks *inside = sw__heap_state(crowd.heap);
+    size_t before = sw__extents_live(&inside->extents);
     free_some(&crowd, 1); /* none is full, and closed, now */
     assert_int_equal(pthread_create(&other, NULL, help_to_empty, &crowd), 0);
     pthread_join(other, NULL);
     for (size_t first = 2; first < 8; first++)
         free_some(&crowd, first);
-    assert_true(sw__extents_live(&inside->extents) <= 192 * KIB);
+    assert_true(sw__extents_live(&inside->extents) <= before - 768 * KIB);
+    for (size_t i = 0; i < stays.count; i++)
+        sw_free(crowd.heap, stays.blocks[i]);
     disperse(&crowd);
 }
 
@@ -314,6 +322,39 @@ static size_t live_after_most_is_freed(size_t keep) {
     assert_int_equal(sw__extents_live(&inside->extents), 0);
     sw_heap_destroy(heap);
     return live;
+}
+
+/* A little of each size, and not enough to shrink. After each rest the slabs are new. */
+static void nothing_stays_of_what_was_used_a_little(void **state) {
+    (void)state;
+    sw_heap *heap = sw_heap_create("sizeclass", "tracking:0");
+    assert_non_null(heap);
+    const struct sw__blocks *inside = sw__heap_state(heap);
+    for (int rests = 0; rests < 3; rests++) {
+        void *blocks[64];
+        for (size_t i = 0; i < 64; i++)
+            assert_non_null(blocks[i] = sw_alloc(heap, 16 + i * 16, SW_TAG_OTHER));
+        for (size_t i = 0; i < 64; i++)
+            sw_free(heap, blocks[i]);
+        trim_from_elsewhere(heap);
+        assert_int_equal(sw__extents_live(&inside->extents), 0);
+    }
+    sw_heap_destroy(heap);
+}
+
+/* And pairs of malloc and free are not told of each time. */
+static void only_the_first_emptiness_is_heeded(void **state) {
+    (void)state;
+    sw_heap *heap = sw_heap_create("sizeclass", "tracking:0");
+    assert_non_null(heap);
+    for (int i = 0; i < 3; i++) {
+        void *block = sw_alloc(heap, 100, SW_TAG_OTHER);
+        struct sw__slab *slab = sw__slab_of(block);
+        CHECK(slab);
+        sw_free(heap, block);
+        assert_int_equal(sw__slab_bin(slab)->current == slab, i > 0);
+    }
+    sw_heap_destroy(heap);
 }
 
 static void little_stays_of_a_thread_that_sleeps(void **state) {
@@ -719,6 +760,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(no_large_slab_lingers),
         cmocka_unit_test(a_trim_sweeps_what_lingers),
         cmocka_unit_test(nothing_lingers_when_its_thread_has_ended),
+        cmocka_unit_test(nothing_stays_of_what_was_used_a_little),
+        cmocka_unit_test(only_the_first_emptiness_is_heeded),
         cmocka_unit_test(little_stays_of_a_thread_that_sleeps),
         cmocka_unit_test(what_another_thread_frees_comes_back),
         cmocka_unit_test(pages_go_back_without_their_owner),
