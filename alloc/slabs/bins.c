@@ -217,18 +217,20 @@ static bool is_only_one_listed(const struct sw__bin *bin, const struct sw__slab 
     return bin->listed == slab && !slab->next;
 }
 
+static bool may_be_kept(const struct sw__slab *slab, size_t most_kept) {
+    return sw__slab_owner(slab)->bytes_kept + sw__extent_size(slab->extent) <= most_kept &&
+           sw__slab_absent(slab) == 0;
+}
+
 /* A listed slab with nothing live goes back, unless the bin would have no other to turn to: a slab
  * that fills and empties in turn would come and go each time. A cache keeps few of those, so many bytes
  * at most: there are many bins, and many threads. */
 static void consider_giving_back(struct sw__slab *slab, size_t most_kept) {
-    struct sw__cache *cache = sw__slab_owner(slab);
-    size_t size = sw__extent_size(slab->extent);
     if (sw__slab_used(slab) != 0 || slab->kept)
         return;
-    if (is_only_one_listed(sw__slab_bin(slab), slab) && cache->bytes_kept + size <= most_kept &&
-        sw__slab_absent(slab) == 0) {
+    if (is_only_one_listed(sw__slab_bin(slab), slab) && may_be_kept(slab, most_kept)) {
         slab->kept = true;
-        cache->bytes_kept += size;
+        sw__slab_owner(slab)->bytes_kept += sw__extent_size(slab->extent);
         return;
     }
     sw__bin_unlist(slab);
@@ -346,6 +348,14 @@ void sw__bin_retire_for_good(struct sw__bin *bin) {
     sw__bin_retire_current(bin);
     if (slab->listed)
         consider_giving_back(slab, MOST_RETIRED);
+}
+
+/* Where it could not be kept it would be made anew, and be empty for the first time, with each block. */
+void sw__bin_heed_emptied(struct sw__bin *bin) {
+    struct sw__slab *slab = bin->current;
+    slab->alarm = SW__NO_ALARM;
+    if (bin->listed || may_be_kept(slab, MOST_RETIRED))
+        sw__bin_retire_for_good(bin);
 }
 
 /* A thread that frees most of what it has may sleep for long afterwards, and nobody sweeps its current

@@ -32,7 +32,7 @@ static void check_free(const struct sw__slab *slab) {
 static void heed_alarm(struct sw__slab *slab) {
     struct sw__bin *bin = sw__slab_bin(slab);
     if (bin->current == slab)
-        sw__bin_retire_for_good(bin);
+        sw__bin_heed_emptied(bin);
     else if (!sw__slab_linger(slab))
         sw__slab_heed_free(slab);
 }
