@@ -197,11 +197,17 @@ void sw__bin_list(struct sw__slab *slab) {
     *last = slab;
 }
 
+/* Empty ones are counted apart: what was current a moment ago leaves the others their room. */
+static size_t *bytes_kept(const struct sw__slab *slab, bool is_retired) {
+    struct sw__cache *cache = sw__slab_owner(slab);
+    return is_retired ? &cache->bytes_retired : &cache->bytes_kept;
+}
+
 void sw__bin_unlist(struct sw__slab *slab) {
     struct sw__cache *cache = sw__slab_owner(slab);
     slab->listed = false;
     if (slab->kept)
-        cache->bytes_kept -= sw__extent_size(slab->extent);
+        *bytes_kept(slab, slab->retired) -= sw__extent_size(slab->extent);
     slab->kept = false;
     if (slab->previous)
         slab->previous->next = slab->next;
@@ -217,20 +223,22 @@ static bool is_only_one_listed(const struct sw__bin *bin, const struct sw__slab 
     return bin->listed == slab && !slab->next;
 }
 
-static bool may_be_kept(const struct sw__slab *slab, size_t most_kept) {
-    return sw__slab_owner(slab)->bytes_kept + sw__extent_size(slab->extent) <= most_kept &&
+static bool may_be_kept(const struct sw__slab *slab, bool is_retired) {
+    size_t most = is_retired ? MOST_RETIRED : MOST_KEPT;
+    return *bytes_kept(slab, is_retired) + sw__extent_size(slab->extent) <= most &&
            sw__slab_absent(slab) == 0;
 }
 
 /* A listed slab with nothing live goes back, unless the bin would have no other to turn to: a slab
- * that fills and empties in turn would come and go each time. A cache keeps few of those, so many bytes
- * at most: there are many bins, and many threads. */
-static void consider_giving_back(struct sw__slab *slab, size_t most_kept) {
+ * that fills and empties in turn would come and go each time. A cache keeps few of those: there are
+ * many bins, and many threads. */
+static void consider_giving_back(struct sw__slab *slab, bool is_retired) {
     if (sw__slab_used(slab) != 0 || slab->kept)
         return;
-    if (is_only_one_listed(sw__slab_bin(slab), slab) && may_be_kept(slab, most_kept)) {
+    if (is_only_one_listed(sw__slab_bin(slab), slab) && may_be_kept(slab, is_retired)) {
         slab->kept = true;
-        sw__slab_owner(slab)->bytes_kept += sw__extent_size(slab->extent);
+        slab->retired = is_retired;
+        *bytes_kept(slab, is_retired) += sw__extent_size(slab->extent);
         return;
     }
     sw__bin_unlist(slab);
@@ -340,21 +348,29 @@ void sw__slab_heed_free(struct sw__slab *slab) {
     if (!slab->listed)
         sw__bin_list(slab); /* was full */
     sw__slab_close_if_sparse(slab);
-    consider_giving_back(slab, MOST_KEPT);
+    consider_giving_back(slab, false);
+}
+
+void sw__slab_heed_returned(struct sw__slab *slab) {
+    if (sw__slab_bin(slab)->current != slab)
+        sw__slab_heed_free(slab);
+    else if (sw__slab_used(slab) == 0)
+        slab->alarm = SW__NO_ALARM; /* which tells of one free too many */
 }
 
 void sw__bin_retire_for_good(struct sw__bin *bin) {
     struct sw__slab *slab = bin->current;
     sw__bin_retire_current(bin);
     if (slab->listed)
-        consider_giving_back(slab, MOST_RETIRED);
+        consider_giving_back(slab, true);
 }
 
-/* Where it could not be kept it would be made anew, and be empty for the first time, with each block. */
+/* Where it could not be kept it would be made anew, and be empty for the first time, with each block, or
+ * whenever a little more than another slab is taken. */
 void sw__bin_heed_emptied(struct sw__bin *bin) {
     struct sw__slab *slab = bin->current;
     slab->alarm = SW__NO_ALARM;
-    if (bin->listed || may_be_kept(slab, MOST_RETIRED))
+    if (!bin->listed && may_be_kept(slab, true))
         sw__bin_retire_for_good(bin);
 }
 
@@ -389,8 +405,7 @@ static void link_free(struct sw__slab *slab, struct sw__free_block *block) {
 void sw__slab_put_back(struct sw__slab *slab, struct sw__free_block *block) {
     link_free(slab, block);
     sw__slab_count_freed(slab, 1);
-    if (sw__slab_bin(slab)->current != slab)
-        sw__slab_heed_free(slab);
+    sw__slab_heed_returned(slab);
 }
 
 /* If the slab was full and the bin has no block at hand, it becomes the current one: where a malloc

@@ -54,6 +54,8 @@ void sw__cache_settle(struct sw__cache *cache);
 void sw__cache_heed_shrinking(struct sw__cache *cache);
 /* Blocks came back to one that is not current. */
 void sw__slab_heed_free(struct sw__slab *slab);
+/* Blocks came back to any, and not by its owner's free. */
+void sw__slab_heed_returned(struct sw__slab *slab);
 /* One more block of a closed slab is free, by its owner's doing: it may be opened. */
 void sw__slab_put_closed(struct sw__slab *slab, struct sw__free_block *block);
 /* The same of any slab, which stays what it is; by any thread if it is closed. */

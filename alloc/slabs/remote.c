@@ -151,8 +151,7 @@ static void take_remote(struct sw__slab *slab) {
     slab->free = first_of(chain);
     sw__slab_set_used(slab, sw__slab_used(slab) - count);
     sw__slab_count_freed(slab, count);
-    if (sw__slab_bin(slab)->current != slab)
-        sw__slab_heed_free(slab);
+    sw__slab_heed_returned(slab);
 }
 
 void sw__inbox_empty(struct sw__cache *cache, bool only_closed) {

@@ -68,8 +68,9 @@ struct sw__slab {
     uint32_t capacity;
     _Atomic(uint32_t) carved; /* blocks cut so far: pages are touched as they are needed */
     uint16_t class;
-    bool listed; /* in its bin's list */
-    bool kept;   /* with nothing live: one of its cache's empty ones */
+    bool listed;  /* in its bin's list */
+    bool kept;    /* with nothing live: one of its cache's empty ones, */
+    bool retired; /* which was current before */
     struct sw__slab *next, *previous;
     struct sw__extent *extent;
     /* Everybody's. */
@@ -101,12 +102,12 @@ struct sw__cache {
     struct sw__bin bins[SW__CLASS_COUNT];
     struct sw__slab *last_listed[SW__CLASS_COUNT]; /* where the bin has any listed */
     uint32_t slab_counts[SW__CLASS_COUNT];
-    size_t bytes_kept;            /* in slabs with nothing live */
-    size_t present;               /* bytes of all its slabs, but for absent pages */
-    size_t grown;                 /* bytes added to `present` since budget_of() last looked */
-    size_t most_used;             /* the most that was, since all current slabs retired */
-    size_t needed;                /* the most bytes that lived at once; decays */
-    size_t missed;                /* bytes that were swept for growth and came again; decays */
+    size_t bytes_kept, bytes_retired; /* in slabs with nothing live: see `kept` and `retired` */
+    size_t present;                   /* bytes of all its slabs, but for absent pages */
+    size_t grown;                     /* bytes added to `present` since budget_of() last looked */
+    size_t most_used;                 /* the most that was, since all current slabs retired */
+    size_t needed;                    /* the most bytes that lived at once; decays */
+    size_t missed;                    /* bytes that were swept for growth and came again; decays */
     bool is_rested;               /* the last sweep was at a rest: what comes again is not missed */
     struct sw__slab *lingering;   /* the last that became sparse, or what has become of it */
     uint32_t unswept_count;       /* slabs that are worth sweeping */

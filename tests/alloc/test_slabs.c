@@ -366,6 +366,27 @@ static void only_the_first_emptiness_is_heeded(void **state) {
     sw_heap_destroy(heap);
 }
 
+/* A little more than one slab, again and again: the second stays, too. */
+static void what_empties_beside_another_stays_current(void **state) {
+    (void)state;
+    enum { MORE_THAN_A_SLAB = 33 };
+    sw_heap *heap = sw_heap_create("sizeclass", "tracking:0");
+    assert_non_null(heap);
+    void *blocks[MORE_THAN_A_SLAB];
+    struct sw__slab *last = NULL;
+    for (int round = 0; round < 4; round++) {
+        for (size_t i = 0; i < MORE_THAN_A_SLAB; i++)
+            assert_non_null(blocks[i] = sw_alloc(heap, KIB / 2, SW_TAG_OTHER));
+        last = sw__slab_of(blocks[MORE_THAN_A_SLAB - 1]);
+        CHECK(last);
+        for (size_t i = 0; i < MORE_THAN_A_SLAB; i++)
+            sw_free(heap, blocks[i]);
+        assert_ptr_equal(sw__slab_owner(last), sw__slab_owner(sw__slab_of(blocks[0])));
+        assert_non_null(sw__slab_owner(last));
+    }
+    sw_heap_destroy(heap);
+}
+
 static void little_stays_of_a_thread_that_sleeps(void **state) {
     (void)state;
     assert_true(live_after_most_is_freed(2000) <= 128 * KIB);
@@ -771,6 +792,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(nothing_lingers_when_its_thread_has_ended),
         cmocka_unit_test(nothing_stays_of_what_was_used_a_little),
         cmocka_unit_test(only_the_first_emptiness_is_heeded),
+        cmocka_unit_test(what_empties_beside_another_stays_current),
         cmocka_unit_test(little_stays_of_a_thread_that_sleeps),
         cmocka_unit_test(what_another_thread_frees_comes_back),
         cmocka_unit_test(pages_go_back_without_their_owner),

@@ -94,7 +94,7 @@ static void what_was_freed_the_last_comes_first(void **state) {
 
 static void a_stock_has_its_bounds(void **state) {
     (void)state;
-    static const size_t counts[] = {32, 128, BLOCKS};
+    static const size_t counts[] = {32, 64, 128, BLOCKS};
     for (size_t i = 0; i < LENGTH_OF(counts); i++) {
         sw_heap *heap = make_sizeclass();
         take_with_stock(heap, BLOCK, counts[i]);
@@ -244,6 +244,8 @@ static void free_into_sparse_twice(sw_heap *heap) {
     sw_free(heap, blocks[IN_CURRENT]);
     sw_free(heap, blocks[IN_OPEN]);
     sw_free(heap, blocks[IN_OPEN + 1]);
+    sw_free(heap, blocks[IN_CURRENT + 8]); /* in place of the other slab this one lingers */
+    sw_free(heap, blocks[IN_CURRENT + 9]);
     while (stock->room == 0)
         CHECK(sw_alloc(heap, BLOCK, SW_TAG_OTHER));
     sw_free(heap, blocks[IN_OPEN + 1]);
