@@ -410,6 +410,8 @@ static void empty_two_slabs(sw_heap *heap, size_t size) {
     do
         blocks[count] = sw_alloc(heap, size, SW_TAG_OTHER);
     while (sw__slab_of(blocks[count++]) == sw__slab_of(blocks[0]));
+    sw_free(heap, blocks[count - 1]); /* its emptiness is heeded, and the next one is not */
+    blocks[count - 1] = sw_alloc(heap, size, SW_TAG_OTHER);
     while (count > 0)
         sw_free(heap, blocks[--count]);
 }
