@@ -18,7 +18,6 @@
 #include "fast.h"
 
 #include <dlfcn.h>
-#include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 

@@ -105,10 +105,10 @@ struct sw__cache {
     size_t bytes_kept, bytes_retired; /* in slabs with nothing live: see `kept` and `retired` */
     size_t present;                   /* bytes of all its slabs, but for absent pages */
     size_t grown;                     /* bytes added to `present` since budget_of() last looked */
-    size_t most_used;                 /* the most that was, since all current slabs retired */
-    size_t needed;                    /* the most bytes that lived at once; decays */
-    size_t missed;                    /* bytes that were swept for growth and came again; decays */
-    bool is_rested;               /* the last sweep was at a rest: what comes again is not missed */
+    size_t most_used; /* the most that sw__cache_used() was, since all current slabs retired */
+    size_t needed;    /* the most bytes that lived at once; decays */
+    size_t missed;    /* bytes that were swept for growth and came again; decays */
+    bool is_rested;   /* the last sweep was at a rest: what comes again is not missed */
     struct sw__slab *lingering;   /* the last that became sparse, or what has become of it */
     uint32_t unswept_count;       /* slabs that are worth sweeping */
     _Atomic(size_t) unswept;      /* of those; atomic for who asks from outside */

@@ -131,10 +131,13 @@ static bool is_folder(const char *path) {
     return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
-/* A folder that is named after the process is made by it, if at all. */
+/* A folder that is named after the process is made by it, if at all: two of them have two. */
 static bool is_folder_known(const char *file, size_t length) {
+    char of_one[PATH_MAX] = "", of_another[PATH_MAX] = "";
     const char *slash = memrchr(file, '/', length);
-    return !slash || !memmem(file, (size_t)(slash - file), "%p", 2);
+    size_t folder = slash ? (size_t)(slash - file) : 0;
+    return !sw__stats_file(of_one, 0, file, folder, 1) ||
+           !sw__stats_file(of_another, 0, file, folder, 2) || strcmp(of_one, of_another) == 0;
 }
 
 /* What would otherwise be found out when the work is done. */
@@ -162,14 +165,18 @@ static void check_file(const char *file, size_t length) {
     }
 }
 
-/* The folder we are in, with a slash behind, and two % for one: a file's name begins with it. */
+/* The folder we are in, with a slash behind, and two % for one: a file's name begins with it. False when
+ * it does not fit. */
 static bool name_folder(char *name, size_t size) {
     char folder[PATH_MAX];
     size_t length = 0;
     if (!getcwd(folder, sizeof folder)) {
         return false;
     }
-    for (const char *at = folder; *at && length + 3 < size; at++) {
+    for (const char *at = folder; *at; at++) {
+        if (length + 3 >= size) {
+            return false;
+        }
         name[length++] = *at;
         if (*at == '%') {
             name[length++] = '%';

@@ -1,8 +1,8 @@
 /*
  * test_slabs.c - the size classes: every size has the smallest class that holds it, and the
- * rounding loses no more than classes.h says. The sparse slab that stays open. The way back of what another
- * thread frees. And what
- * becomes of caches whose thread is at its very end, or was not taken along by a fork.
+ * rounding loses no more than classes.h says. The sparse slab that stays open, and what is left of a
+ * thread that sleeps. The way back of what another thread frees. And what becomes of caches whose
+ * thread is at its very end, or was not taken along by a fork.
  */
 #include "support.h"
 

@@ -29,10 +29,6 @@ static inline sw_heap *new_heap(void) {
     return made;
 }
 
-__attribute__((constructor(65534))) static void make_heap(void) {
-    heap = new_heap();
-}
-
 #define TAKE(size)                    sw_alloc(heap, size, SW_TAG_OTHER)
 #define TAKE_ZEROED(size)             sw_alloc_zeroed(heap, 1, size, SW_TAG_OTHER)
 #define TAKE_ALIGNED(alignment, size) sw_alloc_aligned(heap, alignment, size, SW_TAG_OTHER)
@@ -62,10 +58,13 @@ static inline void *hidden(const void *pointer) {
     return seen_by_nobody;
 }
 
-/* As in most programs: of an empty slab more is seen. */
+/* As in most programs a small block lives: of an empty slab more is seen. */
 static void *volatile lives;
 
-__attribute__((constructor(65535))) static void let_a_small_block_live(void) {
+__attribute__((constructor)) static void begin(void) {
+#ifdef LINKED
+    heap = new_heap();
+#endif
     lives = TAKE(SMALL);
 }
 

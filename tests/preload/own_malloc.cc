@@ -12,14 +12,6 @@
 #include <cstring>
 #include <new>
 
-#define CHECK(condition)                                                                           \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            std::fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);           \
-            std::_Exit(1);                                                                         \
-        }                                                                                          \
-    } while (0)
-
 namespace {
 
 /* Nothing is used again. The size is in front of the block. */

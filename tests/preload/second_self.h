@@ -6,6 +6,18 @@
 #ifndef SECOND_SELF_H
 #define SECOND_SELF_H
 
+#include <stdio.h>
+#include <stdlib.h>
+
+/* For who cannot have cmocka's, which jump: C++, and what is called as malloc. */
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition);                \
+            _Exit(1);                                                                              \
+        }                                                                                          \
+    } while (0)
+
 #ifdef __cplusplus
 extern "C" {
 #endif

@@ -186,6 +186,8 @@ class Environment(Test):
             self.assertEqual((result.returncode, result.stderr), (0, ""))
             self.assertEqual(os.listdir(folder), [name])
             os.remove(os.path.join(folder, name))
+        result = run("--stats=none/x.txt", "--", "echo", "ran", cwd=folder)
+        self.assertEqual((result.returncode, result.stdout), (125, ""))
 
     def test_a_folder_that_the_process_makes(self):
         result = run(f"--stats={self.folder.name}/d%p/x", "--", sys.executable, "-c",
