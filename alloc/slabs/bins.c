@@ -358,7 +358,8 @@ void sw__slab_heed_returned(struct sw__slab *slab) {
         slab->alarm = SW__NO_ALARM; /* which tells of one free too many */
 }
 
-void sw__bin_retire_for_good(struct sw__bin *bin) {
+/* It may not be needed any more: one with nothing live is kept, or goes. */
+static void retire_for_good(struct sw__bin *bin) {
     struct sw__slab *slab = bin->current;
     sw__bin_retire_current(bin);
     if (slab->listed)
@@ -371,7 +372,7 @@ void sw__bin_heed_emptied(struct sw__bin *bin) {
     struct sw__slab *slab = bin->current;
     slab->alarm = SW__NO_ALARM;
     if (!bin->listed && may_be_kept(slab, true))
-        sw__bin_retire_for_good(bin);
+        retire_for_good(bin);
 }
 
 /* A thread that frees most of what it has may sleep for long afterwards, and nobody sweeps its current
@@ -382,7 +383,7 @@ void sw__cache_heed_shrinking(struct sw__cache *cache) {
     if (sw__inbox_has_any(cache))
         sw__inbox_empty(cache, false);
     for (unsigned class = 0; class < SW__CLASS_COUNT; class ++)
-        sw__bin_retire_for_good(&cache->bins[class]);
+        retire_for_good(&cache->bins[class]);
     cache->most_used = sw__cache_used(cache);
 }
 

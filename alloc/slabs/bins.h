@@ -36,8 +36,6 @@ void sw__bin_list(struct sw__slab *slab);
 void sw__bin_unlist(struct sw__slab *slab);
 /* The bin's current slab joins the others; one with nothing to give waits for its first free. */
 void sw__bin_retire_current(struct sw__bin *bin);
-/* The same where it may not be needed any more: one with nothing live is kept, or goes. */
-void sw__bin_retire_for_good(struct sw__bin *bin);
 /* Its current slab was new, and is empty for the first time. */
 void sw__bin_heed_emptied(struct sw__bin *bin);
 /* The bin has none so far. */
