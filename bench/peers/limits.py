@@ -4,6 +4,9 @@ LB is the largest growth of the bytes a program requests: no allocator can hold 
 may know its own and tell it as `lb`; for others a run under the meter (bench/meter/) counts it.
 What grows beside the heap is taken off first: pages of files (code, above all) that are touched for
 the first time, and memory that libraries map for themselves, OpenBLAS its buffer for instance.
+Where threads meet by chance (those of the suite torch's `server`) LB is of one meeting, and the
+next has up to a fifth more or less: such an overhead may be less than 1, and is to be compared
+within its table.
 
     overhead          (peak resident growth - growth beside the heap) / LB
     retention_1000ms  resident growth a second after work ended - growth beside the heap

