@@ -41,6 +41,7 @@ SUITE = Suite("small", "small objects, and the base cost of a process", (
     shape("handover", "batches made by one thread, freed by another", 2, more=(LATER,)),
     shape("mstress", "threads end, objects survive them"),
     shape("mstress", "threads end, objects survive them", 2),
+    shape("pool", "a pool of threads that have served, and wait", 64, more=(LATER,)),
     shape("cache_scratch", "passive false sharing"),
     shape("cache_scratch", "passive false sharing", 2),
     shape("cache_thrash", "active false sharing"),
