@@ -136,31 +136,69 @@ static bool may_be_block_of(const struct sw__slab *slab, const void *pointer) {
     return at < sw__extent_size(slab->extent) && at % SW_MIN_ALIGNMENT == 0;
 }
 
-/* Takes the slab's remote list over. The slab is off the inbox: from the exchange on, another
- * thread may put it there again. */
-static void take_remote(struct sw__slab *slab) {
+/* The way along a remote list that has been taken from its slab. */
+struct walk {
+    struct sw__slab *slab;
+    uintptr_t chain;
+    struct sw__free_block *last; /* so far, */
+    uint32_t count;              /* and so many */
+};
+
+/* Each link is in the cache of the processor that wrote it, and only then known: so many lists are
+ * followed side by side, and their waits overlap. */
+enum { WALKS = 16 };
+
+/* The slab is off the inbox: from here on, another thread may put it there again. */
+static struct walk begin_walk(struct sw__slab *slab) {
     uintptr_t chain = atomic_exchange_explicit(&slab->remote, 0, memory_order_acq_rel);
-    struct sw__free_block *last = first_of(chain);
-    uint32_t count = 1;
-    while (may_be_block_of(slab, last) && last->next && count++ < count_of(chain))
-        last = last->next;
-    if (!sw__slab_is_block(slab, last) || last->next || count != count_of(chain) ||
+    return (struct walk){slab, chain, first_of(chain), 1};
+}
+
+/* False at the end, or where the list is not what it should be. */
+static inline bool go_on(struct walk *walk) {
+    if (!may_be_block_of(walk->slab, walk->last) || !walk->last->next ||
+        walk->count == count_of(walk->chain))
+        return false;
+    walk->last = walk->last->next;
+    walk->count++;
+    return true;
+}
+
+/* The slab takes over what the walk has been along. */
+static void end_walk(const struct walk *walk) {
+    struct sw__slab *slab = walk->slab;
+    struct sw__free_block *last = walk->last;
+    uint32_t count = walk->count;
+    if (!sw__slab_is_block(slab, last) || last->next || count != count_of(walk->chain) ||
         count > sw__slab_used(slab))
         sw__misuse(SW__MISUSE_FREE_LIST, NULL);
     last->next = slab->free;
-    slab->free = first_of(chain);
+    slab->free = first_of(walk->chain);
     sw__slab_set_used(slab, sw__slab_used(slab) - count);
     sw__slab_count_freed(slab, count);
     sw__slab_heed_returned(slab);
 }
 
+static void walk_all(struct walk *walks, unsigned count) {
+    while (count > 0) {
+        for (unsigned i = 0; i < count; i++) {
+            if (!go_on(&walks[i])) {
+                end_walk(&walks[i]);
+                walks[i--] = walks[--count];
+            }
+        }
+    }
+}
+
 void sw__inbox_empty(struct sw__cache *cache, bool only_closed) {
     if (!sw__inbox_has_any(cache))
         return;
+    struct walk walks[WALKS];
+    unsigned count = 0;
     struct sw__slab *slab = atomic_exchange_explicit(&cache->inbox, NULL, memory_order_acquire);
     atomic_store_explicit(&cache->inbox_bytes, 0, memory_order_relaxed);
     while (slab) {
-        struct sw__slab *next = slab->next_in_inbox; /* before take_remote opens it to others */
+        struct sw__slab *next = slab->next_in_inbox; /* before begin_walk opens it to others */
         /* Its owner may have freed the last block: nobody else looks then. */
         if (!slab->is_ghost && only_closed && is_reclaimable(cache, slab))
             make_ghost(cache, slab);
@@ -169,7 +207,11 @@ void sw__inbox_empty(struct sw__cache *cache, bool only_closed) {
         else if (only_closed && !sw__slab_is_closed(slab))
             sw__inbox_put(cache, slab);
         else
-            take_remote(slab);
+            walks[count++] = begin_walk(slab);
         slab = next;
+        if (count == WALKS || !slab) {
+            walk_all(walks, count);
+            count = 0;
+        }
     }
 }

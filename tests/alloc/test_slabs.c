@@ -495,10 +495,13 @@ static void what_another_thread_frees_comes_back(void **state) {
     sw_heap_destroy(table.heap);
 }
 
+/* A thread that has nothing of its own is soon one that a fork knows of. */
 static void *free_all(void *argument) {
     struct table *table = argument;
+    CHECK(!sw__slabs_know_thread());
     for (size_t i = 0; i < BLOCKS; i++)
         sw_free(table->heap, table->blocks[i]);
+    CHECK(sw__slabs_know_thread());
     return NULL;
 }
 
