@@ -139,43 +139,41 @@ static bool may_be_block_of(const struct sw__slab *slab, const void *pointer) {
 /* The way along a remote list that has been taken from its slab. */
 struct walk {
     struct sw__slab *slab;
-    uintptr_t chain;
-    struct sw__free_block *last; /* so far, */
-    uint32_t count;              /* and so many */
+    struct sw__free_block *first, *last; /* the last so far, */
+    uint32_t left;                       /* and so many more */
 };
 
 /* Each link is in the cache of the processor that wrote it, and only then known: so many lists are
  * followed side by side, and their waits overlap. */
 enum { WALKS = 16 };
 
-/* The slab is off the inbox: from here on, another thread may put it there again. */
+/* The slab is off the inbox: from the exchange on, another thread may put it there again. */
 static struct walk begin_walk(struct sw__slab *slab) {
     uintptr_t chain = atomic_exchange_explicit(&slab->remote, 0, memory_order_acq_rel);
-    return (struct walk){slab, chain, first_of(chain), 1};
+    uint32_t count = count_of(chain);
+    if (count > sw__slab_used(slab))
+        sw__misuse(SW__MISUSE_FREE_LIST, NULL);
+    sw__slab_set_used(slab, sw__slab_used(slab) - count); /* now, for who counts from outside */
+    sw__slab_count_freed(slab, count);
+    return (struct walk){slab, first_of(chain), first_of(chain), count - 1};
 }
 
 /* False at the end, or where the list is not what it should be. */
 static inline bool go_on(struct walk *walk) {
-    if (!may_be_block_of(walk->slab, walk->last) || !walk->last->next ||
-        walk->count == count_of(walk->chain))
+    if (walk->left == 0 || !may_be_block_of(walk->slab, walk->last) || !walk->last->next)
         return false;
     walk->last = walk->last->next;
-    walk->count++;
+    walk->left--;
     return true;
 }
 
 /* The slab takes over what the walk has been along. */
 static void end_walk(const struct walk *walk) {
     struct sw__slab *slab = walk->slab;
-    struct sw__free_block *last = walk->last;
-    uint32_t count = walk->count;
-    if (!sw__slab_is_block(slab, last) || last->next || count != count_of(walk->chain) ||
-        count > sw__slab_used(slab))
+    if (walk->left > 0 || !sw__slab_is_block(slab, walk->last) || walk->last->next)
         sw__misuse(SW__MISUSE_FREE_LIST, NULL);
-    last->next = slab->free;
-    slab->free = first_of(walk->chain);
-    sw__slab_set_used(slab, sw__slab_used(slab) - count);
-    sw__slab_count_freed(slab, count);
+    walk->last->next = slab->free;
+    slab->free = walk->first;
     sw__slab_heed_returned(slab);
 }
 

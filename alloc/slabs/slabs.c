@@ -70,27 +70,16 @@ void sw__slabs_free_closed(struct sw__cache *cache, struct sw__slab *slab, void 
         free_under_lock(cache, slab, block);
 }
 
-/* A thread that often frees what others made, and makes nothing, is soon one that is known. */
-static __attribute__((noinline)) void free_as_stranger(struct sw__slab *slab, void *block) {
-    enum { OFTEN = 64 };
-    static _Thread_local unsigned char frees SW__OWN_OF_THREAD;
-    atomic_fetch_add_explicit(&sw__strangers_within, 1, memory_order_relaxed);
-    sw__remote_free(slab, block);
-    atomic_fetch_sub_explicit(&sw__strangers_within, 1, memory_order_release);
-    if (++frees % OFTEN == 0)
-        sw__slabs_mind_end_of_thread();
-}
-
 void sw__slabs_free_slow(struct sw__slab *slab, void *block) {
     struct sw__cache *owner = sw__slab_owner(slab);
     if (sw__slabs_my_cache(owner->slabs) == owner) {
         sw__slabs_free_closed(owner, slab, block);
         return;
     }
-    if (sw__slabs_know_thread())
-        sw__remote_free(slab, block);
-    else
-        free_as_stranger(slab, block);
+    bool is_counted = sw__stranger_comes();
+    sw__remote_free(slab, block);
+    if (is_counted)
+        sw__stranger_goes();
 }
 
 /* ---- The slow path of alloc ------------------------------------------------------------------ */
