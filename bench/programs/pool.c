@@ -1,8 +1,9 @@
 /*
- * pool.c - a pool of threads. Each answers requests: it allocates blocks of 16 bytes to 4 KiB, 2 MiB
+ * pool.c - a pool of threads. Each answers requests: it allocates blocks of up to 4 KiB, 2 MiB
  * together, frees them in order, and keeps one of fifty, its answer, until the next. Then no
- * more requests come, and all the threads wait. What a thread keeps for itself while it waits,
- * nobody else can use.
+ * more requests come, and all the threads wait; a second later, what is resident beside the answers
+ * is what was kept for them. How many are at their requests at once is left to chance, and so is the
+ * peak.
  */
 #include "shape.h"
 
@@ -33,7 +34,7 @@ static void give_kept(struct worker *worker) {
 
 static void serve(struct worker *worker, uint64_t *state) {
     for (size_t i = 0; i < BLOCKS; i++) {
-        size_t size = 16 + below(state, (size_t)16 << below(state, 9));
+        size_t size = 1 + below(state, (size_t)16 << below(state, 9));
         worker->blocks[i] = (struct block){take(size), size};
     }
     give_kept(worker);

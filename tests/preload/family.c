@@ -184,6 +184,25 @@ static void other_names_of_free_free(void **state) {
     assert_true(mallinfo2().uordblks < before + (size_t)COUNT * SIZE / 2);
 }
 
+/* What C++ calls, where there is none of its libraries. */
+static void new_needs_no_runtime(void **state) {
+    (void)state;
+    void *(*plain)(size_t), *(*nothrow)(size_t, const void *);
+    void (*give)(void *);
+    *(void **)&plain = dlsym(RTLD_DEFAULT, "_Znwm");
+    *(void **)&nothrow = dlsym(RTLD_DEFAULT, "_ZnwmRKSt9nothrow_t");
+    *(void **)&give = dlsym(RTLD_DEFAULT, "_ZdlPv");
+    assert_true(plain && nothrow && give);
+    for (size_t size = 1; size < 4 << 20; size *= 3) {
+        void *first = plain(size), *second = nothrow(size, NULL);
+        assert_non_null(first);
+        assert_non_null(second);
+        assert_ptr_not_equal(first, second);
+        give(first);
+        give(second);
+    }
+}
+
 static void reallocarray_keeps_what_there_was(void **state) {
     (void)state;
     unsigned char *array = NULL;
@@ -573,6 +592,7 @@ static int check(void) {
         cmocka_unit_test(what_cannot_be_is_enomem),
         cmocka_unit_test(alignments_are_kept_and_wrong_ones_refused),
         cmocka_unit_test(other_names_of_free_free),
+        cmocka_unit_test(new_needs_no_runtime),
         cmocka_unit_test(reallocarray_keeps_what_there_was),
         cmocka_unit_test(zero_and_null_follow_the_rules),
         cmocka_unit_test(what_is_served_keeps_errno),
