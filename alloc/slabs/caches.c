@@ -21,10 +21,12 @@ _Thread_local struct sw__cache *sw__front_cache SW__OWN_OF_THREAD = &sw__no_cach
 /* What sw__my_caches is once the thread has left its caches behind: no cache of any heap. */
 static struct sw__thread_caches none_any_more;
 
+atomic_int sw__strangers_within;
+
 /* So many tables are kept for threads to come. */
 #define MOST_SPARE 16
 
-static bool has_table(void) {
+bool sw__slabs_know_thread(void) {
     return sw__my_caches && sw__my_caches != &none_any_more;
 }
 
@@ -39,42 +41,6 @@ static struct {
 
 static pthread_key_t exit_key;
 static pthread_once_t exit_key_once = PTHREAD_ONCE_INIT;
-
-/* ---- Strangers: threads without a table ------------------------------------------------------- */
-
-/* So many of them are in the midst of a call; and of those that came often, perhaps some. */
-static atomic_int strangers_within;
-static atomic_bool strangers_may_be_within;
-
-/* How often this one came. */
-enum { OFTEN = 64 };
-static _Thread_local unsigned char came SW__OWN_OF_THREAD;
-
-/* It may be at any moment of a thread, even while libc takes its stack apart: nothing is made here. */
-bool sw__stranger_comes(void) {
-    if (has_table() || came == OFTEN)
-        return false;
-    if (++came == OFTEN)
-        atomic_store(&strangers_may_be_within, true);
-    atomic_fetch_add_explicit(&strangers_within, 1, memory_order_relaxed);
-    return true;
-}
-
-void sw__stranger_goes(void) {
-    atomic_fetch_sub_explicit(&strangers_within, 1, memory_order_release);
-}
-
-/* Is any of them in the midst of a call, as far as is known? In a child, where none is left, but this
- * thread itself. */
-static bool forget_strangers(void) {
-    bool may_be = strangers_within || strangers_may_be_within;
-    if (may_be) { /* else the child would have a page of its own for it */
-        strangers_within = 0;
-        strangers_may_be_within = false;
-    }
-    came = 0;
-    return may_be;
-}
 
 /* ---- Leaving --------------------------------------------------------------------------------- */
 
@@ -169,7 +135,7 @@ static struct sw__thread_caches *make_table(void) {
 bool sw__slabs_mind_end_of_thread(void) {
     if (!sw__my_caches)
         make_table();
-    return has_table();
+    return sw__slabs_know_thread();
 }
 
 static struct sw__cache *adopt_orphan(struct sw__slabs *slabs) {
@@ -208,13 +174,12 @@ static struct sw__cache *adopt_or_make(struct sw__slabs *slabs) {
 
 /* From a cache that is this thread's for the one call. */
 static void *alloc_borrowed(struct sw__slabs *slabs, unsigned class) {
-    bool is_counted = sw__stranger_comes();
+    atomic_fetch_add_explicit(&sw__strangers_within, 1, memory_order_relaxed);
     struct sw__cache *cache = adopt_or_make(slabs);
     void *block = cache ? sw__slabs_alloc_locked(cache, class) : NULL;
     if (cache)
         leave_cache(cache);
-    if (is_counted)
-        sw__stranger_goes();
+    atomic_fetch_sub_explicit(&sw__strangers_within, 1, memory_order_release);
     return block;
 }
 
@@ -330,10 +295,11 @@ static void open_stocks(void) {
 
 void sw__slabs_adopt_after_fork(void) {
     open_stocks();
-    struct sw__thread_caches *mine = has_table() ? sw__my_caches : NULL;
+    struct sw__thread_caches *mine = sw__slabs_know_thread() ? sw__my_caches : NULL;
     bool alone = threads.first == mine && (!mine || !mine->next);
-    if (!forget_strangers() && alone)
+    if (alone && !sw__strangers_within)
         return; /* nobody else was at anything */
+    sw__strangers_within = 0;
     for (unsigned slot = 0; slot < SW__SLOTS; slot++)
         if (threads.slots[slot])
             mend_after_fork(threads.slots[slot], mine ? mine->by_slot[slot] : NULL);

@@ -76,10 +76,12 @@ void sw__slabs_free_slow(struct sw__slab *slab, void *block) {
         sw__slabs_free_closed(owner, slab, block);
         return;
     }
-    bool is_counted = sw__stranger_comes();
+    bool is_stranger = !sw__slabs_know_thread();
+    if (is_stranger)
+        atomic_fetch_add_explicit(&sw__strangers_within, 1, memory_order_relaxed);
     sw__remote_free(slab, block);
-    if (is_counted)
-        sw__stranger_goes();
+    if (is_stranger)
+        atomic_fetch_sub_explicit(&sw__strangers_within, 1, memory_order_release);
 }
 
 /* ---- The slow path of alloc ------------------------------------------------------------------ */

@@ -157,8 +157,8 @@ struct sw__thread_caches {
     struct sw__thread_caches *next, **link;
 };
 
-/* One load. The two, and the few counts and flags of locks, forks and strangers, are all that the library
- * asks of static TLS, so that a late dlopen has it. */
+/* One load. The two, and the few counts and flags of locks and forks, are all that the library asks of
+ * static TLS, so that a late dlopen has it. */
 extern _Thread_local struct sw__thread_caches *sw__my_caches SW__OWN_OF_THREAD;
 /* The thread's cache of the heap that was put in front, without a look at the table; sw__no_cache,
  * which has no block, where there is none. */
@@ -222,11 +222,11 @@ void sw__slabs_mend(struct sw__slabs *slabs);
 /* then, with no lock held, gives back what those caches have that is empty. */
 void sw__slabs_collect_after_fork(void);
 
-/* A thread without a table, which never allocated a small block or is past its end, is about to be in the
- * midst of a call: a fork may find it there. Returns whether it is counted, and is then to say that it
- * goes: of one that comes often, or has a table, forks know without. */
-bool sw__stranger_comes(void);
-void sw__stranger_goes(void);
+/* Of threads without a table, which never allocated a small block or are past their end, so many
+ * are in the midst of a call: a fork may find one there. */
+extern atomic_int sw__strangers_within;
+/* Has this thread a table, and is not past its end? */
+bool sw__slabs_know_thread(void);
 
 /* This thread's end will be noticed, even if it never has a small block: with the last such thread
  * the keeper goes. False when the thread is past that, or there is no memory. */

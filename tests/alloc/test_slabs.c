@@ -776,43 +776,6 @@ static void children_find_a_heap_in_order(void **state) {
     sw_heap_destroy(busy.heap);
 }
 
-static void *free_all_and_wait(void *argument) {
-    struct table *table = argument;
-    free_all(table);
-    pthread_barrier_wait(&table->turn);
-    pthread_barrier_wait(&table->turn);
-    return NULL;
-}
-
-/* It is counted while it frees; and once it has freed often it is not, but may always be at it. Nothing
- * is made for it: libc frees at moments when nobody would take that back. */
-static void a_fork_minds_a_thread_that_only_frees(void **state) {
-    (void)state;
-    if (FORKED_THREADS_CANT_BE)
-        skip();
-    struct table table = {.heap = sw_heap_create("sizeclass", "tracking:0")};
-    assert_non_null(table.heap);
-    for (size_t i = 0; i < BLOCKS; i++)
-        assert_non_null(table.blocks[i] = sw_alloc(table.heap, BLOCK, SW_TAG_INPUT));
-    pthread_t other;
-    pthread_barrier_init(&table.turn, NULL, 2);
-    long requests = sw__os_requests();
-    assert_int_equal(pthread_create(&other, NULL, free_all_and_wait, &table), 0);
-    pthread_barrier_wait(&table.turn);
-    assert_int_equal(sw__os_requests(), requests);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0)
-        _exit(sw__slabs_torn_by_fork ? 0 : 1);
-    pthread_barrier_wait(&table.turn);
-    pthread_join(other, NULL);
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
-    pthread_barrier_destroy(&table.turn);
-    sw_heap_destroy(table.heap);
-}
-
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_size_has_the_smallest_class_that_holds_it),
@@ -840,7 +803,6 @@ int main(int argc, char **argv) {
         cmocka_unit_test(the_last_destructor_of_a_thread_may_allocate),
         cmocka_unit_test(children_take_over_what_other_threads_had_cached),
         cmocka_unit_test(children_find_a_heap_in_order),
-        cmocka_unit_test(a_fork_minds_a_thread_that_only_frees),
     };
     choose_tests(argc, argv);
     return cmocka_run_group_tests_name("slabs", tests, NULL, NULL);
