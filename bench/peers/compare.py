@@ -27,6 +27,13 @@ A table goes to standard output, progress to standard error. CPU time is user an
 threads; figures are medians over the rounds; /glibc and /best are ratios, /best to the best
 allocator that is not ours. Below 1.00 is less, and less is better.
 
+columns of the suite small:
+  CPU ns/op, CPU ms     of an operation, or of a process that tells of none
+  wall ms               the same work by the clock, where it is of several threads
+  peak RSS, page faults of the whole process
+  1 s later             resident a second after the work stopped
+  slowest size, its size  time of an operation of the size that takes longest, and which that is
+
 columns of the suite torch:
   CPU/step, wall/step   mean of the steps, in a process of one thread or of several
   median                of the same
@@ -39,7 +46,7 @@ columns of the suite torch:
 
 examples:
   script/compare-peers --quick
-  script/compare-peers --suite small --rounds 2 --csv bench/results/small.csv
+  script/compare-peers --suite small --rounds 2 --csv small.csv --picture small.svg
   script/compare-peers --programs larson-2,xmalloc-2 --allocators glibc,mimalloc,stepwell
   script/compare-peers --allocators glibc --strategies sizeclass,pool
   script/compare-peers --from-csv bench/results/small.csv --picture small.svg
