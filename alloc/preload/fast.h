@@ -8,7 +8,7 @@
 #include "process.h"
 
 /* Our malloc, whoever else has one by that name. */
-void *sw__own_malloc(size_t size);
+__attribute__((visibility("hidden"))) void *sw__own_malloc(size_t size);
 void *sw__malloc_slow(size_t size);
 void sw__free_slow(void *block);
 

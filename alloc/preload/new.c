@@ -52,9 +52,9 @@ static _Noreturn void throw_bad_alloc(void) {
     sw__stop("out of memory in operator new");
 }
 
-/* Does the name mean ours, and not what the program brings? Through an asm, for clang takes two names for
- * two addresses, and would never ask. */
-#define IS_OURS(name, own)                                                                         \
+/* Does the name mean our own, and not what the program brings? Through an asm, for clang takes two names
+ * for two addresses, and would never ask. */
+#define IS_BOUND_TO(name, own)                                                                     \
     ({                                                                                             \
         __typeof(&(name)) meant = (name);                                                          \
         __asm__("" : "+r"(meant));                                                                 \
@@ -62,7 +62,7 @@ static _Noreturn void throw_bad_alloc(void) {
     })
 
 static bool is_malloc_ours(void) {
-    return IS_OURS(malloc, sw__own_malloc);
+    return IS_BOUND_TO(malloc, sw__own_malloc);
 }
 
 /* As libstdc++ asks it, which leaves nothing to its taste. */
@@ -159,12 +159,13 @@ static __attribute__((noinline)) void *nothrow_aligned_slow(void *form, size_t s
         alignment,                                                                                 \
         nothrow_aligned_slow(nothrow_form(#name "RKSt9nothrow_t", &kept), size, alignment, tag))
 
-#define IS_OUR(name) IS_OURS(name, own##name)
+#define IS_OURS(name) IS_BOUND_TO(name, own##name)
 
-NOTHROW_PLAIN(_Znwm, IS_OUR(_Znwm))
-NOTHROW_PLAIN(_Znam, IS_OUR(_Znam) && IS_OUR(_Znwm))
-NOTHROW_ALIGNED(_ZnwmSt11align_val_t, IS_OUR(_ZnwmSt11align_val_t))
-NOTHROW_ALIGNED(_ZnamSt11align_val_t, IS_OUR(_ZnamSt11align_val_t) && IS_OUR(_ZnwmSt11align_val_t))
+NOTHROW_PLAIN(_Znwm, IS_OURS(_Znwm))
+NOTHROW_PLAIN(_Znam, IS_OURS(_Znam) && IS_OURS(_Znwm))
+NOTHROW_ALIGNED(_ZnwmSt11align_val_t, IS_OURS(_ZnwmSt11align_val_t))
+NOTHROW_ALIGNED(_ZnamSt11align_val_t,
+                IS_OURS(_ZnamSt11align_val_t) && IS_OURS(_ZnwmSt11align_val_t))
 
 /* ---- delete: sized, aligned, nothrow: the block says for itself what it is ------------------- */
 
