@@ -43,10 +43,13 @@ size_t sw__budget_needed(const struct sw__budget *budget) {
     return sw__larger(deepest, budget->deepest_earlier);
 }
 
-static size_t deepest_in_ring(const struct sw__budget *budget) {
+/* The deepest of the periods from so many ago on to so many ago; 1 is the last that ended. */
+static size_t deepest_ago(const struct sw__budget *budget, int from, int to) {
     size_t deepest = 0;
-    for (int i = 0; i < SW__PERIODS_EARLIER; i++)
-        deepest = sw__larger(deepest, budget->earlier[i]);
+    for (int ago = to; ago <= from; ago++)
+        deepest = sw__larger(
+            deepest,
+            budget->earlier[(budget->oldest + SW__PERIODS_EARLIER - ago) % SW__PERIODS_EARLIER]);
     return deepest;
 }
 
@@ -58,11 +61,7 @@ static void remember_period(struct sw__budget *budget) {
     if (deepest >= budget->deepest_earlier)
         budget->deepest_earlier = deepest;
     else if (forgotten == budget->deepest_earlier)
-        budget->deepest_earlier = deepest_in_ring(budget);
-}
-
-static size_t deepest_periods_ago(const struct sw__budget *budget, unsigned periods) {
-    return budget->earlier[(budget->oldest + SW__PERIODS_EARLIER - periods) % SW__PERIODS_EARLIER];
+        budget->deepest_earlier = deepest_ago(budget, SW__PERIODS_EARLIER, 1);
 }
 
 /* ---- The slack ------------------------------------------------------------------------------- */
@@ -78,13 +77,23 @@ size_t sw__budget_bytes(const struct sw__budget *budget) {
     return needed ? needed + slack(budget, needed) : SIZE_MAX;
 }
 
+static bool are_alike(size_t deepest, size_t other) {
+    size_t apart = deepest > other ? deepest - other : other - deepest;
+    return apart <= deepest / 512;
+}
+
+/* From period to period; or, where a step takes several, in what is remembered. */
+static bool repeats_itself(const struct sw__budget *budget) {
+    enum { HALF = SW__PERIODS_KEPT / 2 };
+    return are_alike(deepest_ago(budget, 1, 1), deepest_ago(budget, 2, 2)) ||
+           are_alike(deepest_ago(budget, HALF, 1),
+                     deepest_ago(budget, SW__PERIODS_EARLIER, HALF + 1));
+}
+
 /* Where work repeats itself, shifting pages is waste, and room is given until it ends. Where it
  * does not, some is the price of holding no more than is needed. */
 static void loosen(struct sw__budget *budget) {
-    size_t last = deepest_periods_ago(budget, 1), before = deepest_periods_ago(budget, 2);
-    size_t apart = last > before ? last - before : before - last;
-    bool repeats = apart <= last / 512;
-    if (repeats && budget->looseness < LOOSEST)
+    if (repeats_itself(budget) && budget->looseness < LOOSEST)
         budget->looseness++;
 }
 
@@ -174,7 +183,7 @@ static void forget_in_earlier(struct sw__budget *budget, size_t refused, size_t 
     for (int i = 0; i < SW__PERIODS_EARLIER; i++)
         if (budget->earlier[i] == refused)
             budget->earlier[i] = live;
-    budget->deepest_earlier = deepest_in_ring(budget);
+    budget->deepest_earlier = deepest_ago(budget, SW__PERIODS_EARLIER, 1);
 }
 
 void sw__budget_refuse(struct sw__budget *budget, size_t expected, size_t deepest_before,

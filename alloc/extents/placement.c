@@ -11,6 +11,9 @@
 #define ALIGNED_TRIES 16
 /* How many more fits are looked at for one that is warm. */
 #define WARM_TRIES 32
+/* The hole that an extent leaves in front of it to begin on a huge page is nothing to so many times
+ * as much. */
+#define HOLE_SHARE 256
 /* A larger one is not parked: it is worth more where it joins its neighbours. */
 #define PARKED_MAX ((size_t)1 << 20)
 
@@ -72,10 +75,19 @@ static struct sw__extent *find_fit(struct sw__extents *extents, struct sw__side 
     return extent ? extent : sw__region_grow(extents, side, size, alignment, false);
 }
 
-/* An extent whose size is a multiple of a huge page begins on one. */
+/* An extent whose size is a multiple of a huge page begins on one, */
 static size_t preferred_alignment(size_t size, size_t asked) {
     bool is_whole = size >= SW__HUGE_PAGE && (size & (SW__HUGE_PAGE - 1)) == 0;
     return is_whole && asked < SW__HUGE_PAGE ? SW__HUGE_PAGE : asked;
+}
+
+/* if it finds such a place with next to no hole in front. Pages that are in a hole while the most
+ * lives are above the budget, and would move out of it and back in every step. */
+static bool is_place(const struct sw__extents *extents, const struct sw__extent *extent,
+                     size_t alignment, size_t asked) {
+    size_t budget = atomic_load_explicit(&extents->budget, memory_order_relaxed);
+    size_t hole = sw__extent_gap(extent, alignment) - sw__extent_gap(extent, asked);
+    return hole <= budget / HOLE_SHARE;
 }
 
 /* As the rules of placement have it; where that cannot be, anywhere. */
@@ -84,7 +96,7 @@ static struct sw__extent *find_place(struct sw__extents *extents, size_t size, s
     size_t asked = *alignment;
     *alignment = preferred_alignment(size, asked);
     struct sw__extent *extent = find_fit(extents, &extents->sides[side], size, *alignment);
-    if (extent)
+    if (extent && is_place(extents, extent, *alignment, asked))
         return extent;
     *alignment = asked;
     extent = find_fit(extents, &extents->sides[side], size, asked);

@@ -141,32 +141,50 @@ static void what_goes_because_the_budget_fell_is_not_missed(void **state) {
     assert_int_equal(budget.room, MIB);
 }
 
-/* So many periods, in each of which a tenth of what is needed has moved. */
-static void shift(struct sw__budget *budget, int periods, size_t apart) {
+/* In MiB, by how much more lives in a period than a hundred. */
+static size_t no_more(int period) {
+    (void)period;
+    return 0;
+}
+
+static size_t more_in_every_other(int period) {
+    return period % 2 ? 20 : 0;
+}
+
+static size_t more_or_less(int period) {
+    return (size_t)(period * period * 37 % 101);
+}
+
+/* So many periods, in each of which a fifth of what is needed, at most, has moved. */
+static void shift(struct sw__budget *budget, int periods, size_t more(int period)) {
     for (int i = 0; i < periods; i++) {
-        sw__budget_work(budget, MIB, 100 * MIB + (i % 2 ? apart : 0));
-        sw__budget_end_period(budget, MIB, budget->moved_before + 10 * MIB, 0);
+        sw__budget_work(budget, MIB, (100 + more(i)) * MIB);
+        sw__budget_end_period(budget, MIB, budget->moved_before + 20 * MIB, 0);
     }
+}
+
+static size_t slack_after(int periods, size_t more(int period)) {
+    struct sw__budget budget = {0};
+    sw__budget_init(&budget);
+    shift(&budget, periods, more);
+    size_t bytes = slack(&budget);
+    pass(&budget, sw__budget_needed(&budget), MIB); /* nothing moves any more: enough */
+    assert_int_equal(slack(&budget), bytes);
+    return bytes;
 }
 
 static void where_work_repeats_itself_shifting_is_spared(void **state) {
     (void)state;
-    struct sw__budget budget = {0}, ragged = {0};
-    sw__budget_init(&budget);
-    sw__budget_init(&ragged);
-    shift(&budget, 20, 0);
-    shift(&ragged, 20, 20 * MIB);
-    assert_true(slack(&budget) > 2 * slack(&ragged));
-    size_t bytes = slack(&budget);
-    pass(&budget, 100 * MIB, MIB); /* nothing moves any more: enough */
-    assert_int_equal(slack(&budget), bytes);
+    size_t ragged = slack_after(30, more_or_less);
+    assert_true(slack_after(30, no_more) > 2 * ragged);
+    assert_true(slack_after(30, more_in_every_other) > 2 * ragged); /* a step of two periods */
 }
 
 static void after_a_restart_nothing_of_before_is_needed(void **state) {
     (void)state;
     struct sw__budget budget = {0};
     sw__budget_init(&budget);
-    shift(&budget, 20, 0);
+    shift(&budget, 20, no_more);
     sw__budget_end_period(&budget, MIB, budget.moved_before, 64 * MIB);
     size_t moved = budget.moved_before;
     sw__budget_restart(&budget, 3 * MIB, moved, 64 * MIB);
