@@ -112,11 +112,13 @@ void sw__remote_free(struct sw__slab *slab, struct sw__free_block *block) {
     struct sw__cache *owner = sw__slab_owner(slab);
     size_t size = slab->capacity * (size_t)slab->block_size;
     uint32_t used;
+    sw__lock_count(1); /* as with a lock in hand: the child of a fork in between goes on with it */
     uintptr_t before = push(slab, block, &used);
-    if (!before) { /* else the slab is in the inbox already */
+    if (!before) /* else the slab is in the inbox already */
         sw__inbox_put(owner, slab);
+    sw__lock_count(-1);
+    if (!before)
         tell_of_inbox(owner, size);
-    }
     if (count_of(before) + 1 == used)
         reclaim(owner, slab);
 }
