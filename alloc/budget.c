@@ -77,17 +77,18 @@ size_t sw__budget_bytes(const struct sw__budget *budget) {
     return needed ? needed + slack(budget, needed) : SIZE_MAX;
 }
 
-static bool are_alike(size_t deepest, size_t other) {
+static bool are_alike(size_t deepest, size_t other, size_t share) {
     size_t apart = deepest > other ? deepest - other : other - deepest;
-    return apart <= deepest / 512;
+    return apart <= deepest / share;
 }
 
-/* From period to period; or, where a step takes several, in what is remembered. */
+/* From period to period; or, where a step takes several, in what is remembered. The deepest of many
+ * is much the same where sizes are drawn, too: so it is to be almost exactly the same. */
 static bool repeats_itself(const struct sw__budget *budget) {
-    enum { HALF = SW__PERIODS_KEPT / 2 };
-    return are_alike(deepest_ago(budget, 1, 1), deepest_ago(budget, 2, 2)) ||
+    enum { HALF = SW__PERIODS_KEPT / 2, ALIKE = 512, THE_SAME = 8192 };
+    return are_alike(deepest_ago(budget, 1, 1), deepest_ago(budget, 2, 2), ALIKE) ||
            are_alike(deepest_ago(budget, HALF, 1),
-                     deepest_ago(budget, SW__PERIODS_EARLIER, HALF + 1));
+                     deepest_ago(budget, SW__PERIODS_EARLIER, HALF + 1), THE_SAME);
 }
 
 /* Where work repeats itself, shifting pages is waste, and room is given until it ends. Where it

@@ -11,9 +11,10 @@
 #define ALIGNED_TRIES 16
 /* How many more fits are looked at for one that is warm. */
 #define WARM_TRIES 32
-/* The hole that an extent leaves in front of it to begin on a huge page is nothing to so many times
- * as much. */
-#define HOLE_SHARE 256
+/* An extent may leave such a share of the budget as a hole in front of it, to begin on a huge page;
+ * and such a share where nothing of that is there. */
+#define HOLE_SHARE       256
+#define EMPTY_HOLE_SHARE 32
 /* A larger one is not parked: it is worth more where it joins its neighbours. */
 #define PARKED_MAX ((size_t)1 << 20)
 
@@ -81,26 +82,33 @@ static size_t preferred_alignment(size_t size, size_t asked) {
     return is_whole && asked < SW__HUGE_PAGE ? SW__HUGE_PAGE : asked;
 }
 
-/* if it finds such a place with next to no hole in front. Pages that are in a hole while the most
- * lives are above the budget, and would move out of it and back in every step. */
-static bool is_place(const struct sw__extents *extents, const struct sw__extent *extent,
-                     size_t alignment, size_t asked) {
+/* where the hole in front is little: pages that are in a hole while the most lives are above the
+ * budget, and would move out of it and back in every step. It may be larger where nothing is yet; but
+ * over the budget, pages would have to come from where the extent might be as well. */
+static bool is_worth_its_hole(const struct sw__extents *extents, const struct sw__side *side,
+                              const struct sw__extent *extent, size_t size, size_t alignment,
+                              size_t asked) {
     size_t budget = atomic_load_explicit(&extents->budget, memory_order_relaxed);
     size_t hole = sw__extent_gap(extent, alignment) - sw__extent_gap(extent, asked);
-    return hole <= budget / HOLE_SHARE;
+    if (extent->touched > 0)
+        return hole <= budget / HOLE_SHARE;
+    bool is_needed = !sw__supply_over_budget(extents, size) || !best_fit(side->dirty, size, asked);
+    return is_needed && hole <= budget / EMPTY_HOLE_SHARE;
 }
 
 /* As the rules of placement have it; where that cannot be, anywhere. */
 static struct sw__extent *find_place(struct sw__extents *extents, size_t size, size_t *alignment) {
-    int side = size > SW__SMALL_EXTENT ? SW__SIDE_LARGE : SW__SIDE_SMALL;
+    int at = size > SW__SMALL_EXTENT ? SW__SIDE_LARGE : SW__SIDE_SMALL;
+    struct sw__side *side = &extents->sides[at], *other = &extents->sides[!at];
     size_t asked = *alignment;
     *alignment = preferred_alignment(size, asked);
-    struct sw__extent *extent = find_fit(extents, &extents->sides[side], size, *alignment);
-    if (extent && is_place(extents, extent, *alignment, asked))
+    struct sw__extent *extent = find_fit(extents, side, size, *alignment);
+    if (extent &&
+        (*alignment == asked || is_worth_its_hole(extents, side, extent, size, *alignment, asked)))
         return extent;
     *alignment = asked;
-    extent = find_fit(extents, &extents->sides[side], size, asked);
-    return extent ? extent : find_fit(extents, &extents->sides[!side], size, asked);
+    extent = find_fit(extents, side, size, asked);
+    return extent ? extent : find_fit(extents, other, size, asked);
 }
 
 static struct sw__extent *carve_at(struct sw__extents *extents, struct sw__extent *extent,

@@ -121,27 +121,36 @@ AT_ONCE = 2 * (os.cpu_count() or 1)
 
 
 class Progress:
-    """Lines on standard error, with the time left as earlier runs let expect it."""
+    """Lines on standard error, with the time left as earlier runs let expect it. An untimed run takes
+    longer than a timed one, so what is known of the one kind tells of the other by their ratio."""
 
     def __init__(self, total, stream):
         self.total, self.stream = total, stream
         self.done = 0
-        self.took = {}
+        self.took = {True: {}, False: {}}  # of timed runs and untimed ones
 
-    def expected(self, program, allocator):
+    def ratio(self, timed):
+        """Of such runs' seconds to the others', where both are known."""
+        these, others = self.took[timed], self.took[not timed]
+        both = these.keys() & others.keys()
+        return sum(these[pair] for pair in both) / sum(others[pair] for pair in both) if both else 1.0
+
+    def expected(self, timed, program, allocator):
         """Seconds of a run: those of the same, or of the same program, or of any."""
         for wanted in ((program, allocator), (program,), ()):
-            known = [seconds for pair, seconds in self.took.items()
-                     if pair[:len(wanted)] == wanted]
-            if known:
-                return sum(known) / len(known)
+            for kind, ratio in ((timed, 1.0), (not timed, self.ratio(timed))):
+                known = [seconds for pair, seconds in self.took[kind].items()
+                         if pair[:len(wanted)] == wanted]
+                if known:
+                    return sum(known) / len(known) * ratio
         return 0.0
 
-    def add(self, program, allocator, seconds, left):
+    def add(self, timed, program, allocator, seconds, left):
         self.done += 1
-        self.took[program, allocator] = seconds
-        remaining = sum(self.expected(program.name, allocator.name) / (1 if number else AT_ONCE)
-                        for number, program, allocator in left)
+        self.took[timed][program, allocator] = seconds
+        remaining = sum(
+            self.expected(number > 0, program.name, allocator.name) / (1 if number else AT_ONCE)
+            for number, program, allocator in left)
         minutes, rest = divmod(round(remaining), 60)
         self.say(f"[{self.done}/{self.total}] {program} under {allocator}: {seconds:.1f} s, "
                  f"{minutes}:{rest:02d} min left")
@@ -213,8 +222,8 @@ def run_all(order, places, further, timeout, progress):
     for results in (run_at_once(untimed, *how), run_in_turn(timed, *how)):
         for entry, row, seconds in results:
             left.remove(entry)
-            _, program, allocator = entry
+            number, program, allocator = entry
             if row["failed"]:
                 progress.say(f"{program.name} under {allocator.name} failed: {row['failed']}\n")
-            progress.add(program.name, allocator.name, seconds, left)
+            progress.add(number > 0, program.name, allocator.name, seconds, left)
             yield row

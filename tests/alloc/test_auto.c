@@ -134,12 +134,14 @@ static size_t bytes_shifted(sw_heap *heap) {
 static void tensors_of_any_size_lie_side_by_side(void **state) {
     (void)state;
     sw_heap *heap = make_auto("tracking:0,background_thread:0");
+    const size_t needed = 8 * MIB * (165 + 48) / 48;
     for (int i = 0; i < 3; i++)
         train(heap);
     size_t shifted = bytes_shifted(heap);
     for (int i = 0; i < 20; i++)
         train(heap);
     assert_int_equal(bytes_shifted(heap), shifted);
+    assert_true(resident_of(heap) < needed + needed / 32);
     sw_heap_destroy(heap);
 }
 

@@ -141,24 +141,24 @@ static void what_goes_because_the_budget_fell_is_not_missed(void **state) {
     assert_int_equal(budget.room, MIB);
 }
 
-/* In MiB, by how much more lives in a period than a hundred. */
+/* By how much more than 100 MiB lives in a period. */
 static size_t no_more(int period) {
     (void)period;
     return 0;
 }
 
 static size_t more_in_every_other(int period) {
-    return period % 2 ? 20 : 0;
+    return period % 2 ? 20 * MIB : 0;
 }
 
 static size_t more_or_less(int period) {
-    return (size_t)(period * period * 37 % 101);
+    return (size_t)(period * period * 37 % 101) * MIB / 5;
 }
 
 /* So many periods, in each of which a fifth of what is needed, at most, has moved. */
 static void shift(struct sw__budget *budget, int periods, size_t more(int period)) {
     for (int i = 0; i < periods; i++) {
-        sw__budget_work(budget, MIB, (100 + more(i)) * MIB);
+        sw__budget_work(budget, MIB, 100 * MIB + more(i));
         sw__budget_end_period(budget, MIB, budget->moved_before + 20 * MIB, 0);
     }
 }

@@ -38,6 +38,8 @@ static struct sw__extents *extents_of(void **state) {
     return &((struct source *)*state)->extents;
 }
 
+#define HUGE_PAGES(count) ((count)*SW__HUGE_PAGE / PAGE)
+
 static struct sw__extent *take(struct sw__extents *extents, size_t pages) {
     struct sw__extent *extent = sw__extents_alloc(extents, pages * PAGE, PAGE);
     assert_non_null(extent);
@@ -262,6 +264,41 @@ static void only_the_start_of_a_live_extent_is_found(void **state) {
     assert_null(sw__extents_find(&other.extents, start));
     sw__extents_free(extents, extent);
     assert_null(sw__extents_find(extents, start));
+}
+
+static bool is_right_behind(const struct sw__extent *extent, const struct sw__extent *before) {
+    return sw__extent_start(extent) == sw__extent_start(before) + sw__extent_size(before);
+}
+
+static bool begins_on_huge_page(const struct sw__extent *extent) {
+    return is_aligned(sw__extent_start(extent), SW__HUGE_PAGE);
+}
+
+static void huge_pages_are_begun_where_the_hole_is_nothing(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    sw__extents_set_budget(extents, 100 * MIB);
+    struct sw__extent *first = take(extents, 100), *second = take(extents, HUGE_PAGES(1));
+    assert_true(begins_on_huge_page(second)); /* nothing is in the hole */
+    sw__extents_free(extents, second);
+    second = take(extents, HUGE_PAGES(2));
+    assert_true(is_right_behind(second, first)); /* now there might be */
+    sw__extents_free(extents, second);
+    sw__extents_set_budget(extents, 1000 * MIB);
+    assert_true(begins_on_huge_page(take(extents, HUGE_PAGES(1))));
+}
+
+static void pages_stay_rather_than_begin_a_huge_one(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    sw__extents_set_budget(extents, 0);
+    struct sw__extent *first = take(extents, 100);
+    sw__extents_free(extents, take(extents, HUGE_PAGES(1) + 100));
+    struct sw__extent *second = take(extents, HUGE_PAGES(1));
+    assert_true(is_right_behind(second, first));
+    take(extents, 100); /* the rest */
+    sw__extents_free(extents, second);
+    sw__extents_set_budget(extents, extents->held);
+    assert_true(is_right_behind(take(extents, HUGE_PAGES(1)), first));
+    assert_int_equal(extents->moved, 0);
 }
 
 /* ---- Zero, trim ------------------------------------------------------------------------------ */
@@ -957,8 +994,6 @@ static void a_rest_ends_with_huge_pages(void **state) {
     check_map(extents, end);
 }
 
-#define HUGE_PAGES(count) ((count)*SW__HUGE_PAGE / PAGE)
-
 static int times_brought(struct sw__extents *extents, size_t most) {
     int times = 0;
     while (sw__extents_bring_back(extents, most))
@@ -1488,6 +1523,8 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(a_dirty_hole_goes_before_a_clean_one),
         EXTENTS_TEST(free_neighbours_coalesce_in_every_order),
         EXTENTS_TEST(alignment_is_kept_and_wastes_nothing),
+        EXTENTS_TEST(huge_pages_are_begun_where_the_hole_is_nothing),
+        EXTENTS_TEST(pages_stay_rather_than_begin_a_huge_one),
         EXTENTS_TEST(the_last_one_freed_waits_for_its_like),
         EXTENTS_TEST(a_large_one_is_not_parked),
         EXTENTS_TEST(impossible_requests_are_refused),

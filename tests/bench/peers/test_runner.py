@@ -507,12 +507,16 @@ class Parts(unittest.TestCase):
 
     def test_time_left_is_what_earlier_runs_took(self):
         progress = run.Progress(10, io.StringIO())
-        self.assertEqual(progress.expected("a", "x"), 0)
-        progress.add("a", "x", 2.0, [])
-        progress.add("b", "x", 6.0, [])
-        self.assertEqual(progress.expected("a", "x"), 2)
-        self.assertEqual(progress.expected("a", "y"), 2)
-        self.assertEqual(progress.expected("c", "y"), 4)
+        self.assertEqual(progress.expected(False, "a", "x"), 0)
+        progress.add(False, "a", "x", 20.0, [])
+        progress.add(False, "b", "x", 60.0, [])
+        self.assertEqual(progress.expected(False, "a", "x"), 20)
+        self.assertEqual(progress.expected(False, "a", "y"), 20)
+        self.assertEqual(progress.expected(False, "c", "y"), 40)
+        self.assertEqual(progress.expected(True, "a", "x"), 20)
+        progress.add(True, "a", "x", 2.0, [])  # a timed run takes a tenth
+        self.assertEqual(progress.expected(True, "a", "x"), 2)
+        self.assertAlmostEqual(progress.expected(True, "b", "x"), 6)
 
     def test_every_suite_in_the_tree_loads_and_names_each_program_once(self):
         for name in suites.names():
