@@ -24,7 +24,9 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-enum { BLOCKS = 64, SIZE = 1000, TRAP = 0x100, MOST_STEPS = 10000 };
+#define SIZE ((size_t)1000)
+
+enum { BLOCKS = 64, TRAP = 0x100, MOST_STEPS = 10000 };
 
 static void *blocks[BLOCKS];
 static volatile int steps, fork_at, status_of_child;
