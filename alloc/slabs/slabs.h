@@ -193,8 +193,8 @@ void sw__slabs_free_slow(struct sw__slab *slab, void *block);
  * lock is held. */
 void sw__cache_collect(struct sw__cache *cache);
 /* What any thread may do for a cache, and holds its lock now and then for: the same of its closed
- * slabs, and those that stay are swept. Its stocks are emptied if they are shut. Adds to *released, unless that is NULL, the bytes that were
- * there of what was swept. */
+ * slabs, and those that stay are swept. Its stocks are emptied if they are shut. Adds to *released,
+ * unless that is NULL, the bytes that were there of what was swept. */
 void sw__cache_collect_closed(struct sw__cache *cache, bool stocks_are_shut, size_t *released);
 /* sw__cache_collect() for this thread's cache and for orphans, sw__cache_collect_closed() for all. The
  * pages of whole slabs stay with the extents: trim those. All three are called without a lock. */
