@@ -238,8 +238,8 @@ bool sw__heap_locks_come(void) {
 /* ---- Fork: a child must find every lock free ------------------------------------------------- */
 
 /* By a signal's handler that has interrupted its own thread with a lock in hand, as only a program of
- * one thread may. None is taken: the child is in the midst of the same, and goes on with it. Its
- * other threads are none, or our own. */
+ * one thread may, or within a free of what another took. None is taken: the child is in the midst of
+ * the same, and goes on with it. Its other threads are none, or our own. */
 static _Thread_local int forks_in_the_midst SW__OWN_OF_THREAD;
 
 static bool ends_fork_in_the_midst(void) {

@@ -25,7 +25,8 @@ struct sw__lock {
 /* Of a thread-local variable: found without a call, so in a signal's handler and in malloc too. */
 #define SW__OWN_OF_THREAD __attribute__((tls_model("initial-exec")))
 
-/* How many locks this thread holds, or waits for. */
+/* How many locks this thread holds, or waits for; and whether it is at what a fork must not find half
+ * done. */
 extern _Thread_local int sw__locks_in_hand SW__OWN_OF_THREAD;
 
 /* This thread is about to abort, perhaps with a lock in hand. If the program's handler of that comes

@@ -106,9 +106,11 @@ static struct sw__extent *find_place(struct sw__extents *extents, size_t size, s
     if (extent &&
         (*alignment == asked || is_worth_its_hole(extents, side, extent, size, *alignment, asked)))
         return extent;
+    struct sw__extent *nearer = find_fit(extents, side, size, asked);
+    if (extent && !nearer) /* it is not among the first that were tried */
+        return extent;
     *alignment = asked;
-    extent = find_fit(extents, side, size, asked);
-    return extent ? extent : find_fit(extents, other, size, asked);
+    return nearer ? nearer : find_fit(extents, other, size, asked);
 }
 
 static struct sw__extent *carve_at(struct sw__extents *extents, struct sw__extent *extent,

@@ -43,14 +43,13 @@ static void fork_in_time(int number, siginfo_t *info, void *context) {
     if (++steps != fork_at)
         return;
     go_on_at_full_speed(context);
-    int status = 0;
+    int status;
     pid_t child = fork(); /* NOLINT(bugprone-signal-handler): it is what this is about */
     is_child = child == 0;
     if (is_child)
         alarm(10); /* it may wait for what nobody lets go */
     else
-        waitpid(child, &status, 0);
-    status_of_child = status;
+        status_of_child = waitpid(child, &status, 0) == child ? status : -1;
 }
 
 static __attribute__((noinline)) void step_through(void (*call)(void)) {
@@ -94,6 +93,7 @@ enum { ENDED_WELL, ENDED_BADLY, HAD_NO_FORK };
 
 /* The exit code of a process that makes the call. */
 static int make_call(void) {
+    alarm(20);
     step_through(call);
     if (is_child) {
         work_on();
