@@ -43,14 +43,20 @@ size_t sw__budget_needed(const struct sw__budget *budget) {
     return sw__larger(deepest, budget->deepest_earlier);
 }
 
-/* The deepest of the periods from so many ago on to so many ago; 1 is the last that ended. */
-static size_t deepest_ago(const struct sw__budget *budget, int from, int to) {
+static size_t deepest_periods_ago(const struct sw__budget *budget, unsigned periods) {
+    return budget->earlier[(budget->oldest + SW__PERIODS_EARLIER - periods) % SW__PERIODS_EARLIER];
+}
+
+/* Of the periods from so many ago to so many ago; 1 is the last that ended. */
+static size_t deepest_of(const struct sw__budget *budget, unsigned newest, unsigned oldest) {
     size_t deepest = 0;
-    for (int ago = to; ago <= from; ago++)
-        deepest = sw__larger(
-            deepest,
-            budget->earlier[(budget->oldest + SW__PERIODS_EARLIER - ago) % SW__PERIODS_EARLIER]);
+    for (unsigned periods = newest; periods <= oldest; periods++)
+        deepest = sw__larger(deepest, deepest_periods_ago(budget, periods));
     return deepest;
+}
+
+static size_t deepest_of_all(const struct sw__budget *budget) {
+    return deepest_of(budget, 1, SW__PERIODS_EARLIER);
 }
 
 /* This period takes the place of the oldest one. */
@@ -61,7 +67,7 @@ static void remember_period(struct sw__budget *budget) {
     if (deepest >= budget->deepest_earlier)
         budget->deepest_earlier = deepest;
     else if (forgotten == budget->deepest_earlier)
-        budget->deepest_earlier = deepest_ago(budget, SW__PERIODS_EARLIER, 1);
+        budget->deepest_earlier = deepest_of_all(budget);
 }
 
 /* ---- The slack ------------------------------------------------------------------------------- */
@@ -86,9 +92,9 @@ static bool are_alike(size_t deepest, size_t other, size_t share) {
  * is much the same where sizes are drawn, too: so it is to be almost exactly the same. */
 static bool repeats_itself(const struct sw__budget *budget) {
     enum { HALF = SW__PERIODS_KEPT / 2, ALIKE = 512, THE_SAME = 8192 };
-    return are_alike(deepest_ago(budget, 1, 1), deepest_ago(budget, 2, 2), ALIKE) ||
-           are_alike(deepest_ago(budget, HALF, 1),
-                     deepest_ago(budget, SW__PERIODS_EARLIER, HALF + 1), THE_SAME);
+    return are_alike(deepest_periods_ago(budget, 1), deepest_periods_ago(budget, 2), ALIKE) ||
+           are_alike(deepest_of(budget, 1, HALF), deepest_of(budget, HALF + 1, SW__PERIODS_EARLIER),
+                     THE_SAME);
 }
 
 /* Where work repeats itself, shifting pages is waste, and room is given until it ends. Where it
@@ -184,7 +190,7 @@ static void forget_in_earlier(struct sw__budget *budget, size_t refused, size_t 
     for (int i = 0; i < SW__PERIODS_EARLIER; i++)
         if (budget->earlier[i] == refused)
             budget->earlier[i] = live;
-    budget->deepest_earlier = deepest_ago(budget, SW__PERIODS_EARLIER, 1);
+    budget->deepest_earlier = deepest_of_all(budget);
 }
 
 void sw__budget_refuse(struct sw__budget *budget, size_t expected, size_t deepest_before,

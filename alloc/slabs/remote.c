@@ -92,22 +92,27 @@ static void tell_of_inbox(struct sw__cache *owner, size_t slab_size) {
     slabs->when_freeable(slabs, owner, sw__cache_unswept(owner));
 }
 
-/* Returns what was there before. `used` is what the slab had handed out by then. Who frees may have
- * counted itself as with a lock in hand; a handler that the program has for its abort finds none. */
-static inline uintptr_t push(struct sw__slab *slab, struct sw__free_block *block, uint32_t *used,
-                             int counted) {
+/* Puts a block onto the remote list, and a slab that had none there into the inbox. Returns what was
+ * there before. `used` is what the slab had handed out by then. It counts as a lock in hand: the child
+ * of a fork in between goes on with it. */
+static inline uintptr_t put(struct sw__cache *owner, struct sw__slab *slab,
+                            struct sw__free_block *block, uint32_t *used) {
     uint32_t capacity = slab->capacity;
+    sw__lock_count(1);
     uintptr_t before = atomic_load_explicit(&slab->remote, memory_order_relaxed);
     do {
         *used = sw__slab_used(slab);
         if (count_of(before) >= capacity) {
-            sw__lock_count(-counted);
+            sw__lock_count(-1); /* the program may handle the abort, and fork */
             sw__misuse_free();
         }
         block->next = first_of(before);
     } while (!atomic_compare_exchange_weak_explicit(&slab->remote, &before,
                                                     chain_of(block, count_of(before) + 1),
                                                     memory_order_acq_rel, memory_order_relaxed));
+    if (!before) /* else it is there already */
+        sw__inbox_put(owner, slab);
+    sw__lock_count(-1);
     return before;
 }
 
@@ -116,11 +121,7 @@ void sw__remote_free(struct sw__slab *slab, struct sw__free_block *block) {
     struct sw__cache *owner = sw__slab_owner(slab);
     size_t size = slab->capacity * (size_t)slab->block_size;
     uint32_t used;
-    sw__lock_count(1); /* as with a lock in hand: the child of a fork in between goes on with it */
-    uintptr_t before = push(slab, block, &used, 1);
-    if (!before) /* else the slab is in the inbox already */
-        sw__inbox_put(owner, slab);
-    sw__lock_count(-1);
+    uintptr_t before = put(owner, slab, block, &used);
     if (!before)
         tell_of_inbox(owner, size);
     if (count_of(before) + 1 == used)
@@ -130,8 +131,7 @@ void sw__remote_free(struct sw__slab *slab, struct sw__free_block *block) {
 void sw__remote_put_back(struct sw__slab *slab, struct sw__free_block *block) {
     struct sw__cache *owner = sw__slab_owner(slab);
     uint32_t used;
-    if (!push(slab, block, &used, 0))
-        sw__inbox_put(owner, slab);
+    put(owner, slab, block, &used);
     if (is_reclaimable(owner, slab))
         make_ghost(owner, slab);
 }

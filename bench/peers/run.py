@@ -138,11 +138,12 @@ class Progress:
     def expected(self, timed, program, allocator):
         """Seconds of a run: those of the same, or of the same program, or of any."""
         for wanted in ((program, allocator), (program,), ()):
-            for kind, ratio in ((timed, 1.0), (not timed, self.ratio(timed))):
+            for kind in (timed, not timed):
                 known = [seconds for pair, seconds in self.took[kind].items()
                          if pair[:len(wanted)] == wanted]
                 if known:
-                    return sum(known) / len(known) * ratio
+                    mean = sum(known) / len(known)
+                    return mean if kind == timed else mean * self.ratio(timed)
         return 0.0
 
     def add(self, timed, program, allocator, seconds, left):

@@ -134,7 +134,7 @@ static size_t bytes_shifted(sw_heap *heap) {
 static void tensors_of_any_size_lie_side_by_side(void **state) {
     (void)state;
     sw_heap *heap = make_auto("tracking:0,background_thread:0");
-    const size_t needed = 8 * MIB * (165 + 48) / 48;
+    const size_t needed = 8 * MIB * (165 + 48) / 48; /* all of them, and the largest gradient */
     for (int i = 0; i < 3; i++)
         train(heap);
     size_t shifted = bytes_shifted(heap);

@@ -105,27 +105,25 @@ static int make_call(void) {
 }
 
 /* In a new process, so that each begins alike. */
-static void *make_call_in_process(void *exit_code) {
+static int make_call_in_process(void) {
     int status = 0;
     pid_t process = fork();
     if (process == 0)
         _exit(make_call());
     CHECK(process > 0 && waitpid(process, &status, 0) == process && WIFEXITED(status));
-    *(int *)exit_code = WEXITSTATUS(status);
+    return WEXITSTATUS(status);
+}
+
+static void *make_call_for(void *exit_code) {
+    *(int *)exit_code = make_call_in_process();
     return NULL;
 }
 
 static int make_call_in_thread(void) {
     int exit_code;
     pthread_t thread;
-    CHECK(pthread_create(&thread, NULL, make_call_in_process, &exit_code) == 0);
+    CHECK(pthread_create(&thread, NULL, make_call_for, &exit_code) == 0);
     CHECK(pthread_join(thread, NULL) == 0);
-    return exit_code;
-}
-
-static int make_call_here(void) {
-    int exit_code;
-    make_call_in_process(&exit_code);
     return exit_code;
 }
 
@@ -157,7 +155,7 @@ static void a_thread_may_free_what_another_took(void **state) {
 
 static void a_thread_may_free_its_own(void **state) {
     (void)state;
-    fork_at_each(free_one, make_call_here);
+    fork_at_each(free_one, make_call_in_process);
 }
 
 static void take_of_another_size(void) {
@@ -166,7 +164,7 @@ static void take_of_another_size(void) {
 
 static void a_thread_may_take_its_first_of_a_size(void **state) {
     (void)state;
-    fork_at_each(take_of_another_size, make_call_here);
+    fork_at_each(take_of_another_size, make_call_in_process);
 }
 
 static int check(void) {
