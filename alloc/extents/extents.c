@@ -230,17 +230,16 @@ void sw__extents_visit_sizes(struct sw__extents *extents, sw__size_visitor *visi
 
 /* The most that is physically present of one free extent, if it is above `most`. The kernel is
  * asked only of those that may have it. */
-static size_t most_present(struct sw__treap_node *node, size_t most) {
-    if (!node)
-        return most;
-    const struct sw__extent *extent = sw__extent_of(node);
-    char *start = sw__extent_start(extent);
-    size_t size = sw__extent_size(extent);
-    if (extent->touched > most) {
-        size_t present = sw__os_resident(start, size);
+static size_t most_present(const struct sw__size_index *index, size_t most) {
+    for (struct sw__treap_node *node = sw__size_index_largest(index); node && node->size > most;
+         node = sw__size_index_below(index, node->size, node->address)) {
+        const struct sw__extent *extent = sw__extent_of(node);
+        if (extent->touched <= most)
+            continue;
+        size_t present = sw__os_resident(sw__extent_start(extent), sw__extent_size(extent));
         most = sw__larger(present, most);
     }
-    return most_present(node->right, most_present(node->left, most));
+    return most;
 }
 
 size_t sw__extents_largest_free(struct sw__extents *extents) {
@@ -248,7 +247,7 @@ size_t sw__extents_largest_free(struct sw__extents *extents) {
     sw__lock(&extents->lock);
     sw__placement_release_parked(extents);
     for (int side = 0; side < SW__SIDES; side++)
-        most = most_present(extents->sides[side].dirty, most);
+        most = most_present(&extents->sides[side].dirty, most);
     sw__unlock(&extents->lock);
     return most;
 }

@@ -61,14 +61,14 @@
 #include "lock.h"
 #include "meta.h"
 #include "os.h"
+#include "size_index.h"
 #include "strategy.h"
-#include "treap.h"
 #include "usage.h"
 
 enum sw__extent_state { SW__EXTENT_LIVE, SW__EXTENT_PARKED, SW__EXTENT_DIRTY, SW__EXTENT_CLEAN };
 
 struct sw__extent {
-    struct sw__treap_node node;        /* address and size; in a tree while free */
+    struct sw__treap_node node;        /* address and size; indexed while free */
     struct sw__extent *before, *after; /* neighbours in the region */
     struct sw__region *region;
     size_t touched; /* bytes of its pages that are; all of them while live, until they move away, or
@@ -85,13 +85,13 @@ enum { SW__SIDE_SMALL, SW__SIDE_LARGE, SW__SIDES };
 #define SW__SMALL_EXTENT ((size_t)256 << 10)
 
 struct sw__side {
-    struct sw__treap_node *dirty, *clean; /* free extents */
-    struct sw__region *regions;           /* newest first */
+    struct sw__size_index dirty, clean; /* free extents */
+    struct sw__region *regions;         /* newest first */
 };
 
 struct sw__extents {
     struct sw__lock lock;
-    struct sw__extent *parked; /* in no tree; or NULL */
+    struct sw__extent *parked; /* in no index; or NULL */
     struct sw__meta *meta;     /* under the lock as well */
     size_t limit;              /* of held; SIZE_MAX: none */
     size_t refused;            /* about so many free bytes the kernel would not take back */

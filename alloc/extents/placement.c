@@ -20,13 +20,14 @@
 
 /* ---- A place for an extent ------------------------------------------------------------------- */
 
-/* The best fit in a tree. A few of the smallest are tried for a large alignment; one with room for
+/* The best fit in an index. A few of the smallest are tried for a large alignment; one with room for
  * the worst case ends the search. */
-static struct sw__extent *best_fit(struct sw__treap_node *tree, size_t size, size_t alignment) {
+static struct sw__extent *best_fit(const struct sw__size_index *index, size_t size,
+                                   size_t alignment) {
     uintptr_t from = 0;
     size_t least = size;
     for (int tries = 0; tries < ALIGNED_TRIES; tries++) {
-        struct sw__treap_node *node = sw__treap_at_least(tree, least, from);
+        struct sw__treap_node *node = sw__size_index_at_least(index, least, from);
         if (!node)
             return NULL;
         if (sw__extent_gap(sw__extent_of(node), alignment) + size <= node->size)
@@ -34,7 +35,7 @@ static struct sw__extent *best_fit(struct sw__treap_node *tree, size_t size, siz
         least = node->size;
         from = node->address + 1;
     }
-    struct sw__treap_node *node = sw__treap_at_least(tree, size + alignment - SW__PAGE, 0);
+    struct sw__treap_node *node = sw__size_index_at_least(index, size + alignment - SW__PAGE, 0);
     return node ? sw__extent_of(node) : NULL;
 }
 
@@ -50,7 +51,7 @@ static struct sw__extent *warmest_fit(struct sw__extent *extent, size_t size, si
     size_t missing = sw__placement_missing(extent, size, alignment);
     struct sw__treap_node *node = &extent->node;
     for (int tries = 0; missing && tries < WARM_TRIES; tries++) {
-        node = sw__treap_at_least(extent->region->side->dirty, node->size, node->address + 1);
+        node = sw__size_index_after(&extent->region->side->dirty, node);
         if (!node)
             break;
         if (sw__extent_gap(sw__extent_of(node), alignment) + size > node->size)
@@ -66,13 +67,13 @@ static struct sw__extent *warmest_fit(struct sw__extent *extent, size_t size, si
 
 static struct sw__extent *find_fit(struct sw__extents *extents, struct sw__side *side, size_t size,
                                    size_t alignment) {
-    struct sw__extent *extent = best_fit(side->dirty, size, alignment);
+    struct sw__extent *extent = best_fit(&side->dirty, size, alignment);
     /* Where there is room for all of it, what is missing need not be counted. */
     if (extent && sw__supply_over_budget(extents, size) &&
         sw__supply_over_budget(extents, sw__placement_missing(extent, size, alignment)))
         extent = warmest_fit(extent, size, alignment);
     if (!extent)
-        extent = best_fit(side->clean, size, alignment);
+        extent = best_fit(&side->clean, size, alignment);
     return extent ? extent : sw__region_grow(extents, side, size, alignment, false);
 }
 
@@ -92,7 +93,7 @@ static bool is_worth_its_hole(const struct sw__extents *extents, const struct sw
     size_t hole = sw__extent_gap(extent, alignment) - sw__extent_gap(extent, asked);
     if (extent->touched > 0)
         return hole <= budget / HOLE_SHARE;
-    bool is_needed = !sw__supply_over_budget(extents, size) || !best_fit(side->dirty, size, asked);
+    bool is_needed = !sw__supply_over_budget(extents, size) || !best_fit(&side->dirty, size, asked);
     return is_needed && hole <= budget / EMPTY_HOLE_SHARE;
 }
 
@@ -165,7 +166,7 @@ struct sw__extent *sw__placement_obtain_fresh(struct sw__extents *extents, size_
     size_t alignment = preferred_alignment(size, SW__PAGE);
     if (!sw__extents_ensure_spares(extents, 2))
         return NULL;
-    struct sw__extent *clean = best_fit(extents->sides[SW__SIDE_LARGE].clean, size, alignment);
+    struct sw__extent *clean = best_fit(&extents->sides[SW__SIDE_LARGE].clean, size, alignment);
     return clean ? sw__placement_carve(extents, clean, size, alignment)
                  : carve_beyond(extents, size, alignment);
 }

@@ -12,7 +12,7 @@ size_t sw__placement_missing(const struct sw__extent *extent, size_t size, size_
 /* Cuts the wanted part out of a free extent that has room for it. Takes two spares. */
 struct sw__extent *sw__placement_carve(struct sw__extents *extents, struct sw__extent *extent,
                                        size_t size, size_t alignment);
-/* An extent of that size in no tree, cut out of a free one. NULL when out of memory. */
+/* An extent of that size in no index, cut out of a free one. NULL when out of memory. */
 struct sw__extent *sw__placement_obtain_free(struct sw__extents *extents, size_t size,
                                              size_t alignment);
 /* The same, of which nothing is there. NULL where there is no more address space for it, either. */

@@ -1,6 +1,6 @@
 /*
  * region.h - the inside of the page source, at its lowest: regions, the extents that tile them, and
- * the trees of free ones. What is above: supply.h (their pages), placement.h (which extent becomes
+ * the indexes of free ones. What is above: supply.h (their pages), placement.h (which extent becomes
  * live), extents.c, resize.c and rest.c (the calls). All of it is under the lock of the extents.
  *
  * Whatever may fail comes before anything is changed: spare extents are ensured, then cut from.
@@ -62,7 +62,7 @@ static inline bool sw__extent_is_free_over(const struct sw__extent *extent, cons
            sw__extent_end(extent) >= end;
 }
 
-static inline struct sw__treap_node **sw__extent_tree(const struct sw__extent *extent) {
+static inline struct sw__size_index *sw__extent_index(const struct sw__extent *extent) {
     struct sw__side *side = extent->region->side;
     return extent->state == SW__EXTENT_DIRTY ? &side->dirty : &side->clean;
 }
@@ -84,15 +84,15 @@ static inline char *sw__extent_touched_end(const struct sw__extent *extent, char
     return touched_end < end ? touched_end : end;
 }
 
-/* A free extent goes to the tree it belongs to, and comes out of it. */
+/* A free extent is entered into the index it belongs to, and taken out of it. */
 static inline void sw__extent_plant(struct sw__extent *extent) {
     extent->state = extent->touched ? SW__EXTENT_DIRTY : SW__EXTENT_CLEAN;
-    sw__treap_insert(sw__extent_tree(extent), &extent->node);
+    sw__size_index_insert(sw__extent_index(extent), &extent->node);
 }
 
 static inline void sw__extent_uproot(struct sw__extent *extent) {
     assert(extent);
-    sw__treap_remove(sw__extent_tree(extent), &extent->node);
+    sw__size_index_remove(sw__extent_index(extent), &extent->node);
 }
 
 /* The live extent that begins on the page of the address. */
@@ -116,13 +116,13 @@ static inline size_t sw__extent_touched_in(const struct sw__extent *extent, size
 
 /* Ensures so many spare extents, so that what follows cannot fail. */
 bool sw__extents_ensure_spares(struct sw__extents *extents, int count);
-/* Cuts an extent that is in no tree in two, which takes a spare one; the front keeps the extent,
+/* Cuts an extent that is in no index in two, which takes a spare one; the front keeps the extent,
  * the tail is returned. */
 struct sw__extent *sw__extent_cut(struct sw__extents *extents, struct sw__extent *extent,
                                   size_t front);
-/* Joins the extent behind to the one in front; both are in no tree. */
+/* Joins the extent behind to the one in front; both are in no index. */
 void sw__extent_join(struct sw__extents *extents, struct sw__extent *extent);
-/* Makes an extent that is in no tree free, joined with its free neighbours. */
+/* Makes an extent that is in no index free, joined with its free neighbours. */
 void sw__extent_release(struct sw__extents *extents, struct sw__extent *extent);
 
 /* Moves a region's frontier up by so many bytes at least, free ones from then on. False, with

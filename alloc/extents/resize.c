@@ -74,7 +74,7 @@ static bool outgrows_its_side(const struct sw__extents *extents, const struct sw
 /* For a block that has grown, which will grow again: the largest dirty extent, if it is there and
  * has room for more; or where more is free behind it. */
 static struct sw__extent *obtain_roomy(struct sw__extents *extents, size_t size, size_t alignment) {
-    struct sw__treap_node *largest = sw__treap_largest(extents->sides[SW__SIDE_LARGE].dirty);
+    struct sw__treap_node *largest = sw__size_index_largest(&extents->sides[SW__SIDE_LARGE].dirty);
     if (!sw__extents_ensure_spares(extents, 2))
         return NULL;
     if (largest && largest->size / 2 >= size + alignment &&
@@ -91,7 +91,7 @@ static struct sw__extent *obtain_roomy(struct sw__extents *extents, size_t size,
     return room ? extent : NULL;
 }
 
-/* A place of that size, in no tree, for what is in another extent. For its pages to move as they
+/* A place of that size, in no index, for what is in another extent. For its pages to move as they
  * are it is at the same offset in a huge page, or in a unit where the extent is smaller. */
 static struct sw__extent *obtain_for(struct sw__extents *extents, const struct sw__extent *extent,
                                      size_t size) {

@@ -84,8 +84,8 @@ static bool leave_a_little(struct sw__extents *extents, struct leaving *leaving)
     sw__placement_release_parked(extents);
     for (int calls = 0; calls < SW__PURGES_AT_ONCE && held - extents->held < SW__PURGED_AT_ONCE;
          calls++) {
-        struct sw__treap_node *node =
-            sw__treap_below(extents->sides[leaving->side].dirty, leaving->size, leaving->address);
+        struct sw__treap_node *node = sw__size_index_below(&extents->sides[leaving->side].dirty,
+                                                           leaving->size, leaving->address);
         if (!node && leaving->side == 0)
             return false;
         if (!node) {
@@ -182,20 +182,20 @@ static bool find_in(struct sw__extents *extents, const struct sw__extent *extent
 }
 
 /* In the smallest extents first, as the best fit is. */
-static struct sw__extent *find_in_tree(struct sw__extents *extents, struct sw__treap_node *tree,
-                                       struct piece *piece) {
-    struct sw__treap_node *node = sw__treap_at_least(tree, SW__HUGE_PAGE, 0);
+static struct sw__extent *find_in_index(struct sw__extents *extents,
+                                        const struct sw__size_index *index, struct piece *piece) {
+    struct sw__treap_node *node = sw__size_index_at_least(index, SW__HUGE_PAGE, 0);
     while (node && !find_in(extents, sw__extent_of(node), piece))
-        node = sw__treap_at_least(tree, node->size, node->address + 1);
+        node = sw__size_index_after(index, node);
     return node ? sw__extent_of(node) : NULL;
 }
 
 static struct sw__extent *find_piece(struct sw__extents *extents, struct piece *piece) {
     struct sw__extent *extent = NULL;
     for (int side = SW__SIDES - 1; side >= 0 && extents->noted && !extent; side--) {
-        extent = find_in_tree(extents, extents->sides[side].dirty, piece);
+        extent = find_in_index(extents, &extents->sides[side].dirty, piece);
         if (!extent)
-            extent = find_in_tree(extents, extents->sides[side].clean, piece);
+            extent = find_in_index(extents, &extents->sides[side].clean, piece);
     }
     return extent;
 }

@@ -87,7 +87,7 @@ static size_t purge_side_above(struct sw__extents *extents, struct sw__side *sid
     uintptr_t address = 0;
     for (struct sw__treap_node *node; extents->held > budget;
          size = node->size, address = node->address) {
-        node = sw__treap_below(side->dirty, size, address);
+        node = sw__size_index_below(&side->dirty, size, address);
         if (!node)
             break;
         struct sw__extent *extent = sw__extent_of(node);
@@ -160,7 +160,7 @@ static size_t move_from_side(struct sw__side *side, struct hole *hole, size_t wa
     if (!sw__pages_last_empty(&hole->region->pages, hole->start, hole->end, hole->grain))
         return 0;
     for (int tries = 0; moved < wanted && tries < MOST_DONORS; tries++) {
-        struct sw__treap_node *node = sw__treap_below(side->dirty, size, address);
+        struct sw__treap_node *node = sw__size_index_below(&side->dirty, size, address);
         if (!node || node->size < sw__grain_size(hole->grain))
             break;
         struct sw__extent *donor = sw__extent_of(node);
@@ -171,7 +171,7 @@ static size_t move_from_side(struct sw__side *side, struct hole *hole, size_t wa
         donor->touched -= came;
         moved += came;
         if (came && donor->touched == 0) {
-            sw__treap_remove(&side->dirty, &donor->node);
+            sw__size_index_remove(&side->dirty, &donor->node);
             sw__extent_plant(donor);
         }
     }

@@ -23,7 +23,7 @@ size_t sw__supply_over_budget(const struct sw__extents *extents, size_t more);
  * zero? */
 bool sw__supply_wants_fresh(struct sw__extents *extents, size_t size);
 
-/* All pages of an extent that is in no tree become touched: they move there from free extents where
+/* All pages of an extent that is in no index become touched: they move there from free extents where
  * the budget asks for it, and may come new otherwise. False, with some free pages moved or purged at
  * most, where the limit has no room for them and the kernel would not take free ones back. */
 bool sw__supply_furnish(struct sw__extents *extents, struct sw__extent *extent,
@@ -46,7 +46,7 @@ bool sw__supply_renew(struct sw__extents *extents, struct sw__extent *extent);
 /* Makes one zero by writing, and of one that is large only what is there. Takes the lock by itself. */
 void sw__supply_zero(struct sw__extents *extents, struct sw__extent *extent);
 
-/* Moves what pages it can of a live extent to a larger place, in no tree, that is alike in its
+/* Moves what pages it can of a live extent to a larger place, in no index, that is alike in its
  * offset, and brings those that are missing there. False, with nothing that matters changed, where
  * none can move, or the limit has no room, or the heap is in too many pieces. */
 bool sw__supply_relocate(struct sw__extents *extents, struct sw__extent *from,

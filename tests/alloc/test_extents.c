@@ -93,6 +93,14 @@ static void check_tree(const struct sw__treap_node *node, enum sw__extent_state 
     check_tree(node->right, state, sums);
 }
 
+static void check_index(const struct sw__size_index *index, enum sw__extent_state state,
+                        struct sums *sums) {
+    for (unsigned shelf = 0; shelf < SW__SHELVES; shelf++) {
+        CHECK((index->filled[shelf / 64] >> shelf % 64 & 1) == (index->shelves[shelf] != NULL));
+        check_tree(index->shelves[shelf], state, sums);
+    }
+}
+
 /* What is held is what is touched, in each extent and in all; what is live is touched whole. */
 static void check_held(const struct sw__extents *extents) {
     size_t held = 0;
@@ -115,8 +123,8 @@ static void check_held(const struct sw__extents *extents) {
 static void check_map(struct sw__extents *extents, struct sw__extent *anchor) {
     struct sums walked = walk(anchor), planted = {0};
     for (int side = 0; side < SW__SIDES; side++) {
-        check_tree(extents->sides[side].dirty, SW__EXTENT_DIRTY, &planted);
-        check_tree(extents->sides[side].clean, SW__EXTENT_CLEAN, &planted);
+        check_index(&extents->sides[side].dirty, SW__EXTENT_DIRTY, &planted);
+        check_index(&extents->sides[side].clean, SW__EXTENT_CLEAN, &planted);
     }
     check_held(extents);
     size_t parked = extents->parked ? sw__extent_size(extents->parked) : 0;
