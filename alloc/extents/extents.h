@@ -101,6 +101,7 @@ struct sw__extents {
     struct sw__side sides[SW__SIDES];
     struct sw__region *spare_regions;
     struct sw__extent *spare_extents;
+    size_t spare_count; /* of those */
     struct sw__usage usage, zeroed_usage; /* of those that were asked for zeroed */
     unsigned single_huge_pages;           /* that came new so far, round and round */
     unsigned unasked, unasked_next;       /* to be zeroed without asking what is there */

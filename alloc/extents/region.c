@@ -15,15 +15,18 @@
 
 /* ---- Extents: spare ones, cutting and joining ------------------------------------------------ */
 
-bool sw__extents_ensure_spares(struct sw__extents *extents, int count) {
-    for (struct sw__extent *spare = extents->spare_extents; spare && count; spare = spare->after)
-        count--;
-    for (; count > 0; count--) {
+static void keep_spare(struct sw__extents *extents, struct sw__extent *extent) {
+    extent->after = extents->spare_extents;
+    extents->spare_extents = extent;
+    extents->spare_count++;
+}
+
+bool sw__extents_make_spares(struct sw__extents *extents, size_t count) {
+    while (extents->spare_count < count) {
         struct sw__extent *extent = sw__meta_alloc(extents->meta, sizeof *extent);
         if (!extent)
             return false;
-        extent->after = extents->spare_extents;
-        extents->spare_extents = extent;
+        keep_spare(extents, extent);
     }
     return true;
 }
@@ -31,13 +34,9 @@ bool sw__extents_ensure_spares(struct sw__extents *extents, int count) {
 static struct sw__extent *take_spare(struct sw__extents *extents) {
     struct sw__extent *extent = extents->spare_extents;
     extents->spare_extents = extent->after;
+    extents->spare_count--;
     memset(extent, 0, sizeof *extent);
     return extent;
-}
-
-static void keep_spare(struct sw__extents *extents, struct sw__extent *extent) {
-    extent->after = extents->spare_extents;
-    extents->spare_extents = extent;
 }
 
 struct sw__extent *sw__extent_cut(struct sw__extents *extents, struct sw__extent *extent,

@@ -114,8 +114,11 @@ static inline size_t sw__extent_touched_in(const struct sw__extent *extent, size
     return sw__pages_touched(&extent->region->pages, sw__extent_start(extent) + offset, size);
 }
 
+bool sw__extents_make_spares(struct sw__extents *extents, size_t count);
 /* Ensures so many spare extents, so that what follows cannot fail. */
-bool sw__extents_ensure_spares(struct sw__extents *extents, int count);
+static inline bool sw__extents_ensure_spares(struct sw__extents *extents, size_t count) {
+    return extents->spare_count >= count || sw__extents_make_spares(extents, count);
+}
 /* Cuts an extent that is in no index in two, which takes a spare one; the front keeps the extent,
  * the tail is returned. */
 struct sw__extent *sw__extent_cut(struct sw__extents *extents, struct sw__extent *extent,

@@ -44,8 +44,13 @@ static unsigned filled_below(const struct sw__size_index *index, unsigned shelf)
 
 void sw__size_index_insert(struct sw__size_index *index, struct sw__treap_node *node) {
     unsigned shelf = shelf_of(node->size);
+    if (index->shelves[shelf]) {
+        sw__treap_insert(&index->shelves[shelf], node);
+        return;
+    }
+    node->left = node->right = NULL;
+    index->shelves[shelf] = node;
     index->filled[shelf / 64] |= bit_of(shelf);
-    sw__treap_insert(&index->shelves[shelf], node);
 }
 
 void sw__size_index_remove(struct sw__size_index *index, struct sw__treap_node *node) {
