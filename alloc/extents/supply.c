@@ -17,8 +17,10 @@
 #define ONE_PROBE_IN 8
 /* Zeroed extents may take fresh address space until twice what is held is reserved, and so much. */
 #define MOST_IN_ADVANCE ((size_t)64 << 20)
-/* So many extents are zeroed without asking what is there, at most. */
+/* So many extents are zeroed without asking what is there, at most. Never large ones: of these the
+ * question is a small part of the work, and what zeros bring in vain is there the next time. */
 #define MOST_UNASKED 15
+#define ALWAYS_ASKED SW__HUGE_PAGE
 /* So much is zeroed by the kernel as it is used, unless extents are used whole. */
 #define WORTH_RENEWING ((size_t)32 << 20)
 /* What a huge page too many adds to an extent of that size is nothing. */
@@ -536,8 +538,8 @@ bool sw__supply_renew(struct sw__extents *extents, struct sw__extent *extent) {
 }
 
 /* Where all was there the last times, the next few are written without a question. */
-static bool is_asked_for(struct sw__extents *extents) {
-    bool is_asked_for = extents->unasked == 0;
+static bool is_asked_for(struct sw__extents *extents, size_t size) {
+    bool is_asked_for = extents->unasked == 0 || size >= ALWAYS_ASKED;
     extents->unasked -= !is_asked_for;
     return is_asked_for;
 }
@@ -556,7 +558,7 @@ void sw__supply_zero(struct sw__extents *extents, struct sw__extent *extent) {
     bool asks = size >= SW__WORTH_ASKING;
     if (asks) {
         sw__lock(&extents->lock);
-        asks = is_asked_for(extents);
+        asks = is_asked_for(extents, size);
         sw__unlock(&extents->lock);
     }
     if (!asks) {

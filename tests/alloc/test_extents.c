@@ -1403,6 +1403,21 @@ static void zeros_are_written_only_over_what_is_there(void **state) {
     assert_true(extents->unasked_next > 0);
 }
 
+/* However often all was there of others. */
+static void a_large_zeroed_extent_brings_nothing(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    enum { SIZE = 8 << 20, ROUNDS = 4 };
+    if (access("/proc/thread-self/pagemap", R_OK) != 0)
+        skip();
+    for (int round = 0; round < ROUNDS; round++) {
+        extents->unasked = extents->unasked_next = 1;
+        char *zeroed = sw__extents_alloc_zeroed(extents, SIZE);
+        assert_true(is_all_zero(zeroed + SIZE / 2, PAGE));
+        assert_true(sw__os_resident(zeroed, SIZE) <= 2 * PAGE);
+        sw__extents_free(extents, sw__extents_find(extents, zeroed));
+    }
+}
+
 /* Who wants zeros may want them for later. */
 static void zeroed_extents_tell_nothing(void **state) {
     struct sw__extents *extents = extents_of(state);
@@ -1580,6 +1595,7 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(zeroed_extents_take_no_pages_of_others),
         EXTENTS_TEST(zeroed_extents_take_no_more_address_space_than_that),
         EXTENTS_TEST(zeros_are_written_only_over_what_is_there),
+        EXTENTS_TEST(a_large_zeroed_extent_brings_nothing),
         EXTENTS_TEST(zeroed_extents_tell_nothing),
         EXTENTS_TEST(a_wish_is_taken_back),
         EXTENTS_TEST(the_map_stays_sound),
