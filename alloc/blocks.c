@@ -99,7 +99,7 @@ void *sw__blocks_resize(void *state, void *block, size_t size) {
     if (slab)
         return sw__slab_suits(slab, size) ? block : NULL;
     struct sw__extent *extent = sw__extents_block_to(&blocks->extents, block, SW__MISUSE_REALLOC);
-    if (size <= SW__SMALL_MAX || size > MOST)
+    if (size > MOST || !sw__blocks_stays_large(extent, size))
         return NULL;
     return sw__extents_resize(&blocks->extents, extent, blocks->round_large(size));
 }

@@ -28,6 +28,10 @@ void sw__blocks_free(void *state, void *block);
 struct sw__extent *sw__blocks_free_small(struct sw__blocks *blocks, void *block);
 /* Would a block of that size take as many pages as this large block has? */
 bool sw__blocks_suits(struct sw__blocks *blocks, const void *large, size_t size);
+/* Does a large block stay one with that size? Around SW__SMALL_MAX it is not copied with each change. */
+static inline bool sw__blocks_stays_large(const struct sw__extent *large, size_t size) {
+    return size > SW__SMALL_MAX || (size > SW__SMALL_MAX / 2 && size >= sw__extent_size(large) / 2);
+}
 void *sw__blocks_resize(void *state, void *block, size_t size);
 size_t sw__blocks_usable_size(void *state, const void *block);
 /* The same; a pointer that is no live block is misuse of what it was brought to. */

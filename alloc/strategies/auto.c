@@ -455,13 +455,15 @@ static void *resize_large(struct auto_heap *heap, struct sw__extent *extent, siz
     settle_large(heap, more, expected, resized || !more);
     if (resized && (size < old || resized != block))
         consider_giving_back(heap, NULL, 0);
-    return resized || !more ? resized : move_with_room(heap, block, old, size);
+    /* What fits into a slab goes there. */
+    bool may_move = !resized && more && size > SW__SMALL_MAX;
+    return may_move ? move_with_room(heap, block, old, size) : resized;
 }
 
 static void *resize(void *state, void *block, size_t size) {
     struct auto_heap *heap = state;
     struct sw__extent *extent = sw__extents_find(&heap->blocks.extents, block);
-    if (size <= SW__SMALL_MAX || !extent)
+    if (!extent || !sw__blocks_stays_large(extent, size))
         return sw__blocks_resize(state, block, size);
     return is_in_room(extent, size) ? block : resize_large(heap, extent, size);
 }

@@ -264,6 +264,43 @@ static void blocks_that_grow_in_turn_seldom_move(void **state) {
     sw_heap_destroy(heap);
 }
 
+/* As a buffer does that is filled and cut to what came, over and over. */
+static void a_block_near_the_least_large_size_stays(void **state) {
+    (void)state;
+    sw_heap *heap = make_auto("tracking:0,background_thread:0");
+    char *block = take_written(heap, 40 * KIB);
+    fill(block, 20 * KIB, 1);
+    for (int i = 0; i < 10; i++) {
+        assert_ptr_equal(sw_realloc(heap, block, (20 + (size_t)i) * KIB), block);
+        assert_in_range(sw_usable_size(heap, block), (20 + (size_t)i) * KIB,
+                        (24 + (size_t)i) * KIB);
+        assert_true(holds(block, 20 * KIB, 1));
+        assert_ptr_equal(sw_realloc(heap, block, 40 * KIB), block);
+    }
+    char *small = sw_realloc(heap, block, 10 * KIB);
+    assert_ptr_not_equal(small, block);
+    assert_true(holds(small, 10 * KIB, 1));
+    sw_free(heap, small);
+    /* One that cannot grow where it stands goes there too, */
+    char *walled = take_written(heap, 64 * KIB), *wall = take_written(heap, 40 * KIB);
+    walled = sw_realloc(heap, sw_realloc(heap, walled, 36 * KIB), 20 * KIB);
+    fill(walled, 20 * KIB, 2);
+    char *behind = take_written(heap, 44 * KIB);
+    assert_ptr_equal(behind, walled + 20 * KIB);
+    small = sw_realloc(heap, walled, 26 * KIB);
+    assert_ptr_not_equal(small, walled);
+    assert_true(holds(small, 20 * KIB, 2));
+    sw_free(heap, small);
+    sw_free(heap, behind);
+    sw_free(heap, wall);
+    /* and one that was much larger. */
+    block = take_written(heap, MIB);
+    small = sw_realloc(heap, block, 24 * KIB);
+    assert_ptr_not_equal(small, block);
+    sw_free(heap, small);
+    sw_heap_destroy(heap);
+}
+
 /* Buffers that are hardly written have nothing to move. */
 static void what_was_never_written_does_not_move(void **state) {
     (void)state;
@@ -1358,6 +1395,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(what_comes_and_goes_in_any_order_is_not_purged_for_ever),
         cmocka_unit_test(a_block_that_moves_is_needed_once),
         cmocka_unit_test(blocks_that_grow_in_turn_seldom_move),
+        cmocka_unit_test(a_block_near_the_least_large_size_stays),
         cmocka_unit_test(what_was_never_written_does_not_move),
         cmocka_unit_test(a_spike_is_forgotten),
         cmocka_unit_test(a_spike_is_forgotten_by_time_as_well),
