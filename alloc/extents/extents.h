@@ -38,7 +38,8 @@
  * Zeros: what is asked for zeroed may never be used. Where there is a budget, one of 2 MiB or more
  * comes where nothing is there yet, unless such extents turn out to be used whole (usage.h), or
  * address space becomes much more than what is held. Where something is, zeros are written over what
- * exists alone, if it is large; where all of it existed the last times the next few are not asked.
+ * exists alone, if it is large; where all of it existed the last times the next few are not asked,
+ * unless they are of 2 MiB or more.
  *
  * Limit: no more is ever held. Pages move as for a budget, and what is free is given back for what
  * is to live, so that a request is refused for the limit's sake only if it would live beyond it.
@@ -101,7 +102,7 @@ struct sw__extents {
     struct sw__side sides[SW__SIDES];
     struct sw__region *spare_regions;
     struct sw__extent *spare_extents;
-    size_t spare_count; /* of those */
+    size_t spare_count;                   /* of those */
     struct sw__usage usage, zeroed_usage; /* of those that were asked for zeroed */
     unsigned single_huge_pages;           /* that came new so far, round and round */
     unsigned unasked, unasked_next;       /* to be zeroed without asking what is there */
