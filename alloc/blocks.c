@@ -89,7 +89,7 @@ void sw__blocks_free(void *state, void *block) {
 
 bool sw__blocks_suits(struct sw__blocks *blocks, const void *large, size_t size) {
     const struct sw__extent *extent = sw__extents_find(&blocks->extents, large);
-    return extent && size > SW__SMALL_MAX && size <= sw__extent_size(extent) &&
+    return extent && sw__blocks_stays_large(extent, size) && size <= sw__extent_size(extent) &&
            sw__align_up(blocks->round_large(size), SW__PAGE) == sw__extent_size(extent);
 }
 

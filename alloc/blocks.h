@@ -12,7 +12,7 @@ struct sw__blocks {
     struct sw__slabs slabs;
     struct sw__extents extents;
     struct sw__meta meta;
-    size_t (*round_large)(size_t size); /* sizes over SW__SMALL_MAX, at most PTRDIFF_MAX / 2 */
+    size_t (*round_large)(size_t size); /* of extents; at most PTRDIFF_MAX / 2 */
 };
 
 /* A heap's state of so many bytes that begins with a struct sw__blocks. NULL when out of memory. */
@@ -28,9 +28,11 @@ void sw__blocks_free(void *state, void *block);
 struct sw__extent *sw__blocks_free_small(struct sw__blocks *blocks, void *block);
 /* Would a block of that size take as many pages as this large block has? */
 bool sw__blocks_suits(struct sw__blocks *blocks, const void *large, size_t size);
-/* Does a large block stay one with that size? Around SW__SMALL_MAX it is not copied with each change. */
+/* Does a large block stay one with that size? Near SW__SMALL_MAX it is not copied with each change.
+ * What it leaves behind it is too small for other large blocks, so that is to be little. */
 static inline bool sw__blocks_stays_large(const struct sw__extent *large, size_t size) {
-    return size > SW__SMALL_MAX || (size > SW__SMALL_MAX / 2 && size >= sw__extent_size(large) / 2);
+    return size > SW__SMALL_MAX ||
+           (size > SW__SMALL_MAX / 2 && size >= sw__extent_size(large) / 4 * 3);
 }
 void *sw__blocks_resize(void *state, void *block, size_t size);
 size_t sw__blocks_usable_size(void *state, const void *block);

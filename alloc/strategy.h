@@ -86,7 +86,7 @@ struct sw__strategy {
     void (*visit_locks)(void *state, sw__lock_visitor *visitor, void *context);
     /* Its blocks are found in page_map.h: a pointer that is not there is none of its. */
     bool in_page_map;
-    /* Its state begins with a struct sw__blocks, and up to SW__SMALL_MAX its blocks are those of
+    /* Its state begins with a struct sw__blocks, and what is allocated up to SW__SMALL_MAX comes from
      * the slabs: the preload library goes straight to them. */
     bool small_in_slabs;
     /* Destroying the state does not end its blocks: heap.c frees each by itself first. */

@@ -99,7 +99,6 @@ struct sw__extents {
     size_t most_cuts;          /* into so many mappings, about; 0: not asked yet */
     bool at_limit;             /* for its sake the last request was refused */
     enum sw__huge_pages huge_pages;
-    struct sw__side sides[SW__SIDES];
     struct sw__region *spare_regions;
     struct sw__extent *spare_extents;
     size_t spare_count;                   /* of those */
@@ -109,10 +108,11 @@ struct sw__extents {
     struct sw_level reserved;
     _Atomic(size_t) live; /* this and what follows may be read without the lock */
     _Atomic(size_t) held;
-    _Atomic(size_t) budget; /* of held; SIZE_MAX: none */
-    _Atomic(size_t) noted;  /* notes of huge pages (pages.h) */
-    _Atomic(size_t) moved;  /* bytes that moved for the budget's sake, so far, */
-    _Atomic(size_t) purged; /* or were given back */
+    _Atomic(size_t) budget;           /* of held; SIZE_MAX: none */
+    _Atomic(size_t) noted;            /* notes of huge pages (pages.h) */
+    _Atomic(size_t) moved;            /* bytes that moved for the budget's sake, so far, */
+    _Atomic(size_t) purged;           /* or were given back */
+    struct sw__side sides[SW__SIDES]; /* last: they are large */
 };
 
 void sw__extents_init(struct sw__extents *extents, struct sw__meta *meta,

@@ -44,7 +44,7 @@ static unsigned filled_below(const struct sw__size_index *index, unsigned shelf)
 
 void sw__size_index_insert(struct sw__size_index *index, struct sw__treap_node *node) {
     unsigned shelf = shelf_of(node->size);
-    if (index->shelves[shelf]) {
+    if (index->shelves[shelf]) { /* mostly there is none, and no place to find for it */
         sw__treap_insert(&index->shelves[shelf], node);
         return;
     }

@@ -2,10 +2,10 @@
  * size_index.h - free extents by (size, address): the search behind every best fit.
  *
  * A treap (treap.h) for each size up to 63 pages, and for each half of a doubling above, as the tree
- * bins of Doug Lea's malloc 2.8 are by powers of two; a bit says which have any. Of a few hundred
- * free extents a shelf holds one or two, so that to enter one, take it out or find the next larger
- * needs no walk. The order is that of one treap: of equal sizes the lowest address comes first,
- * which keeps holes together.
+ * bins of Doug Lea's malloc 2.8 are; a bit says which have any. Of a few hundred free extents a
+ * shelf holds one or two, so that to enter one, take it out or find the next larger needs no walk.
+ * The order is that of one treap: of equal sizes the lowest address comes first, which keeps holes
+ * together.
  */
 #ifndef SW_SIZE_INDEX_H
 #define SW_SIZE_INDEX_H

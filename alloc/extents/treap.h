@@ -101,10 +101,4 @@ static inline struct sw__treap_node *sw__treap_below(struct sw__treap_node *root
     return best;
 }
 
-static inline struct sw__treap_node *sw__treap_largest(struct sw__treap_node *root) {
-    while (root && root->right)
-        root = root->right;
-    return root;
-}
-
 #endif

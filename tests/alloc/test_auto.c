@@ -269,35 +269,37 @@ static void a_block_near_the_least_large_size_stays(void **state) {
     (void)state;
     sw_heap *heap = make_auto("tracking:0,background_thread:0");
     char *block = take_written(heap, 40 * KIB);
-    fill(block, 20 * KIB, 1);
-    for (int i = 0; i < 10; i++) {
-        assert_ptr_equal(sw_realloc(heap, block, (20 + (size_t)i) * KIB), block);
-        assert_in_range(sw_usable_size(heap, block), (20 + (size_t)i) * KIB,
-                        (24 + (size_t)i) * KIB);
-        assert_true(holds(block, 20 * KIB, 1));
+    fill(block, 30 * KIB, 1);
+    for (size_t size = 30 * KIB; size < 40 * KIB; size += 700) {
+        assert_ptr_equal(sw_realloc(heap, block, size), block);
+        assert_in_range(sw_usable_size(heap, block), size, size + PAGE);
+        assert_true(holds(block, 30 * KIB, 1));
         assert_ptr_equal(sw_realloc(heap, block, 40 * KIB), block);
     }
-    char *small = sw_realloc(heap, block, 10 * KIB);
+    char *small = sw_realloc(heap, block, 24 * KIB); /* it would leave a hole behind */
     assert_ptr_not_equal(small, block);
-    assert_true(holds(small, 10 * KIB, 1));
+    assert_true(holds(small, 24 * KIB, 1));
     sw_free(heap, small);
-    /* One that cannot grow where it stands goes there too, */
+    sw_heap_destroy(heap);
+}
+
+/* It is small by then, and goes where small ones are. */
+static void a_block_that_shrank_and_has_no_room_to_grow_is_small(void **state) {
+    (void)state;
+    const size_t sizes[] = {48 * KIB, 36 * KIB, 27 * KIB, 21 * KIB, 18 * KIB};
+    sw_heap *heap = make_auto("tracking:0,background_thread:0");
     char *walled = take_written(heap, 64 * KIB), *wall = take_written(heap, 40 * KIB);
-    walled = sw_realloc(heap, sw_realloc(heap, walled, 36 * KIB), 20 * KIB);
-    fill(walled, 20 * KIB, 2);
+    for (size_t i = 0; i < LENGTH_OF(sizes); i++)
+        assert_ptr_equal(sw_realloc(heap, walled, sizes[i]), walled);
+    fill(walled, 18 * KIB, 2);
     char *behind = take_written(heap, 44 * KIB);
     assert_ptr_equal(behind, walled + 20 * KIB);
-    small = sw_realloc(heap, walled, 26 * KIB);
-    assert_ptr_not_equal(small, walled);
-    assert_true(holds(small, 20 * KIB, 2));
+    char *small = sw_realloc(heap, walled, 26 * KIB);
+    assert_int_equal(sw_usable_size(heap, small), 26 * KIB);
+    assert_true(holds(small, 18 * KIB, 2));
     sw_free(heap, small);
     sw_free(heap, behind);
     sw_free(heap, wall);
-    /* and one that was much larger. */
-    block = take_written(heap, MIB);
-    small = sw_realloc(heap, block, 24 * KIB);
-    assert_ptr_not_equal(small, block);
-    sw_free(heap, small);
     sw_heap_destroy(heap);
 }
 
@@ -1396,6 +1398,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(a_block_that_moves_is_needed_once),
         cmocka_unit_test(blocks_that_grow_in_turn_seldom_move),
         cmocka_unit_test(a_block_near_the_least_large_size_stays),
+        cmocka_unit_test(a_block_that_shrank_and_has_no_room_to_grow_is_small),
         cmocka_unit_test(what_was_never_written_does_not_move),
         cmocka_unit_test(a_spike_is_forgotten),
         cmocka_unit_test(a_spike_is_forgotten_by_time_as_well),

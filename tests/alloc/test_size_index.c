@@ -14,7 +14,7 @@ struct listed {
 
 static struct listed listed[NODES];
 
-/* Of all orders: many of few pages, some equal; half up to a few MiB; now and then a very large one. */
+/* Many of few pages, some equal; half up to a few MiB; now and then a very large one. */
 static size_t draw_size(uint64_t *random) {
     size_t kind = below(random, 8);
     if (kind < 3)

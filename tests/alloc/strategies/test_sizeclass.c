@@ -48,6 +48,21 @@ static void sizes_of_one_class_take_each_others_place(void **state) {
     sw_heap_destroy(heap);
 }
 
+static void a_block_near_the_least_large_size_stays(void **state) {
+    (void)state;
+    sw_heap *heap = sizeclass();
+    char *block = sw_alloc(heap, 40 * KIB, SW_TAG_OTHER);
+    fill(block, 30 * KIB, 1);
+    assert_ptr_equal(sw_realloc(heap, block, 30 * KIB), block);
+    assert_in_range(sw_usable_size(heap, block), 30 * KIB, 32 * KIB);
+    assert_ptr_equal(sw_realloc(heap, block, 40 * KIB), block);
+    char *small = sw_realloc(heap, block, 24 * KIB);
+    assert_ptr_not_equal(small, block);
+    assert_true(holds(small, 24 * KIB, 1));
+    sw_free(heap, small);
+    sw_heap_destroy(heap);
+}
+
 static char *blocks[BLOCKS];
 
 static void take_all(sw_heap *heap) {
@@ -104,6 +119,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_size_gets_its_class),
         cmocka_unit_test(sizes_of_one_class_take_each_others_place),
+        cmocka_unit_test(a_block_near_the_least_large_size_stays),
         cmocka_unit_test(empty_slabs_serve_other_sizes),
         cmocka_unit_test(what_other_threads_free_is_used_again),
     };
