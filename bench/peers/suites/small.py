@@ -46,6 +46,8 @@ SUITE = Suite("small", "small objects, and the base cost of a process", (
     shape("cache_scratch", "passive false sharing", 2),
     shape("cache_thrash", "active false sharing"),
     shape("cache_thrash", "active false sharing", 2),
+    shape("buffers", "100 live buffers of 16 to 256 KiB, replaced at random"),
+    shape("buffers", "100 live buffers of 16 to 256 KiB, replaced at random", 2),
     shape("large", "20 live blocks of 5 to 25 MiB (malloc-large)"),
     shape("growth", "buffers that grow by realloc"),
     shape("columns", "four buffers that grow in turn, to 46 MiB each"),
