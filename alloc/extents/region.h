@@ -114,6 +114,7 @@ static inline size_t sw__extent_touched_in(const struct sw__extent *extent, size
     return sw__pages_touched(&extent->region->pages, sw__extent_start(extent) + offset, size);
 }
 
+/* Makes as many as are missing of so many. False when out of memory. */
 bool sw__extents_make_spares(struct sw__extents *extents, size_t count);
 /* Ensures so many spare extents, so that what follows cannot fail. */
 static inline bool sw__extents_ensure_spares(struct sw__extents *extents, size_t count) {

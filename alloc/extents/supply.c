@@ -544,16 +544,16 @@ static bool is_asked_for(struct sw__extents *extents, size_t size) {
     return is_asked_for;
 }
 
-/* Large ones, of which each is asked for, tell nothing of others. */
+/* Of large ones each is asked for, so they tell nothing of others; but where little is there, that
+ * such extents are not used. That much is would tell nothing: somebody else may have used it. */
 static void heed_answer(struct sw__extents *extents, size_t there, size_t size) {
     unsigned longer = 2 * extents->unasked_next + 1;
     if (size < ALWAYS_ASKED) {
         extents->unasked_next = there < size ? 0 : longer < MOST_UNASKED ? longer : MOST_UNASKED;
         extents->unasked = extents->unasked_next;
-    }
-    /* That much is there would tell nothing: somebody else may have used it. */
-    if (there < size / 2 && size >= SW__HUGE_PAGE)
+    } else if (there < size / 2) {
         sw__usage_deny(&extents->zeroed_usage);
+    }
 }
 
 void sw__supply_zero(struct sw__extents *extents, struct sw__extent *extent) {

@@ -9,18 +9,13 @@
 
 enum { SLOTS = 1 << 18, SIZES = 1 << 12, OPERATIONS = 25000000 };
 
-struct slot {
-    void *block;
-    size_t size;
-};
-
 struct worker {
-    struct slot *slots; /* its part of all slots */
+    struct part part;
+    struct block *slots; /* its part of all slots */
     size_t count;
-    uint64_t state, operations;
 };
 
-static struct slot slots[SLOTS];
+static struct block slots[SLOTS];
 static unsigned short sizes[SIZES];
 static struct worker workers[MAX_THREADS];
 
@@ -35,20 +30,19 @@ static void set_sizes(void) {
 
 static void *work(void *own) {
     struct worker *worker = own;
-    uint64_t state = worker->state;
-    for (uint64_t i = 0; i < worker->operations; i++) {
-        struct slot *slot = &worker->slots[below(&state, worker->count)];
-        if (slot->block) {
-            give(slot->block, slot->size);
-            slot->block = NULL;
+    uint64_t state = worker->part.state;
+    for (uint64_t i = 0; i < worker->part.operations; i++) {
+        struct block *slot = &worker->slots[below(&state, worker->count)];
+        if (slot->bytes) {
+            give_block(slot);
+            slot->bytes = NULL;
         } else {
-            slot->size = sizes[below(&state, SIZES)];
-            slot->block = take(slot->size);
+            *slot = take_block(sizes[below(&state, SIZES)]);
         }
     }
     for (size_t i = 0; i < worker->count; i++) {
-        if (worker->slots[i].block) {
-            give(worker->slots[i].block, worker->slots[i].size);
+        if (worker->slots[i].bytes) {
+            give_block(&worker->slots[i]);
         }
     }
     return NULL;
@@ -56,14 +50,11 @@ static void *work(void *own) {
 
 int main(int count, char **arguments) {
     struct shape shape = begin(count, arguments);
+    size_t each = SLOTS / shape.threads;
     set_sizes();
-    uint64_t each = share(&shape, OPERATIONS) / shape.threads;
     for (unsigned i = 0; i < shape.threads; i++) {
-        workers[i].count = SLOTS / shape.threads;
-        workers[i].slots = slots + i * workers[i].count;
-        workers[i].state = seed_of(i);
-        workers[i].operations = each;
+        workers[i].count = each;
+        workers[i].slots = slots + i * each;
     }
-    run_threads(shape.threads, work, workers, sizeof *workers);
-    report(&shape, each * shape.threads);
+    run_parts(&shape, OPERATIONS, work, workers, sizeof *workers);
 }

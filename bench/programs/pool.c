@@ -9,11 +9,6 @@
 
 enum { REQUESTS = 40, BLOCKS = 4500, KEEP = 50 };
 
-struct block {
-    void *bytes;
-    size_t size;
-};
-
 struct worker {
     unsigned number;
     uint64_t requests;
@@ -27,7 +22,7 @@ static void give_kept(struct worker *worker) {
     for (size_t i = 0; i < BLOCKS / KEEP; i++) {
         struct block *kept = &worker->kept[i];
         if (kept->bytes) {
-            give(kept->bytes, kept->size);
+            give_block(kept);
         }
     }
 }
@@ -35,7 +30,7 @@ static void give_kept(struct worker *worker) {
 static void serve(struct worker *worker, uint64_t *state) {
     for (size_t i = 0; i < BLOCKS; i++) {
         size_t size = 1 + below(state, (size_t)16 << below(state, 9));
-        worker->blocks[i] = (struct block){take(size), size};
+        worker->blocks[i] = take_block(size);
     }
     give_kept(worker);
     for (size_t i = 0; i < BLOCKS; i++) {
@@ -43,7 +38,7 @@ static void serve(struct worker *worker, uint64_t *state) {
         if (i % KEEP == 0) {
             worker->kept[i / KEEP] = *block;
         } else {
-            give(block->bytes, block->size);
+            give_block(block);
         }
     }
 }

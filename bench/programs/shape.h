@@ -150,6 +150,20 @@ static inline void give(void *block, size_t size) {
     free(block);
 }
 
+/* A block and its size; no bytes: none. */
+struct block {
+    void *bytes;
+    size_t size;
+};
+
+static inline struct block take_block(size_t size) {
+    return (struct block){take(size), size};
+}
+
+static inline void give_block(const struct block *block) {
+    give(block->bytes, block->size);
+}
+
 /* Each write reaches the cache: with two writers on one line it takes many times as long. */
 static inline void write_often(unsigned char *byte, size_t times) {
     *byte = 0;
@@ -178,6 +192,24 @@ static inline void run_threads(unsigned count, void *(*work)(void *), void *own,
     for (unsigned i = 0; i + 1 < count; i++) {
         pthread_join(threads[i], NULL);
     }
+}
+
+/* What each of several workers has of a run, its first member: where its random numbers begin, and
+ * how many operations are its. No line is two workers'. */
+struct part {
+    _Alignas(64) uint64_t state;
+    uint64_t operations;
+};
+
+/* Gives each thread's worker an equal part of the whole run's operations, runs them, and reports. */
+static inline void run_parts(const struct shape *shape, uint64_t operations, void *(*work)(void *),
+                             void *workers, size_t each) {
+    uint64_t count = share(shape, operations) / shape->threads;
+    for (unsigned i = 0; i < shape->threads; i++) {
+        *(struct part *)((char *)workers + i * each) = (struct part){seed_of(i), count};
+    }
+    run_threads(shape->threads, work, workers, each);
+    report(shape, count * shape->threads);
 }
 
 #endif

@@ -10,9 +10,9 @@
 enum { SLOTS = 1024, SIZES = 8192, OPERATIONS = 60000000 };
 
 struct worker {
+    struct part part;
     void *blocks[SLOTS];
     unsigned short sizes[SLOTS];
-    uint64_t state, operations;
 };
 
 static unsigned short sizes[SIZES];
@@ -29,8 +29,8 @@ static void set_sizes(void) {
 
 static void *work(void *own) {
     struct worker *worker = own;
-    uint64_t state = worker->state;
-    for (uint64_t i = 0; i < worker->operations; i++) {
+    uint64_t state = worker->part.state;
+    for (uint64_t i = 0; i < worker->part.operations; i++) {
         size_t slot = below(&state, SLOTS);
         if (worker->blocks[slot]) {
             give(worker->blocks[slot], worker->sizes[slot]);
@@ -49,11 +49,5 @@ static void *work(void *own) {
 int main(int count, char **arguments) {
     struct shape shape = begin(count, arguments);
     set_sizes();
-    uint64_t each = share(&shape, OPERATIONS) / shape.threads;
-    for (unsigned i = 0; i < shape.threads; i++) {
-        workers[i].state = seed_of(i);
-        workers[i].operations = each;
-    }
-    run_threads(shape.threads, work, workers, sizeof *workers);
-    report(&shape, each * shape.threads);
+    run_parts(&shape, OPERATIONS, work, workers, sizeof *workers);
 }

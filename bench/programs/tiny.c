@@ -7,17 +7,17 @@
 enum { LIVE = 64, OPERATIONS = 80000000 };
 
 struct worker {
-    _Alignas(64) void *blocks[LIVE]; /* no line is two threads' */
+    struct part part;
+    void *blocks[LIVE];
     unsigned char sizes[LIVE];
-    uint64_t state, operations;
 };
 
 static struct worker workers[MAX_THREADS];
 
 static void *work(void *own) {
     struct worker *worker = own;
-    uint64_t state = worker->state; /* in a register */
-    for (uint64_t i = 0; i < worker->operations; i++) {
+    uint64_t state = worker->part.state; /* in a register */
+    for (uint64_t i = 0; i < worker->part.operations; i++) {
         size_t slot = i % LIVE;
         if (worker->blocks[slot]) {
             give(worker->blocks[slot], worker->sizes[slot]);
@@ -34,11 +34,5 @@ static void *work(void *own) {
 
 int main(int count, char **arguments) {
     struct shape shape = begin(count, arguments);
-    uint64_t each = share(&shape, OPERATIONS) / shape.threads;
-    for (unsigned i = 0; i < shape.threads; i++) {
-        workers[i].state = seed_of(i);
-        workers[i].operations = each;
-    }
-    run_threads(shape.threads, work, workers, sizeof *workers);
-    report(&shape, each * shape.threads);
+    run_parts(&shape, OPERATIONS, work, workers, sizeof *workers);
 }
