@@ -11,7 +11,7 @@
  */
 #include "shape.h"
 
-enum { STEPS = 4000000, CHECKED = 64, MOST = 16 };
+enum { STEPS = 1500000, CHECKED = 64, MOST = 16 };
 
 /* Little end first; no zeros in front; zero has no digits. */
 struct number {

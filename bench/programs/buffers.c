@@ -5,7 +5,7 @@
  */
 #include "shape.h"
 
-enum { LIVE = 100, OPERATIONS = 600000 };
+enum { LIVE = 100, OPERATIONS = 400000 };
 
 struct worker {
     struct part part;

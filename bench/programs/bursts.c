@@ -8,7 +8,7 @@
 
 /* A large one comes after so many small ones. */
 enum {
-    BURSTS = 10,
+    BURSTS = 6,
     MOST = 24000,
     SHORT_REST_US = 500000,
     LONG_REST_US = 1500000,

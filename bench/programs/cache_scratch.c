@@ -5,7 +5,7 @@
  */
 #include "shape.h"
 
-enum { SIZE = 8, TURNS = 4000, WRITES = 200000 };
+enum { SIZE = 8, TURNS = 2000, WRITES = 200000 };
 
 struct worker {
     unsigned char *block;

@@ -4,7 +4,7 @@
  */
 #include "shape.h"
 
-enum { SIZE = 8, TURNS = 400000, WRITES = 2000 };
+enum { SIZE = 8, TURNS = 200000, WRITES = 2000 };
 
 static void *work(void *own) {
     uint64_t turns = *(uint64_t *)own;

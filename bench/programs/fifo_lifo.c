@@ -4,7 +4,7 @@
  */
 #include "shape.h"
 
-enum { MOST = 1600, ROUNDS = 8000 };
+enum { MOST = 1600, ROUNDS = 2500 };
 
 static void *blocks[MOST];
 static const size_t counts[] = {25, 100, 400, MOST};

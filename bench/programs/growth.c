@@ -5,7 +5,7 @@
  */
 #include "shape.h"
 
-enum { BUFFERS = 10000, SMALL = 48, NEIGHBOURS = 32, STEP = 64 };
+enum { BUFFERS = 4000, SMALL = 48, NEIGHBOURS = 32, STEP = 64 };
 
 struct buffer {
     unsigned char *bytes;

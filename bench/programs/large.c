@@ -4,7 +4,7 @@
  */
 #include "shape.h"
 
-enum { LIVE = 20, OPERATIONS = 300 };
+enum { LIVE = 20, OPERATIONS = 200 };
 
 int main(int count, char **arguments) {
     struct shape shape = begin(count, arguments);

@@ -6,7 +6,7 @@
  */
 #include "shape.h"
 
-enum { OBJECTS = 5000, REPLACED = 100000, GENERATIONS = 250, LEAST = 8, SPAN = 993 };
+enum { OBJECTS = 5000, REPLACED = 100000, GENERATIONS = 125, LEAST = 8, SPAN = 993 };
 
 struct worker {
     void *blocks[OBJECTS];

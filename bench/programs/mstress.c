@@ -7,7 +7,7 @@
 
 #include <stdatomic.h>
 
-enum { SHARED = 1000, KEPT = 2000, TURNS = 20000, GENERATIONS = 600 };
+enum { SHARED = 1000, KEPT = 2000, TURNS = 20000, GENERATIONS = 300 };
 
 /* An object is an array of words, each the cookie of its own place; the first is their number. */
 typedef uintptr_t word;

@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-enum { SLOTS = 1 << 18, SIZES = 1 << 12, OPERATIONS = 25000000 };
+enum { SLOTS = 1 << 18, SIZES = 1 << 12, OPERATIONS = 12000000 };
 
 struct worker {
     struct part part;

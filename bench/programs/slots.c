@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-enum { SLOTS = 1024, SIZES = 8192, OPERATIONS = 60000000 };
+enum { SLOTS = 1024, SIZES = 8192, OPERATIONS = 30000000 };
 
 struct worker {
     struct part part;

@@ -5,7 +5,7 @@
  */
 #include "shape.h"
 
-enum { REPEATS = 4000 };
+enum { REPEATS = 2000 };
 
 static double worst_ns;
 static size_t worst_size;

@@ -4,7 +4,7 @@
  */
 #include "shape.h"
 
-enum { LIVE = 64, OPERATIONS = 80000000 };
+enum { LIVE = 64, OPERATIONS = 40000000 };
 
 struct worker {
     struct part part;

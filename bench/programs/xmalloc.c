@@ -5,7 +5,7 @@
  */
 #include "queue.h"
 
-enum { BATCH = 1024, WAITING = 8, BATCHES = 30000, LEAST = 8, SPAN = 121 };
+enum { BATCH = 1024, WAITING = 8, BATCHES = 10000, LEAST = 8, SPAN = 121 };
 
 struct batch {
     void *blocks[BATCH];
