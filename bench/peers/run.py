@@ -164,16 +164,18 @@ class Progress:
 
 
 def draw_order(programs, candidates, meter, rounds, seed):
-    """Every program under every allocator, once in each round: (round, program, allocator). Before
-    the first is round 0, in which nothing is timed and memory system calls are counted."""
+    """Every program under every allocator, once in each round: (round, program, allocator). A round's
+    runs of one program follow each other, so that a quarter of an hour in which the machine is slow
+    is slow for all that are compared. Before the first is round 0, in which nothing is timed and
+    memory system calls are counted."""
     generator = random.Random(seed)
     order = [(0, program, allocator) for program in programs if program.counted
              for allocator in candidates]
     for number in range(1, rounds + 1):
-        pairs = [(number, program, allocator) for program in programs for allocator in candidates]
-        pairs += [(number, program, meter) for program in programs if program.metered]
-        generator.shuffle(pairs)
-        order += pairs
+        for program in generator.sample(programs, len(programs)):
+            under = [*candidates, *([meter] if program.metered else [])]
+            generator.shuffle(under)
+            order += [(number, program, allocator) for allocator in under]
     return order
 
 

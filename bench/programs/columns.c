@@ -5,7 +5,7 @@
  */
 #include "shape.h"
 
-enum { COLUMNS = 4, TABLES = 15 };
+enum { COLUMNS = 4, TABLES = 20 };
 #define EVERY (128 * KIB) /* a byte is looked at */
 #define FIRST (64 * KIB)
 #define LAST  (46 * MIB)

@@ -5,7 +5,7 @@
  */
 #include "queue.h"
 
-enum { SAMPLES = 16, WAITING = 4, BATCHES = 1000 };
+enum { SAMPLES = 16, WAITING = 4, BATCHES = 1500 };
 
 struct batch {
     unsigned char *bytes;

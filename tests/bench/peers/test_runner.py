@@ -161,6 +161,9 @@ class Order(Case):
         for number, pairs in enumerate(rounds, 1):
             wanted = [(number, p, a) for p in "abcd" for a in "xyz"] + [(number, "d", "meter")]
             self.assertEqual(sorted(pairs), sorted(wanted))
+            changes = sum(one[1] != other[1] for one, other in zip(pairs, pairs[1:]))
+            self.assertEqual(changes, len(programs) - 1)  # a program's runs follow each other
+            self.assertNotEqual(pairs, wanted)
         self.assertNotEqual([p[1:] for p in rounds[0]], [p[1:] for p in rounds[1]])
 
 
