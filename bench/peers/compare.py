@@ -46,7 +46,7 @@ columns of the suite torch:
 
 examples:
   script/compare-peers --quick
-  script/compare-peers --suite small --rounds 2 --csv small.csv --picture small.svg
+  script/compare-peers --suite small --rounds 5 --csv small.csv --picture small.svg
   script/compare-peers --programs larson-2,xmalloc-2 --allocators glibc,mimalloc,stepwell
   script/compare-peers --allocators glibc --strategies sizeclass,pool
   script/compare-peers --from-csv bench/results/small.csv --picture small.svg
