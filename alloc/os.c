@@ -135,8 +135,22 @@ static char *place_to_stop(const char *from, size_t size) {
     return end > size && !overlaps ? (char *)start : NULL;
 }
 
-/* Where all memory is locked (mlockall) a move would unlock the whole mapping that the pages are
- * from, so the target is asked to go first, which the kernel refuses there.
+static atomic_bool some_may_be_locked;
+
+void sw__os_expect_locks(void) {
+    atomic_store_explicit(&some_may_be_locked, true, memory_order_relaxed);
+}
+
+/* The kernel does not set locked pages back in the order in which it swaps. To ask for that changes
+ * nothing else, but takes its time. */
+static bool is_locked(void *start, size_t size) {
+    return atomic_load_explicit(&some_may_be_locked, memory_order_relaxed) &&
+           madvise(start, size, MADV_COLD) != 0;
+}
+
+/* A move would unlock the whole mapping that the pages are from: what is locked does not move. Where
+ * all memory is (mlockall) the target is, too; it is asked to go first, which the kernel refuses
+ * there.
  *
  * By way of another place. Straight to the target, kernels before 6.17 would unmap it first and
  * then refuse a source that is several mappings: a hole in the heap. So that refusal comes while
@@ -144,7 +158,8 @@ static char *place_to_stop(const char *from, size_t size) {
 bool sw__os_move(void *from, void *to, size_t size) {
     enum { DONTUNMAP = 4 }; /* MREMAP_DONTUNMAP, which older headers lack */
     static atomic_bool kernel_can, kernel_cannot;
-    if (request_is_to_fail() || kernel_cannot || madvise(to, size, MADV_DONTNEED) != 0)
+    if (request_is_to_fail() || kernel_cannot || is_locked(from, size) ||
+        madvise(to, size, MADV_DONTNEED) != 0)
         return false;
     char *between = remap(from, size, DONTUNMAP, place_to_stop(from, size));
     if (between == MAP_FAILED) {
@@ -164,8 +179,10 @@ bool sw__os_move(void *from, void *to, size_t size) {
      * mapping is replaced. */
     void *again = mmap(to, size, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-    if (again == MAP_FAILED && errno != EEXIST)
+    if (again == MAP_FAILED && errno != EEXIST) {
+        sw__locks_expect_abort();
         abort(); /* a hole in the heap, and nothing to fill it */
+    }
     return false;
 }
 

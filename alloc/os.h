@@ -52,6 +52,8 @@ bool sw__os_purge(void *start, size_t size);
  * it was, and the other may read as zero: the kernel is older than 5.7, memory is locked, the first
  * is not of one piece for the kernel, or mappings ran out. */
 bool sw__os_move(void *from, void *to, size_t size);
+/* The program locks memory (mlock): from now on each move looks whether what it takes is locked. */
+void sw__os_expect_locks(void);
 /* Brings the pages of a committed range that are not there, whoever may use it meanwhile; as far as
  * memory goes, and without being told. Kernels before 5.14 can't. */
 bool sw__os_can_bring(void);
