@@ -30,27 +30,34 @@ static void end_at_once(void) {
 
 static void sleep_while_taken(struct sw__lock *lock) {
     const struct timespec a_second = {.tv_sec = 1};
-    bool may_be_our_own = is_aborting && sw__locks_in_hand > 1;
+    bool may_be_our_own = is_aborting && sw__locks_in_hand > 0;
     long error = syscall(SYS_futex, &lock->state, FUTEX_WAIT_PRIVATE, 2,
                          may_be_our_own ? &a_second : NULL, NULL, 0);
     if (error != 0 && errno == ETIMEDOUT)
         end_at_once();
 }
 
+/* Takes it as one that others may sleep for. */
+static bool take_from_sleepers(struct sw__lock *lock) {
+    sw__lock_count(1);
+    bool is_ours = atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) == 0;
+    if (!is_ours)
+        sw__lock_count(-1);
+    return is_ours;
+}
+
 void sw__lock_wait(struct sw__lock *lock) {
     enum { SPINS = 100 };
+    sw__lock_count(-1);
     for (int i = 0; i < SPINS; i++) {
-        int expected = 0;
-        if (atomic_load_explicit(&lock->state, memory_order_relaxed) == 0 &&
-            atomic_compare_exchange_weak_explicit(&lock->state, &expected, 1, memory_order_acquire,
-                                                  memory_order_relaxed))
+        if (atomic_load_explicit(&lock->state, memory_order_relaxed) == 0 && sw__try_lock(lock))
             return;
 #if defined(__x86_64__)
         __builtin_ia32_pause();
 #endif
     }
     int kept = errno; /* free() takes locks, and leaves errno as it was */
-    while (atomic_exchange_explicit(&lock->state, 2, memory_order_acquire) != 0)
+    while (!take_from_sleepers(lock))
         sleep_while_taken(lock);
     errno = kept;
 }

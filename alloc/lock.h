@@ -25,8 +25,9 @@ struct sw__lock {
 /* Of a thread-local variable: found without a call, so in a signal's handler and in malloc too. */
 #define SW__OWN_OF_THREAD __attribute__((tls_model("initial-exec")))
 
-/* How many locks this thread holds, or waits for; and whether it is at what a fork must not find half
- * done. */
+/* How many locks this thread holds, or is about to; and whether it is at what a fork must not find
+ * half done. Not the one that it waits for: who holds that may be the keeper, for which the fork of a
+ * signal's handler waits as any does. */
 extern _Thread_local int sw__locks_in_hand SW__OWN_OF_THREAD;
 
 /* This thread is about to abort, perhaps with a lock in hand. If the program's handler of that comes

@@ -5,6 +5,8 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "lock.h"
@@ -69,10 +71,48 @@ static void after_a_fork_no_lock_is_in_hand(void **state) {
         sw_heap_destroy(heaps[i]);
 }
 
+static atomic_bool is_held, may_end;
+static volatile int in_hand_while_waiting;
+
+static void *hold(void *argument) {
+    sw__lock(&lock);
+    is_held = true;
+    while (!may_end)
+        sched_yield();
+    sw__unlock(&lock);
+    return argument;
+}
+
+static void look_and_let_go(int number) {
+    (void)number;
+    in_hand_while_waiting = sw__locks_in_hand;
+    may_end = true;
+}
+
+/* Else a handler's fork would not wait for who holds it, and the child would for ever. */
+static void a_lock_that_is_waited_for_is_not_in_hand(void **state) {
+    (void)state;
+    pthread_t holder;
+    assert_int_equal(pthread_create(&holder, NULL, hold, NULL), 0);
+    while (!is_held)
+        sched_yield();
+    in_hand_while_waiting = -1;
+    signal(SIGALRM, look_and_let_go);
+    setitimer(ITIMER_REAL, &(struct itimerval){.it_value.tv_usec = 50000}, NULL);
+    sw__lock(&lock);
+    assert_int_equal(sw__locks_in_hand, 1);
+    sw__unlock(&lock);
+    assert_int_equal(sw__locks_in_hand, 0);
+    assert_int_equal(in_hand_while_waiting, 0);
+    signal(SIGALRM, SIG_DFL);
+    pthread_join(holder, NULL);
+}
+
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_thread_at_a_time_and_errno_is_kept),
         cmocka_unit_test(after_a_fork_no_lock_is_in_hand),
+        cmocka_unit_test(a_lock_that_is_waited_for_is_not_in_hand),
     };
     choose_tests(argc, argv);
     return cmocka_run_group_tests_name("lock", tests, NULL, NULL);
