@@ -84,11 +84,13 @@ void sw__slab_keep_descriptor(struct sw__slabs *slabs, struct sw__slab *slab) {
     slabs->spare = slab;
 }
 
-/* Of the first slabs of a bin most are hardly used. */
+/* Of the first slabs of a bin most are hardly used. Where there is no room for a whole one, as near a
+ * limit, there may be for one as the first. */
 static struct sw__extent *alloc_extent(struct sw__extents *extents, unsigned class, bool is_first) {
     size_t alignment = first_slab(class);
-    return is_first ? sw__extents_alloc_sparse(extents, alignment, alignment)
-                    : sw__extents_alloc(extents, whole_slab(class), alignment);
+    struct sw__extent *whole =
+        is_first ? NULL : sw__extents_alloc(extents, whole_slab(class), alignment);
+    return whole ? whole : sw__extents_alloc_sparse(extents, alignment, alignment);
 }
 
 struct sw__slab *sw__slab_make(struct sw__cache *cache, unsigned class) {

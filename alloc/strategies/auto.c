@@ -93,7 +93,7 @@ static void adapt_budget(struct auto_heap *heap, size_t live) {
         sw__budget_fell(&heap->recent, before - after);
 }
 
-/* So much lives, or is about to. */
+/* So much lives. What is about to may be refused, and no thread is started for that. */
 static void expect_keeper(const struct auto_heap *heap, size_t live) {
     size_t held = atomic_load_explicit(&heap->blocks.extents.held, memory_order_relaxed);
     if (sw__keeper_is_wanted(&heap->keeper, sw__larger(held, live)) &&
@@ -150,7 +150,7 @@ static __attribute__((noinline)) void reconsider(struct auto_heap *heap, size_t 
     sw__unlock(&heap->lock);
     if (is_tight && !was_tight)
         sw__blocks_trim(heap);
-    expect_keeper(heap, live);
+    expect_keeper(heap, live - coming);
     if (urges)
         sw__keeper_call();
 }
@@ -190,6 +190,8 @@ static inline void settle_large(struct auto_heap *heap, size_t size, struct expe
         atomic_fetch_add_explicit(&heap->keeper.work, size, memory_order_relaxed);
     else
         unexpect_large(heap, expected);
+    if (came && size >= COUNTED_AT_ONCE)
+        expect_keeper(heap, expected.live);
     sw__extents_keep_budget(&heap->blocks.extents);
 }
 

@@ -1018,6 +1018,19 @@ static void no_thread_is_started_where_memory_is_freed(void **state) {
     sw_heap_destroy(heap);
 }
 
+static void no_thread_is_started_for_what_is_refused(void **state) {
+    (void)state;
+    wait_for_threads(1);
+    sw_heap *heap = make_auto("tracking:0");
+    assert_null(sw_alloc(heap, (size_t)1 << 60, SW_TAG_OTHER));
+    assert_int_equal(threads_of_process(), 1);
+    sw_heap_destroy(heap);
+    heap = make_auto("tracking:0,limit:4M");
+    assert_null(sw_alloc(heap, 16 * MIB, SW_TAG_OTHER));
+    assert_int_equal(threads_of_process(), 1);
+    sw_heap_destroy(heap);
+}
+
 static void a_busy_process_keeps_its_pages(void **state) {
     (void)state;
     sw_heap *heap = make_auto("tracking:0");
@@ -1093,6 +1106,21 @@ static void a_soft_limit_gives_back_first_and_refuses_nothing(void **state) {
     sw_heap *heap = make_auto("tracking:0,background_thread:0,soft_limit:16M");
     step(heap, BLOCKS, BLOCK);
     assert_true(resident_of(heap) <= 17 * MIB);
+    sw_heap_destroy(heap);
+}
+
+/* Slabs are a quarter of a MiB each, and the last that would fit is a smaller one. */
+static void small_blocks_come_near_to_the_limit(void **state) {
+    (void)state;
+    enum { SIZE = 10 << 10, MOST = 32 };
+    void *blocks[MOST];
+    size_t count = 0;
+    sw_heap *heap = make_auto("tracking:0,background_thread:0,limit:320K");
+    while (count < MOST && (blocks[count] = sw_alloc(heap, SIZE, SW_TAG_OTHER)))
+        count++;
+    assert_true(count * SIZE >= 280 * KIB && count < MOST);
+    while (count > 0)
+        sw_free(heap, blocks[--count]);
     sw_heap_destroy(heap);
 }
 
@@ -1425,11 +1453,13 @@ int main(int argc, char **argv) {
         cmocka_unit_test(the_end_of_the_only_worker_is_work_that_has_stopped),
         cmocka_unit_test(an_idle_process_is_not_woken),
         cmocka_unit_test(no_thread_is_started_where_memory_is_freed),
+        cmocka_unit_test(no_thread_is_started_for_what_is_refused),
         cmocka_unit_test(a_busy_process_keeps_its_pages),
         cmocka_unit_test(without_the_thread_it_stays),
         cmocka_unit_test(small_heaps_start_no_thread),
         cmocka_unit_test(no_more_is_retained_than_allowed),
         cmocka_unit_test(of_what_a_block_shrinks_by_no_more_is_retained),
+        cmocka_unit_test(small_blocks_come_near_to_the_limit),
         cmocka_unit_test(of_small_blocks_no_more_is_kept_than_allowed_either),
         cmocka_unit_test_setup_teardown(near_the_limit_of_a_group_nothing_is_kept, make_root,
                                         remove_root),
