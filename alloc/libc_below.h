@@ -2,8 +2,9 @@
  * libc_below.h - libc's own malloc family, for the strategy that is libc.
  *
  * Where Stepwell does not stand in malloc's place these are the plain names. In the preload
- * library, whose malloc is ours, they are libc's behind it: glibc exports four of them under names
- * of their own, and the rest is asked of the dynamic linker at start-up (see preload/libc_below.c).
+ * library, whose malloc is ours, they are libc's behind it: glibc exports some of them under names
+ * of their own, and of the rest the dynamic linker is asked when they are first needed (see
+ * preload/libc_below.c).
  */
 #ifndef SW_LIBC_BELOW_H
 #define SW_LIBC_BELOW_H

@@ -200,6 +200,9 @@ void sw__extents_keep_budget(struct sw__extents *extents) {
 
 /* ---- Looking at it --------------------------------------------------------------------------- */
 
+/* The kernel takes its time to tell what is there, so it is asked without the lock: others may have
+ * changed what is looked at, or given it back. */
+
 size_t sw__extents_metadata_present(struct sw__extents *extents) {
     sw__lock(&extents->lock);
     size_t present = sw__meta_present(extents->meta);
@@ -207,11 +210,26 @@ size_t sw__extents_metadata_present(struct sw__extents *extents) {
     return present;
 }
 
-void sw__extents_visit(struct sw__extents *extents, sw__range_visitor *visitor, void *context) {
+/* A part of the address space. */
+struct range {
+    char *start;
+    size_t size;
+};
+
+/* What is committed of the first region that starts above the address; of no size if none does. */
+static struct range range_above(struct sw__extents *extents, const char *address) {
+    struct range next = {0};
     sw__lock(&extents->lock);
     for (struct sw__region *region = NULL; (region = sw__region_after(extents, region));)
-        visitor(context, region->start, region->committed);
+        if (region->start > address && (!next.size || region->start < next.start))
+            next = (struct range){region->start, region->committed};
     sw__unlock(&extents->lock);
+    return next;
+}
+
+void sw__extents_visit(struct sw__extents *extents, sw__range_visitor *visitor, void *context) {
+    for (struct range range = {0}; (range = range_above(extents, range.start)).size;)
+        visitor(context, range.start, range.size);
 }
 
 static void visit_sizes(const struct sw__region *region, sw__size_visitor *visitor, void *context) {
@@ -228,27 +246,29 @@ void sw__extents_visit_sizes(struct sw__extents *extents, sw__size_visitor *visi
     sw__unlock(&extents->lock);
 }
 
-/* The most that is physically present of one free extent, if it is above `most`. The kernel is
- * asked only of those that may have it. */
-static size_t most_present(const struct sw__size_index *index, size_t most) {
-    for (struct sw__treap_node *node = sw__size_index_largest(index); node && node->size > most;
-         node = sw__size_index_below(index, node->size, node->address)) {
-        const struct sw__extent *extent = sw__extent_of(node);
-        if (extent->touched <= most)
-            continue;
-        size_t present = sw__os_resident(sw__extent_start(extent), sw__extent_size(extent));
-        most = sw__larger(present, most);
-    }
-    return most;
+/* The largest free extent of a side below another in size or, of the same, in address, of which more
+ * than that may be there; of no size if there is none. */
+static struct range free_below(struct sw__extents *extents, const struct sw__side *side,
+                               struct range other, size_t most) {
+    struct range found = {0};
+    sw__lock(&extents->lock);
+    sw__placement_release_parked(extents);
+    struct sw__treap_node *node =
+        sw__size_index_below(&side->dirty, other.size, (uintptr_t)other.start);
+    while (node && node->size > most && sw__extent_of(node)->touched <= most)
+        node = sw__size_index_below(&side->dirty, node->size, node->address);
+    if (node && node->size > most)
+        found = (struct range){(char *)node->address, node->size};
+    sw__unlock(&extents->lock);
+    return found;
 }
 
 size_t sw__extents_largest_free(struct sw__extents *extents) {
     size_t most = 0;
-    sw__lock(&extents->lock);
-    sw__placement_release_parked(extents);
     for (int side = 0; side < SW__SIDES; side++)
-        most = most_present(&extents->sides[side].dirty, most);
-    sw__unlock(&extents->lock);
+        for (struct range range = {.size = SIZE_MAX};
+             (range = free_below(extents, &extents->sides[side], range, most)).size;)
+            most = sw__larger(sw__os_resident(range.start, range.size), most);
     return most;
 }
 

@@ -203,6 +203,7 @@ size_t sw__extents_rest(struct sw__extents *extents);
  * one thread at a time. */
 bool sw__extents_bring_back(struct sw__extents *extents, size_t most);
 
+/* The committed part of each region, without the lock: others may give it back meanwhile. */
 void sw__extents_visit(struct sw__extents *extents, sw__range_visitor *visitor, void *context);
 /* Bytes of the metadata that are physically present. */
 size_t sw__extents_metadata_present(struct sw__extents *extents);

@@ -50,7 +50,7 @@ size_t sw__pages_touched(const struct sw__pages *pages, const char *start, size_
 /* Marks the range as touched or as not. Returns how many bytes were touched before. */
 size_t sw__pages_mark(struct sw__pages *pages, const char *start, size_t size, bool touched);
 /* Where the last `wanted` touched bytes of the range begin, or its start if it has fewer: of a huge
- * page that lies whole in the range, its beginning, since a part of one is not given back. */
+ * page that begins in the range, its beginning, since a part of one is not given back. */
 char *sw__pages_last_touched(const struct sw__pages *pages, char *start, char *end, size_t wanted);
 
 /* Where the last touched page of the range ends; its start if it has none. */
