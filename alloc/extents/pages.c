@@ -326,12 +326,15 @@ void sw__passage_widen(struct sw__passage *passage, const char *from_start, cons
     }
 }
 
-/* Advice belongs to the mapping, and comes along with it. */
+/* Advice belongs to the mapping, and comes along with it: to each huge page that is filled whole. */
 static void take_advice_along(const struct sw__passage *passage) {
-    size_t from = page_index(passage->from, passage->full) / PAGES_IN_HUGE;
-    size_t to = page_index(passage->to, passage->empty) / PAGES_IN_HUGE;
-    for (size_t i = 0; i < passage->size / SW__HUGE_PAGE; i++)
-        set_huge(passage->to, to + i, get(passage->from->huge, from + i));
+    char *end = passage->empty + passage->size;
+    for (char *each = sw__huge_page_from(passage->empty); end - each >= (ptrdiff_t)SW__HUGE_PAGE;
+         each += SW__HUGE_PAGE) {
+        const char *from = passage->full + (each - passage->empty);
+        bool wanted = get(passage->from->huge, page_index(passage->from, from) / PAGES_IN_HUGE);
+        set_huge(passage->to, page_index(passage->to, each) / PAGES_IN_HUGE, wanted);
+    }
 }
 
 bool sw__passage_move(const struct sw__passage *passage) {
@@ -340,7 +343,6 @@ bool sw__passage_move(const struct sw__passage *passage) {
     sw__pages_mark(passage->from, passage->full, passage->size, false);
     sw__pages_mark(passage->to, passage->empty, passage->size, true);
     renew_seams(passage->to, passage->empty, passage->size);
-    if (passage->grain == SW__GRAIN_HUGE)
-        take_advice_along(passage);
+    take_advice_along(passage);
     return true;
 }

@@ -182,6 +182,38 @@ static void neighbours_move_together(void **state) {
     end_room(&room);
 }
 
+static bool is_wanted(const struct sw__pages *pages, size_t huge_page) {
+    return pages->huge[huge_page / 64] >> huge_page % 64 & 1;
+}
+
+/* Huge pages were asked for from 4 to 8 MiB. Units from there fill a whole one elsewhere, and units
+ * from elsewhere one of them. */
+static void advice_comes_along_by_the_unit_too(void **state) {
+    (void)state;
+    struct room room = make_room();
+    struct sw__pages *pages = &room.pages;
+    char *start = pages->start;
+    sw__pages_want_huge(pages, start + 4 * MIB, start + 8 * MIB);
+    assert_true(is_wanted(pages, 2) && is_wanted(pages, 3) && !is_wanted(pages, 5));
+    fill(start + 5 * MIB, 2 * MIB, 7);
+    sw__pages_mark(pages, start + 5 * MIB, 2 * MIB, true);
+    struct sw__passage out = {
+        pages, pages, start + 5 * MIB, start + 10 * MIB, SW__GRAIN_UNIT, 2 * MIB};
+    if (!sw__passage_move(&out)) {
+        end_room(&room);
+        skip();
+    }
+    assert_true(is_wanted(pages, 5));
+    fill(start + 13 * MIB, 2 * MIB, 8);
+    sw__pages_mark(pages, start + 13 * MIB, 2 * MIB, true);
+    struct sw__passage in = {
+        pages, pages, start + 13 * MIB, start + 4 * MIB, SW__GRAIN_UNIT, 2 * MIB};
+    assert_true(sw__passage_move(&in));
+    assert_false(is_wanted(pages, 2));
+    assert_true(is_wanted(pages, 3)); /* nothing came there */
+    end_room(&room);
+}
+
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(touched_pages_are_counted_exactly),
@@ -190,6 +222,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(grains_are_whole_and_aligned),
         cmocka_unit_test(what_moves_arrives),
         cmocka_unit_test(neighbours_move_together),
+        cmocka_unit_test(advice_comes_along_by_the_unit_too),
     };
     choose_tests(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
