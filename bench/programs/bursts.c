@@ -7,13 +7,7 @@
 #include "shape.h"
 
 /* A large one comes after so many small ones. */
-enum {
-    BURSTS = 6,
-    MOST = 24000,
-    SHORT_REST_US = 500000,
-    LONG_REST_US = 1500000,
-    LARGE_EACH = 160
-};
+enum { BURSTS = 6, MOST = 24000, SHORT_REST_US = 500000, LONG_REST_US = 1500000, LARGE_EACH = 160 };
 
 #define VOLUME (100 * MIB)
 

@@ -197,8 +197,8 @@ static void advice_comes_along_by_the_unit_too(void **state) {
     assert_true(is_wanted(pages, 2) && is_wanted(pages, 3) && !is_wanted(pages, 5));
     fill(start + 5 * MIB, 2 * MIB, 7);
     sw__pages_mark(pages, start + 5 * MIB, 2 * MIB, true);
-    struct sw__passage out = {
-        pages, pages, start + 5 * MIB, start + 10 * MIB, SW__GRAIN_UNIT, 2 * MIB};
+    struct sw__passage out = {pages,          pages,  start + 5 * MIB, start + 10 * MIB,
+                              SW__GRAIN_UNIT, 2 * MIB};
     if (!sw__passage_move(&out)) {
         end_room(&room);
         skip();
@@ -206,8 +206,8 @@ static void advice_comes_along_by_the_unit_too(void **state) {
     assert_true(is_wanted(pages, 5));
     fill(start + 13 * MIB, 2 * MIB, 8);
     sw__pages_mark(pages, start + 13 * MIB, 2 * MIB, true);
-    struct sw__passage in = {
-        pages, pages, start + 13 * MIB, start + 4 * MIB, SW__GRAIN_UNIT, 2 * MIB};
+    struct sw__passage in = {pages,           pages,          start + 13 * MIB,
+                             start + 4 * MIB, SW__GRAIN_UNIT, 2 * MIB};
     assert_true(sw__passage_move(&in));
     assert_false(is_wanted(pages, 2));
     assert_true(is_wanted(pages, 3)); /* nothing came there */
