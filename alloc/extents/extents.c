@@ -200,9 +200,6 @@ void sw__extents_keep_budget(struct sw__extents *extents) {
 
 /* ---- Looking at it --------------------------------------------------------------------------- */
 
-/* The kernel takes its time to tell what is there, so it is asked without the lock: others may have
- * changed what is looked at, or given it back. */
-
 size_t sw__extents_metadata_present(struct sw__extents *extents) {
     sw__lock(&extents->lock);
     size_t present = sw__meta_present(extents->meta);
@@ -210,7 +207,8 @@ size_t sw__extents_metadata_present(struct sw__extents *extents) {
     return present;
 }
 
-/* A part of the address space. */
+/* A part of the address space. The kernel takes its time to tell what of it is there, and is asked
+ * without the lock: others may have changed it meanwhile, or given it back. */
 struct range {
     char *start;
     size_t size;
