@@ -202,9 +202,9 @@ void sw__extents_keep_budget(struct sw__extents *extents) {
 
 size_t sw__extents_metadata_present(struct sw__extents *extents) {
     sw__lock(&extents->lock);
-    size_t present = sw__meta_present(extents->meta);
+    struct sw__meta now = *extents->meta;
     sw__unlock(&extents->lock);
-    return present;
+    return sw__meta_present(&now); /* no block of it ever changes, or goes before the heap does */
 }
 
 /* A part of the address space. The kernel takes its time to tell what of it is there, and is asked

@@ -186,12 +186,13 @@ static __attribute__((noinline, cold)) void unexpect_large(struct auto_heap *hea
 /* It has come, and is work, or was refused. */
 static inline void settle_large(struct auto_heap *heap, size_t size, struct expected expected,
                                 bool came) {
-    if (__builtin_expect(came, 1))
+    if (__builtin_expect(came, 1)) {
         atomic_fetch_add_explicit(&heap->keeper.work, size, memory_order_relaxed);
-    else
+        if (size >= COUNTED_AT_ONCE) /* a smaller one is seen when things are next looked at */
+            expect_keeper(heap, expected.live);
+    } else {
         unexpect_large(heap, expected);
-    if (came && size >= COUNTED_AT_ONCE)
-        expect_keeper(heap, expected.live);
+    }
     sw__extents_keep_budget(&heap->blocks.extents);
 }
 
