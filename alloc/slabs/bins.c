@@ -254,11 +254,15 @@ static void close_slab(struct sw__slab *slab) {
     atomic_store_explicit(&slab->owner, cache | SW__SLAB_IS_CLOSED, memory_order_relaxed);
 }
 
+static void set_alarm(struct sw__slab *slab, uint32_t alarm) {
+    atomic_store_explicit(&slab->alarm, alarm, memory_order_relaxed);
+}
+
 /* Only by its owner, or where that is nobody. */
 static void open_slab(struct sw__slab *slab, uint32_t alarm) {
     if (slab->unswept)
         sw__slab_count_unswept(slab, -slab->unswept);
-    slab->alarm = alarm;
+    set_alarm(slab, alarm);
     sw__slab_set_owner(slab, sw__slab_owner(slab));
 }
 
@@ -288,8 +292,9 @@ void sw__slab_count_freed(struct sw__slab *slab, size_t blocks) {
 void sw__slab_close_if_sparse(struct sw__slab *slab) {
     if (sw__slab_is_closed(slab))
         return;
-    slab->alarm = sparse_at(slab);
-    if (sw__slab_used(slab) <= slab->alarm) {
+    uint32_t alarm = sparse_at(slab);
+    set_alarm(slab, alarm);
+    if (sw__slab_used(slab) <= alarm) {
         close_slab(slab);
         sw__slab_count_freed(slab, slab->capacity);
     }
@@ -320,7 +325,7 @@ bool sw__slab_linger(struct sw__slab *slab) {
     if (cache->lingering != slab)
         sw__cache_settle(cache);
     cache->lingering = slab;
-    slab->alarm = 0;
+    set_alarm(slab, 0);
     return true;
 }
 
@@ -340,8 +345,8 @@ void sw__bin_retire_current(struct sw__bin *bin) {
 
 /* The bin has none. */
 void sw__bin_make_current(struct sw__slab *slab) {
-    bool is_new = sw__slab_carved(slab) == 0;
-    open_slab(slab, is_new ? 0 : SW__NO_ALARM);
+    bool was_heeded = sw__slab_owner(slab)->has_emptied[slab->class];
+    open_slab(slab, was_heeded ? SW__NO_ALARM : 0);
     sw__slab_bin(slab)->current = slab;
 }
 
@@ -356,8 +361,6 @@ void sw__slab_heed_free(struct sw__slab *slab) {
 void sw__slab_heed_returned(struct sw__slab *slab) {
     if (sw__slab_bin(slab)->current != slab)
         sw__slab_heed_free(slab);
-    else if (sw__slab_used(slab) == 0)
-        slab->alarm = SW__NO_ALARM; /* which tells of one free too many */
 }
 
 /* It may not be needed any more: one with nothing live is kept, or goes. */
@@ -368,13 +371,22 @@ static void retire_for_good(struct sw__bin *bin) {
         consider_giving_back(slab, true);
 }
 
-/* Where it could not be kept it would be made anew, and be empty for the first time, with each block, or
- * whenever a little more than another slab is taken. */
+/* Once: where one slab fills and empties in turn, that is not to be a matter of locks and lists each
+ * time. */
 void sw__bin_heed_emptied(struct sw__bin *bin) {
     struct sw__slab *slab = bin->current;
-    slab->alarm = SW__NO_ALARM;
-    if (!bin->listed && may_be_kept(slab, true))
-        retire_for_good(bin);
+    sw__slab_owner(slab)->has_emptied[slab->class] = true;
+    retire_for_good(bin);
+}
+
+/* That may have been long ago, so the next time is heeded. A current slab that is empty now stays. */
+void sw__cache_look(struct sw__cache *cache) {
+    for (unsigned class = 0; class < SW__CLASS_COUNT; class ++) {
+        struct sw__slab *slab = cache->bins[class].current;
+        if (cache->has_emptied[class] && slab != &sw__no_slab)
+            set_alarm(slab, 0);
+        cache->has_emptied[class] = false;
+    }
 }
 
 /* A thread that frees most of what it has may sleep for long afterwards, and nobody sweeps its current

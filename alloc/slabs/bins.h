@@ -36,7 +36,7 @@ void sw__bin_list(struct sw__slab *slab);
 void sw__bin_unlist(struct sw__slab *slab);
 /* The bin's current slab joins the others; one with nothing to give waits for its first free. */
 void sw__bin_retire_current(struct sw__bin *bin);
-/* Its current slab was new, and is empty for the first time. */
+/* Its current slab is empty. */
 void sw__bin_heed_emptied(struct sw__bin *bin);
 /* The bin has none so far. */
 void sw__bin_make_current(struct sw__slab *slab);

@@ -226,6 +226,14 @@ static struct sw__cache *newest_cache(struct sw__slabs *slabs) {
     return atomic_load_explicit(&slabs->caches, memory_order_acquire);
 }
 
+void sw__slabs_look(struct sw__slabs *slabs) {
+    for (struct sw__cache *cache = newest_cache(slabs); cache; cache = cache->older) {
+        sw__lock(&cache->lock);
+        sw__cache_look(cache);
+        sw__unlock(&cache->lock);
+    }
+}
+
 void sw__slabs_collect_closed(struct sw__slabs *slabs, size_t *released) {
     struct sw__cache *newest = newest_cache(slabs);
     bool stocks_are_shut = sw__stocks_shut(newest);

@@ -64,6 +64,7 @@ void sw__cache_collect_closed(struct sw__cache *cache, bool stocks_are_shut, siz
     sw__lock(&cache->lock);
     cache->missed = 0;
     cache->is_rested = true;
+    sw__cache_look(cache);
     sw__inbox_empty(cache, true);
     if (stocks_are_shut)
         sw__stock_empty_for(cache);

@@ -18,17 +18,14 @@ static void check_used_up(const struct sw__slab *slab) {
         sw__misuse(SW__MISUSE_FREE_LIST, NULL);
 }
 
-/* After a free: more frees than blocks handed out bring `used` below zero, to SW__NO_ALARM, which is a
- * current slab's alarm. */
+/* After a free: more frees than blocks handed out bring `used` below zero, and below any alarm. */
 static void check_free(const struct sw__slab *slab) {
-    if (sw__slab_used(slab) == SW__NO_ALARM || !sw__slab_is_block(slab, slab->free))
+    if ((int32_t)sw__slab_used(slab) < 0 || !sw__slab_is_block(slab, slab->free))
         sw__misuse_free();
 }
 
 /* ---- The slow paths of free ------------------------------------------------------------------ */
 
-/* A new slab that is empty for the first time while it is current: its thread may be done with the size,
- * and nobody else may sweep it. Once is enough, for where work goes on. */
 static void heed_alarm(struct sw__slab *slab) {
     struct sw__bin *bin = sw__slab_bin(slab);
     if (bin->current == slab)

@@ -37,7 +37,8 @@
  * used == 0 implies that remote is empty. An open slab whose `used` falls to its `alarm` is sparse,
  * and is closed or lingers, with an alarm of 0. Only its owner opens one again: a full one, with the
  * first block that it frees there, unless that leaves it sparse; and whichever it makes current, to
- * take blocks from.
+ * take blocks from. That one is not sparse, but its thread may be done with the size, and nobody else
+ * may sweep it: when it is empty it is listed, too, once between two looks at the cache from outside.
  *
  * Fork: the child finds every cache as its thread's stores had left it, in their order, for a store
  * to a page that the kernel has copied waits for the end of the fork. All but the fast paths are
@@ -62,7 +63,7 @@ struct sw__slab {
     /* The owner's. */
     struct sw__free_block *free;
     _Atomic(uint32_t) used;   /* atomic for who counts from outside */
-    uint32_t alarm;           /* see above; of a current slab SW__NO_ALARM, or 0 if it is new */
+    _Atomic(uint32_t) alarm;  /* see above; atomic for who sets it from outside */
     _Atomic(uintptr_t) owner; /* its cache, with a bit for closed; 0 while nobody's */
     uint32_t block_size;
     uint32_t capacity;
@@ -102,9 +103,10 @@ struct sw__cache {
     struct sw__bin bins[SW__CLASS_COUNT];
     struct sw__slab *last_listed[SW__CLASS_COUNT]; /* where the bin has any listed */
     uint32_t slab_counts[SW__CLASS_COUNT];
-    size_t bytes_kept, bytes_retired; /* in slabs with nothing live: see `kept` and `retired` */
-    size_t present;                   /* bytes of all its slabs, but for absent pages */
-    size_t grown;                     /* bytes added to `present` since budget_of() last looked */
+    bool has_emptied[SW__CLASS_COUNT]; /* the bin's current slab, since somebody looked */
+    size_t bytes_kept, bytes_retired;  /* in slabs with nothing live: see `kept` and `retired` */
+    size_t present;                    /* bytes of all its slabs, but for absent pages */
+    size_t grown;                      /* bytes added to `present` since budget_of() last looked */
     size_t most_used; /* the most that sw__cache_used() was, since all current slabs retired */
     size_t needed;    /* the most bytes that lived at once; decays */
     size_t missed;    /* bytes that were swept for growth and came again; decays */
@@ -192,6 +194,8 @@ void sw__slabs_free_slow(struct sw__slab *slab, void *block);
 /* Everything of a cache that has nothing live goes back to the extents, the current slabs too. Its
  * lock is held. */
 void sw__cache_collect(struct sw__cache *cache);
+/* Somebody looks at it: see Invariants above. Its lock is held. */
+void sw__cache_look(struct sw__cache *cache);
 /* What any thread may do for a cache, and holds its lock now and then for: the same of its closed
  * slabs, and those that stay are swept. Its stocks are emptied if they are shut. Adds to *released,
  * unless that is NULL, the bytes that were there of what was swept. */
@@ -203,6 +207,8 @@ void sw__slabs_collect(struct sw__slabs *slabs, size_t *released);
 void sw__slabs_collect_at_rest(struct sw__slabs *slabs, size_t *released);
 /* sw__cache_collect_closed() alone, for all; the lock of all threads' tables may be held. */
 void sw__slabs_collect_closed(struct sw__slabs *slabs, size_t *released);
+/* To be called now and then: of what empties from then on more can be collected. As all three. */
+void sw__slabs_look(struct sw__slabs *slabs);
 /* The orphans alone. */
 void sw__slabs_collect_orphans(struct sw__slabs *slabs);
 
@@ -318,10 +324,10 @@ static inline void sw__slab_put(struct sw__cache *cache, struct sw__slab *slab, 
     block->next = slab->free;
     atomic_signal_fence(memory_order_release); /* see Fork above */
     slab->free = block;
-    uint32_t alarm = slab->alarm;
+    uint32_t alarm = atomic_load_explicit(&slab->alarm, memory_order_relaxed);
     uint32_t used = atomic_load_explicit(&slab->used, memory_order_relaxed) - 1;
     atomic_store_explicit(&slab->used, used, memory_order_release);
-    if (__builtin_expect(used == alarm, 0))
+    if (__builtin_expect((int32_t)used <= (int32_t)alarm, 0)) /* or below zero */
         sw__slabs_free_alarm(cache, slab);
 }
 

@@ -265,6 +265,7 @@ static size_t look(void *state) {
     struct auto_heap *heap = state;
     size_t live = sw__extents_live(&heap->blocks.extents);
     bool is_tight = sw__pressure_look(&heap->pressure);
+    sw__slabs_look(&heap->blocks.slabs);
     sw__lock(&heap->lock);
     bool is_over = sw__budget_look(&heap->recent, live);
     if (is_over)

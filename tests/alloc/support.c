@@ -5,6 +5,7 @@
 #include "support.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -137,6 +138,19 @@ struct sw_stats stats_of(sw_heap *heap) {
     struct sw_stats stats;
     CHECK(sw_heap_stats(heap, &stats, sizeof stats) == 0);
     return stats;
+}
+
+void assert_is_misuse(void (*use)(sw_heap *heap), sw_heap *heap) {
+    pid_t child = fork();
+    if (child == 0) {
+        freopen("/dev/null", "w", stderr);
+        use(heap);
+        _exit(0);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGABRT);
 }
 
 /* ---- Contents -------------------------------------------------------------------------------- */

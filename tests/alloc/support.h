@@ -111,6 +111,9 @@ bool is_own_unchecked(const struct subject *subject);
 
 struct sw_stats stats_of(sw_heap *heap);
 
+/* In a child of its own the use ends by SIGABRT. */
+void assert_is_misuse(void (*use)(sw_heap *heap), sw_heap *heap);
+
 /* ---- Contents -------------------------------------------------------------------------------- */
 
 void fill(void *block, size_t size, uint64_t seed);

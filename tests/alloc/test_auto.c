@@ -12,6 +12,7 @@
 
 #include "blocks.h"
 #include "keeper.h"
+#include "slabs/bins.h"
 
 static size_t resident_of(sw_heap *heap) {
     return stats_of(heap).resident.current;
@@ -512,6 +513,31 @@ static void at_rest_what_is_free_inside_slabs_goes_too(void **state) {
     wait_until_no_more_than(holder.heap, left + 2 * MIB);
     free_the_others(&holder);
     sw_heap_destroy(holder.heap);
+}
+
+/* Does its slab stay current behind a pair of malloc and free, where only its thread may take it? */
+static bool stays_current_after_pair(sw_heap *heap) {
+    void *block = sw_alloc(heap, 512, SW_TAG_OTHER);
+    assert_non_null(block);
+    struct sw__slab *slab = sw__slab_of(block);
+    sw_free(heap, block);
+    return sw__slab_owner(slab) && sw__slab_bin(slab)->current == slab;
+}
+
+/* Whoever looks at the budget looks at slabs, too: what empties is heeded again by and by. */
+static void as_long_as_work_goes_on_what_empties_is_heeded(void **state) {
+    (void)state;
+    sw_heap *heap = make_auto("tracking:0");
+    for (int times = 0; times < 3; times++) {
+        bool stays = true;
+        for (int waited = 0; waited < 500 && stays; waited++) {
+            step(heap, BLOCKS, BLOCK);
+            stays = stays_current_after_pair(heap);
+            sleep_ms(stays ? 10 : 0);
+        }
+        assert_false(stays);
+    }
+    sw_heap_destroy(heap);
 }
 
 static void start_owner(struct holder *holder, void *(*work)(void *)) {
@@ -1436,6 +1462,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(what_was_refused_is_not_kept_for),
         cmocka_unit_test(ragged_steps_hold_no_more_than_the_deepest),
         cmocka_unit_test(at_rest_what_is_free_inside_slabs_goes_too),
+        cmocka_unit_test(as_long_as_work_goes_on_what_empties_is_heeded),
         cmocka_unit_test(at_rest_what_another_thread_frees_goes_too),
         cmocka_unit_test(at_rest_what_was_taken_over_goes_too),
         cmocka_unit_test(at_rest_what_owner_and_another_free_goes_too),

@@ -5,8 +5,6 @@
 #include "support.h"
 
 #include <pthread.h>
-#include <signal.h>
-#include <stdio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -209,20 +207,6 @@ static void what_is_stocked_counts_as_free(void **state) {
 }
 
 /* ---- Double frees straight after the first --------------------------------------------------- */
-
-/* Ends by SIGABRT. */
-static void assert_is_misuse(void (*use)(sw_heap *heap), sw_heap *heap) {
-    pid_t child = fork();
-    if (child == 0) {
-        freopen("/dev/null", "w", stderr);
-        use(heap);
-        _exit(0);
-    }
-    int status = 0;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFSIGNALED(status));
-    assert_int_equal(WTERMSIG(status), SIGABRT);
-}
 
 static const struct sw__stock *fill_stock_but_for(sw_heap *heap, uint32_t room) {
     const struct sw__stock *stock = &cache_of(heap)->stocks[sw__class_of(BLOCK)];
