@@ -56,7 +56,7 @@ static size_t first_slab(unsigned class) {
 
 static bool is_next_a_first(const struct sw__cache *cache, unsigned class) {
     bool has_few = first_slab(class) / sw__class_sizes[class] < FEW_BLOCKS;
-    return cache->slab_counts[class] < (has_few ? FIRST_OF_FEW : FIRST_SLABS);
+    return cache->bins[class].slab_count < (has_few ? FIRST_OF_FEW : FIRST_SLABS);
 }
 
 /* A descriptor, spare or new. The heap's lock is held. */
@@ -101,7 +101,7 @@ struct sw__slab *sw__slab_make(struct sw__cache *cache, unsigned class) {
     struct sw__slab *slab = take_descriptor(slabs);
     struct sw__extent *extent = slab ? alloc_extent(slabs->extents, class, is_first) : NULL;
     if (extent) {
-        cache->slab_counts[class]++;
+        cache->bins[class].slab_count++;
         sw__slab_set_owner(slab, cache);
         slab->class = (uint16_t) class;
         slab->block_size = (uint32_t)block_size;
@@ -170,7 +170,7 @@ void sw__slab_count_unswept(struct sw__slab *slab, size_t more) {
 
 /* A slab is about to leave it. */
 void sw__slab_count_out(struct sw__slab *slab) {
-    sw__slab_owner(slab)->slab_counts[slab->class]--;
+    sw__slab_bin(slab)->slab_count--;
     sw__slab_count_present(slab, -sw__slab_present(slab));
     sw__slab_count_unswept(slab, -slab->unswept);
 }
@@ -188,15 +188,14 @@ void sw__slab_give_back(struct sw__slab *slab) {
 /* At the end: until its turn comes more of its blocks will have come back. */
 void sw__bin_list(struct sw__slab *slab) {
     struct sw__bin *bin = sw__slab_bin(slab);
-    struct sw__slab **last = &sw__slab_owner(slab)->last_listed[slab->class];
     slab->listed = true;
     slab->next = NULL;
-    slab->previous = bin->listed ? *last : NULL;
+    slab->previous = bin->listed ? bin->last_listed : NULL;
     if (bin->listed)
-        (*last)->next = slab;
+        bin->last_listed->next = slab;
     else
         bin->listed = slab;
-    *last = slab;
+    bin->last_listed = slab;
 }
 
 /* Empty ones are counted apart: what was current a moment ago leaves the others their room. */
@@ -206,7 +205,7 @@ static size_t *bytes_kept(const struct sw__slab *slab, bool is_retired) {
 }
 
 void sw__bin_unlist(struct sw__slab *slab) {
-    struct sw__cache *cache = sw__slab_owner(slab);
+    struct sw__bin *bin = sw__slab_bin(slab);
     slab->listed = false;
     if (slab->kept)
         *bytes_kept(slab, slab->retired) -= sw__extent_size(slab->extent);
@@ -214,11 +213,11 @@ void sw__bin_unlist(struct sw__slab *slab) {
     if (slab->previous)
         slab->previous->next = slab->next;
     else
-        sw__slab_bin(slab)->listed = slab->next;
+        bin->listed = slab->next;
     if (slab->next)
         slab->next->previous = slab->previous;
     else
-        cache->last_listed[slab->class] = slab->previous;
+        bin->last_listed = slab->previous;
 }
 
 static bool is_only_one_listed(const struct sw__bin *bin, const struct sw__slab *slab) {
@@ -305,7 +304,7 @@ void sw__slab_close_if_sparse(struct sw__slab *slab) {
 void sw__cache_settle(struct sw__cache *cache) {
     struct sw__slab *slab = cache->lingering;
     cache->lingering = NULL;
-    if (slab && sw__slab_is_open_to(slab, cache) && sw__slab_bin(slab)->current != slab)
+    if (slab && sw__slab_is_open_to(slab, cache) && !sw__slab_is_current(slab))
         sw__slab_close_if_sparse(slab);
 }
 
@@ -330,9 +329,9 @@ bool sw__slab_linger(struct sw__slab *slab) {
 }
 
 /* The current slab joins the others; one with nothing to give waits for its first free. */
-void sw__bin_retire_current(struct sw__bin *bin) {
-    struct sw__slab *slab = bin->current;
-    bin->current = &sw__no_slab;
+void sw__bin_retire_current(struct sw__cache *cache, unsigned class) {
+    struct sw__slab *slab = cache->current[class];
+    cache->current[class] = &sw__no_slab;
     if (slab == &sw__no_slab)
         return;
     if (sw__slab_is_full(slab)) {
@@ -345,9 +344,8 @@ void sw__bin_retire_current(struct sw__bin *bin) {
 
 /* The bin has none. */
 void sw__bin_make_current(struct sw__slab *slab) {
-    bool was_heeded = sw__slab_owner(slab)->has_emptied[slab->class];
-    open_slab(slab, was_heeded ? SW__NO_ALARM : 0);
-    sw__slab_bin(slab)->current = slab;
+    open_slab(slab, sw__slab_bin(slab)->has_emptied ? SW__NO_ALARM : 0);
+    sw__slab_owner(slab)->current[slab->class] = slab;
 }
 
 /* Blocks came back to one that is not current. */
@@ -359,33 +357,32 @@ void sw__slab_heed_free(struct sw__slab *slab) {
 }
 
 void sw__slab_heed_returned(struct sw__slab *slab) {
-    if (sw__slab_bin(slab)->current != slab)
+    if (!sw__slab_is_current(slab))
         sw__slab_heed_free(slab);
 }
 
 /* It may not be needed any more: one with nothing live is kept, or goes. */
-static void retire_for_good(struct sw__bin *bin) {
-    struct sw__slab *slab = bin->current;
-    sw__bin_retire_current(bin);
+static void retire_for_good(struct sw__cache *cache, unsigned class) {
+    struct sw__slab *slab = cache->current[class];
+    sw__bin_retire_current(cache, class);
     if (slab->listed)
         consider_giving_back(slab, true);
 }
 
 /* Once: where one slab fills and empties in turn, that is not to be a matter of locks and lists each
  * time. */
-void sw__bin_heed_emptied(struct sw__bin *bin) {
-    struct sw__slab *slab = bin->current;
-    sw__slab_owner(slab)->has_emptied[slab->class] = true;
-    retire_for_good(bin);
+void sw__bin_heed_emptied(struct sw__slab *slab) {
+    sw__slab_bin(slab)->has_emptied = true;
+    retire_for_good(sw__slab_owner(slab), slab->class);
 }
 
 /* That may have been long ago, so the next time is heeded. A current slab that is empty now stays. */
 void sw__cache_look(struct sw__cache *cache) {
     for (unsigned class = 0; class < SW__CLASS_COUNT; class ++) {
-        struct sw__slab *slab = cache->bins[class].current;
-        if (cache->has_emptied[class] && slab != &sw__no_slab)
-            set_alarm(slab, 0);
-        cache->has_emptied[class] = false;
+        struct sw__bin *bin = &cache->bins[class];
+        if (bin->has_emptied && cache->current[class] != &sw__no_slab)
+            set_alarm(cache->current[class], 0);
+        bin->has_emptied = false;
     }
 }
 
@@ -397,13 +394,13 @@ void sw__cache_heed_shrinking(struct sw__cache *cache) {
     if (sw__inbox_has_any(cache))
         sw__inbox_empty(cache, false);
     for (unsigned class = 0; class < SW__CLASS_COUNT; class ++)
-        retire_for_good(&cache->bins[class]);
+        retire_for_good(cache, class);
     cache->most_used = sw__cache_used(cache);
 }
 
 /* The bin has a current slab, which has nothing to give, and nothing waits in its remote list. */
-static bool is_current_used_up(const struct sw__bin *bin) {
-    const struct sw__slab *slab = bin->current;
+static bool is_current_used_up(const struct sw__cache *cache, unsigned class) {
+    const struct sw__slab *slab = cache->current[class];
     return slab != &sw__no_slab && sw__slab_is_full(slab) && !sw__slab_has_remote(slab);
 }
 
@@ -428,8 +425,9 @@ void sw__slab_put_back(struct sw__slab *slab, struct sw__free_block *block) {
 void sw__slab_put_closed(struct sw__slab *slab, struct sw__free_block *block) {
     bool was_full = !slab->listed;
     link_free(slab, block);
-    if (was_full && sw__slab_used(slab) > 0 && is_current_used_up(sw__slab_bin(slab))) {
-        sw__bin_retire_current(sw__slab_bin(slab));
+    struct sw__cache *cache = sw__slab_owner(slab);
+    if (was_full && sw__slab_used(slab) > 0 && is_current_used_up(cache, slab->class)) {
+        sw__bin_retire_current(cache, slab->class);
         sw__bin_make_current(slab);
         return;
     }

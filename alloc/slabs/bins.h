@@ -35,9 +35,9 @@ void sw__slab_count_unswept(struct sw__slab *slab, size_t more);
 void sw__bin_list(struct sw__slab *slab);
 void sw__bin_unlist(struct sw__slab *slab);
 /* The bin's current slab joins the others; one with nothing to give waits for its first free. */
-void sw__bin_retire_current(struct sw__bin *bin);
-/* Its current slab is empty. */
-void sw__bin_heed_emptied(struct sw__bin *bin);
+void sw__bin_retire_current(struct sw__cache *cache, unsigned class);
+/* The bin's current slab is empty. */
+void sw__bin_heed_emptied(struct sw__slab *slab);
 /* The bin has none so far. */
 void sw__bin_make_current(struct sw__slab *slab);
 
@@ -61,6 +61,10 @@ void sw__slab_put_back(struct sw__slab *slab, struct sw__free_block *block);
 
 static inline struct sw__bin *sw__slab_bin(const struct sw__slab *slab) {
     return &sw__slab_owner(slab)->bins[slab->class];
+}
+
+static inline bool sw__slab_is_current(const struct sw__slab *slab) {
+    return sw__slab_owner(slab)->current[slab->class] == slab;
 }
 
 static inline bool sw__slab_is_closed(const struct sw__slab *slab) {

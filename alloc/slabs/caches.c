@@ -15,7 +15,7 @@
 
 _Thread_local struct sw__thread_caches *sw__my_caches SW__OWN_OF_THREAD;
 
-struct sw__cache sw__no_cache = {.bins = {[0 ... SW__CLASS_COUNT - 1] = {.current = &sw__no_slab}}};
+struct sw__cache sw__no_cache = {.current = {[0 ... SW__CLASS_COUNT - 1] = &sw__no_slab}};
 _Thread_local struct sw__cache *sw__front_cache SW__OWN_OF_THREAD = &sw__no_cache;
 
 /* What sw__my_caches is once the thread has left its caches behind: no cache of any heap. */
@@ -154,7 +154,7 @@ static struct sw__cache *make_cache(struct sw__slabs *slabs) {
     if (cache) {
         cache->slabs = slabs;
         for (int class = 0; class < SW__CLASS_COUNT; class ++)
-            cache->bins[class].current = &sw__no_slab;
+            cache->current[class] = &sw__no_slab;
         cache->older = slabs->caches;
         slabs->caches = cache;
         slabs->cache_count++;

@@ -28,10 +28,10 @@ static void collect_if_empty(struct sw__slab *slab) {
 /* Only the first of a bin's list (if it was kept) and the last (if it was current a moment ago) can be
  * empty: all others went when they emptied. After a fork any may be. */
 static void collect_bin(struct sw__cache *cache, unsigned class) {
-    struct sw__bin *bin = &cache->bins[class];
-    sw__bin_retire_current(bin);
+    const struct sw__bin *bin = &cache->bins[class];
+    sw__bin_retire_current(cache, class);
     for (struct sw__slab *slab = bin->listed, *next; slab; slab = next) {
-        next = sw__slabs_torn_by_fork || !slab->next ? slab->next : cache->last_listed[class];
+        next = sw__slabs_torn_by_fork || !slab->next ? slab->next : bin->last_listed;
         collect_if_empty(slab);
     }
 }

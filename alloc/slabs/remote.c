@@ -66,8 +66,7 @@ static void bury(struct sw__slabs *slabs, struct sw__slab *slab) {
 
 /* The owner's lock is held. */
 static bool is_reclaimable(const struct sw__cache *owner, struct sw__slab *slab) {
-    return sw__slab_owner(slab) == owner && sw__slab_bin(slab)->current != slab &&
-           is_all_remote(slab);
+    return sw__slab_owner(slab) == owner && !sw__slab_is_current(slab) && is_all_remote(slab);
 }
 
 /* It seems that all blocks of the owner's slab are in its remote list. */

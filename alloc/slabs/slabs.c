@@ -27,9 +27,8 @@ static void check_free(const struct sw__slab *slab) {
 /* ---- The slow paths of free ------------------------------------------------------------------ */
 
 static void heed_alarm(struct sw__slab *slab) {
-    struct sw__bin *bin = sw__slab_bin(slab);
-    if (bin->current == slab)
-        sw__bin_heed_emptied(bin);
+    if (sw__slab_is_current(slab))
+        sw__bin_heed_emptied(slab);
     else if (!sw__slab_linger(slab))
         sw__slab_heed_free(slab);
 }
@@ -91,7 +90,7 @@ static struct sw__free_block *take_block(struct sw__slab *slab) {
 }
 
 /* The first of those listed: all have a block, but where there is no memory for what is absent. */
-static struct sw__slab *take_listed(struct sw__slabs *slabs, struct sw__bin *bin) {
+static struct sw__slab *take_listed(struct sw__slabs *slabs, const struct sw__bin *bin) {
     struct sw__slab *slab = bin->listed;
     if (slab && !sw__slab_ensure_block(slabs, slab))
         while (slab && !slab->free)
@@ -103,9 +102,8 @@ static struct sw__slab *take_listed(struct sw__slabs *slabs, struct sw__bin *bin
 
 /* A slab for the bin to take blocks from, in place of the current one that has none. */
 static bool turn_to_next(struct sw__cache *cache, unsigned class) {
-    struct sw__bin *bin = &cache->bins[class];
-    sw__bin_retire_current(bin);
-    struct sw__slab *slab = take_listed(cache->slabs, bin);
+    sw__bin_retire_current(cache, class);
+    struct sw__slab *slab = take_listed(cache->slabs, &cache->bins[class]);
     if (!slab) {
         sw__stock_give_way(cache);
         slab = sw__slab_make(cache, class);
@@ -117,16 +115,16 @@ static bool turn_to_next(struct sw__cache *cache, unsigned class) {
 }
 
 static void *alloc_from_next(struct sw__cache *cache, unsigned class) {
-    struct sw__bin *bin = &cache->bins[class];
     if (sw__inbox_has_any(cache))
         sw__inbox_empty(cache, false);
-    if (bin->current != &sw__no_slab) {
-        if (!bin->current->free)
-            check_used_up(bin->current);
-        if (sw__slab_ensure_block(cache->slabs, bin->current))
-            return take_block(bin->current);
+    struct sw__slab *current = cache->current[class];
+    if (current != &sw__no_slab) {
+        if (!current->free)
+            check_used_up(current);
+        if (sw__slab_ensure_block(cache->slabs, current))
+            return take_block(current);
     }
-    return turn_to_next(cache, class) ? take_block(bin->current) : NULL;
+    return turn_to_next(cache, class) ? take_block(cache->current[class]) : NULL;
 }
 
 void *sw__slabs_alloc_locked(struct sw__cache *cache, unsigned class) {
@@ -161,7 +159,7 @@ void sw__slabs_mend(struct sw__slabs *slabs) {
             continue;
         if (sw__slab_has_remote(slab))
             sw__inbox_put(sw__slab_owner(slab), slab);
-        if (sw__slab_bin(slab)->current != slab)
+        if (!sw__slab_is_current(slab))
             sw__slab_close_if_sparse(slab);
     }
 }

@@ -87,8 +87,9 @@ struct sw__slab {
 };
 
 struct sw__bin {
-    struct sw__slab *current; /* never NULL: sw__no_slab, which has no block, stands for none */
-    struct sw__slab *listed;
+    struct sw__slab *listed, *last_listed; /* the last only where there is any */
+    uint32_t slab_count;                   /* the current one, listed ones, and full ones */
+    bool has_emptied;                      /* the current one, since somebody looked */
 };
 
 struct sw__stock {
@@ -100,13 +101,12 @@ struct sw__stock {
 };
 
 struct sw__cache {
+    /* Each bin's current slab, never NULL: sw__no_slab, which has no block, stands for none. */
+    struct sw__slab *current[SW__CLASS_COUNT];
     struct sw__bin bins[SW__CLASS_COUNT];
-    struct sw__slab *last_listed[SW__CLASS_COUNT]; /* where the bin has any listed */
-    uint32_t slab_counts[SW__CLASS_COUNT];
-    bool has_emptied[SW__CLASS_COUNT]; /* the bin's current slab, since somebody looked */
-    size_t bytes_kept, bytes_retired;  /* in slabs with nothing live: see `kept` and `retired` */
-    size_t present;                    /* bytes of all its slabs, but for absent pages */
-    size_t grown;                      /* bytes added to `present` since budget_of() last looked */
+    size_t bytes_kept, bytes_retired; /* in slabs with nothing live: see `kept` and `retired` */
+    size_t present;                   /* bytes of all its slabs, but for absent pages */
+    size_t grown;                     /* bytes added to `present` since budget_of() last looked */
     size_t most_used; /* the most that sw__cache_used() was, since all current slabs retired */
     size_t needed;    /* the most bytes that lived at once; decays */
     size_t missed;    /* bytes that were swept for growth and came again; decays */
@@ -282,7 +282,7 @@ static inline void sw__slabs_tell_of_freeable(struct sw__slabs *slabs) {
 
 /* A block of the cache's current slab; NULL when that has none. */
 static inline void *sw__cache_take(struct sw__cache *cache, unsigned class) {
-    struct sw__slab *slab = cache->bins[class].current;
+    struct sw__slab *slab = cache->current[class];
     struct sw__free_block *block = slab->free;
     if (__builtin_expect(!block, 0))
         return NULL;

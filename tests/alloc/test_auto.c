@@ -521,7 +521,7 @@ static bool stays_current_after_pair(sw_heap *heap) {
     assert_non_null(block);
     struct sw__slab *slab = sw__slab_of(block);
     sw_free(heap, block);
-    return sw__slab_owner(slab) && sw__slab_bin(slab)->current == slab;
+    return sw__slab_owner(slab) && sw__slab_is_current(slab);
 }
 
 /* Whoever looks at the budget looks at slabs, too: what empties is heeded again by and by. */

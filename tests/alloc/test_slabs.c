@@ -85,7 +85,7 @@ static void leave(struct crowd *crowd, struct sw__slab *slab, size_t left) {
 
 /* Takes blocks until the slab has given all, and is not current any more. */
 static void fill_up(struct crowd *crowd, struct sw__slab *slab) {
-    while (sw__slab_bin(slab)->current == slab || !sw__slab_is_full(slab)) {
+    while (sw__slab_is_current(slab) || !sw__slab_is_full(slab)) {
         void *block = sw_alloc(crowd->heap, crowd->size, SW_TAG_OTHER);
         CHECK(block && crowd->count < sizeof crowd->blocks / sizeof *crowd->blocks);
         crowd->blocks[crowd->count++] = block;
@@ -151,7 +151,7 @@ static void what_lingered_may_become_current(void **state) {
         assert_non_null(more[count] = sw_alloc(crowd.heap, crowd.size, SW_TAG_OTHER));
     while (sw__slab_of(more[count++]) != early);
     leave(&crowd, later, 2);
-    assert_ptr_equal(sw__slab_bin(early)->current, early);
+    assert_true(sw__slab_is_current(early));
     assert_false(sw__slab_is_closed(early));
     while (count > 0)
         sw_free(crowd.heap, more[--count]);
@@ -348,7 +348,7 @@ static bool is_current_after_pair(sw_heap *heap, unsigned class) {
     struct sw__slab *slab = sw__slab_of(block);
     CHECK(slab);
     sw_free(heap, block);
-    return sw__slab_owner(slab) && sw__slab_bin(slab)->current == slab;
+    return sw__slab_owner(slab) && sw__slab_is_current(slab);
 }
 
 /* Pairs of any size go the short way, but for the first after a look from outside. Of all sizes at once
@@ -407,7 +407,7 @@ static void what_empties_beside_another_stays_current(void **state) {
         CHECK(last);
         for (size_t i = 0; i < MORE_THAN_A_SLAB; i++)
             sw_free(heap, blocks[i]);
-        bool stays = sw__slab_owner(last) && sw__slab_bin(last)->current == last;
+        bool stays = sw__slab_owner(last) && sw__slab_is_current(last);
         assert_true(stays || round == 0);
     }
     sw_heap_destroy(heap);
