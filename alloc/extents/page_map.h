@@ -31,10 +31,11 @@ extern _Atomic(sw__page_map_entry *) sw__page_map_root[SW__ROOT_ENTRIES];
 
 static inline void *sw__page_map_get(const void *address) {
     uintptr_t slice = (uintptr_t)address >> SW__SLICE_SHIFT;
-    if (__builtin_expect(slice >> (SW__ADDRESS_BITS - SW__SLICE_SHIFT), 0))
+    uintptr_t index = slice >> SW__LEAF_SHIFT;
+    if (__builtin_expect(index >= SW__ROOT_ENTRIES, 0))
         return NULL;
     sw__page_map_entry *leaf =
-        atomic_load_explicit(&sw__page_map_root[slice >> SW__LEAF_SHIFT], memory_order_acquire);
+        atomic_load_explicit(&sw__page_map_root[index], memory_order_acquire);
     if (__builtin_expect(!leaf, 0))
         return NULL;
     return atomic_load_explicit(&leaf[slice & SW__LEAF_MASK], memory_order_acquire);
