@@ -330,8 +330,8 @@ bool sw__slab_linger(struct sw__slab *slab) {
 
 /* The current slab joins the others; one with nothing to give waits for its first free. */
 void sw__bin_retire_current(struct sw__cache *cache, unsigned class) {
-    struct sw__slab *slab = cache->current[class];
-    cache->current[class] = &sw__no_slab;
+    struct sw__slab *slab = sw__bin_current(cache, class);
+    sw__bin_set_current(cache, class, &sw__no_slab);
     if (slab == &sw__no_slab)
         return;
     if (sw__slab_is_full(slab)) {
@@ -345,7 +345,7 @@ void sw__bin_retire_current(struct sw__cache *cache, unsigned class) {
 /* The bin has none. */
 void sw__bin_make_current(struct sw__slab *slab) {
     open_slab(slab, sw__slab_bin(slab)->has_emptied ? SW__NO_ALARM : 0);
-    sw__slab_owner(slab)->current[slab->class] = slab;
+    sw__bin_set_current(sw__slab_owner(slab), slab->class, slab);
 }
 
 /* Blocks came back to one that is not current. */
@@ -363,7 +363,7 @@ void sw__slab_heed_returned(struct sw__slab *slab) {
 
 /* It may not be needed any more: one with nothing live is kept, or goes. */
 static void retire_for_good(struct sw__cache *cache, unsigned class) {
-    struct sw__slab *slab = cache->current[class];
+    struct sw__slab *slab = sw__bin_current(cache, class);
     sw__bin_retire_current(cache, class);
     if (slab->listed)
         consider_giving_back(slab, true);
@@ -380,8 +380,8 @@ void sw__bin_heed_emptied(struct sw__slab *slab) {
 void sw__cache_look(struct sw__cache *cache) {
     for (unsigned class = 0; class < SW__CLASS_COUNT; class ++) {
         struct sw__bin *bin = &cache->bins[class];
-        if (bin->has_emptied && cache->current[class] != &sw__no_slab)
-            set_alarm(cache->current[class], 0);
+        if (bin->has_emptied && sw__bin_current(cache, class) != &sw__no_slab)
+            set_alarm(sw__bin_current(cache, class), 0);
         bin->has_emptied = false;
     }
 }
@@ -400,7 +400,7 @@ void sw__cache_heed_shrinking(struct sw__cache *cache) {
 
 /* The bin has a current slab, which has nothing to give, and nothing waits in its remote list. */
 static bool is_current_used_up(const struct sw__cache *cache, unsigned class) {
-    const struct sw__slab *slab = cache->current[class];
+    const struct sw__slab *slab = sw__bin_current(cache, class);
     return slab != &sw__no_slab && sw__slab_is_full(slab) && !sw__slab_has_remote(slab);
 }
 

@@ -63,8 +63,17 @@ static inline struct sw__bin *sw__slab_bin(const struct sw__slab *slab) {
     return &sw__slab_owner(slab)->bins[slab->class];
 }
 
+static inline struct sw__slab *sw__bin_current(const struct sw__cache *cache, unsigned class) {
+    return atomic_load_explicit(&cache->current[class], memory_order_relaxed);
+}
+
+static inline void sw__bin_set_current(struct sw__cache *cache, unsigned class,
+                                       struct sw__slab *slab) {
+    atomic_store_explicit(&cache->current[class], slab, memory_order_relaxed);
+}
+
 static inline bool sw__slab_is_current(const struct sw__slab *slab) {
-    return sw__slab_owner(slab)->current[slab->class] == slab;
+    return sw__bin_current(sw__slab_owner(slab), slab->class) == slab;
 }
 
 static inline bool sw__slab_is_closed(const struct sw__slab *slab) {

@@ -234,17 +234,17 @@ void sw__slabs_look(struct sw__slabs *slabs) {
     }
 }
 
-void sw__slabs_collect_closed(struct sw__slabs *slabs, size_t *released) {
+void sw__slabs_collect_from_outside(struct sw__slabs *slabs, size_t *released) {
     struct sw__cache *newest = newest_cache(slabs);
     bool stocks_are_shut = sw__stocks_shut(newest);
     for (struct sw__cache *cache = newest; cache; cache = cache->older)
-        sw__cache_collect_closed(cache, stocks_are_shut, released);
+        sw__cache_collect_from_outside(cache, stocks_are_shut, released);
     sw__stocks_open(newest);
 }
 
 void sw__slabs_collect_at_rest(struct sw__slabs *slabs, size_t *released) {
     sw__slabs_collect_orphans(slabs);
-    sw__slabs_collect_closed(slabs, released);
+    sw__slabs_collect_from_outside(slabs, released);
 }
 
 void sw__slabs_collect(struct sw__slabs *slabs, size_t *released) {
@@ -285,6 +285,7 @@ static void mend_after_fork(struct sw__slabs *slabs, const struct sw__cache *min
         cache->inbox_bytes = 0;
         if (cache != mine) {
             cache->is_at_stock = false;
+            cache->taken_last = SW__CLASS_COUNT;
             cache->next_orphan = slabs->orphans;
             slabs->orphans = cache;
         }

@@ -4,6 +4,7 @@
  */
 #include "align.h"
 #include "bins.h"
+#include "os.h"
 #include "remote.h"
 #include "stock.h"
 
@@ -45,6 +46,43 @@ void sw__cache_collect(struct sw__cache *cache) {
     cache->most_used = sw__cache_used(cache);
 }
 
+/* ---- Taking away what is current ------------------------------------------------------------- */
+
+static struct sw__slab *hide(struct sw__cache *cache, unsigned class) {
+    struct sw__slab *slab = sw__bin_current(cache, class);
+    if (slab == &sw__no_slab || sw__slab_used(slab) != 0)
+        return NULL;
+    sw__bin_set_current(cache, class, &sw__no_slab);
+    return slab;
+}
+
+/* It is current again, and goes unless its thread may have a block of it in hand. */
+static void bring_to_light(struct sw__cache *cache, struct sw__slab *slab, unsigned taken_last) {
+    sw__bin_set_current(cache, slab->class, slab);
+    if (slab->class == taken_last || atomic_load_explicit(&slab->used, memory_order_acquire) != 0)
+        return;
+    sw__bin_retire_current(cache, slab->class);
+    collect_if_empty(slab);
+}
+
+/* Current slabs with nothing live, but for one of the class that their thread has taken from last: it may
+ * be about to. It says so before it looks which slab is current. So they are hidden, every thread of the
+ * process comes to see that, and then it finds none of those any more: an asymmetric fence, as in
+ * stock.c. Nobody has a block there to free; and what a free has made empty it does not touch again. */
+static void take_empty_away(struct sw__cache *cache) {
+    struct sw__slab *hidden[SW__CLASS_COUNT];
+    unsigned count = 0;
+    for (unsigned class = 0; class < SW__CLASS_COUNT; class ++)
+        if ((hidden[count] = hide(cache, class)))
+            count++;
+    if (count == 0)
+        return;
+    sw__os_fence_all();
+    unsigned taken_last = atomic_load_explicit(&cache->taken_last, memory_order_acquire);
+    while (count > 0)
+        bring_to_light(cache, hidden[--count], taken_last);
+}
+
 /* ---- Sweeping what is closed ----------------------------------------------------------------- */
 
 /* It is looked at last when blocks are wanted: others have more that is there. */
@@ -60,11 +98,13 @@ static void sweep(struct sw__slab *slab, size_t *released) {
 }
 
 /* A few at a time, and so many in all as there were: its thread may want the lock. */
-void sw__cache_collect_closed(struct sw__cache *cache, bool stocks_are_shut, size_t *released) {
+void sw__cache_collect_from_outside(struct sw__cache *cache, bool stocks_are_shut,
+                                    size_t *released) {
     sw__lock(&cache->lock);
     cache->missed = 0;
     cache->is_rested = true;
     sw__cache_look(cache);
+    take_empty_away(cache);
     sw__inbox_empty(cache, true);
     if (stocks_are_shut)
         sw__stock_empty_for(cache);

@@ -117,14 +117,14 @@ static bool turn_to_next(struct sw__cache *cache, unsigned class) {
 static void *alloc_from_next(struct sw__cache *cache, unsigned class) {
     if (sw__inbox_has_any(cache))
         sw__inbox_empty(cache, false);
-    struct sw__slab *current = cache->current[class];
+    struct sw__slab *current = sw__bin_current(cache, class);
     if (current != &sw__no_slab) {
         if (!current->free)
             check_used_up(current);
         if (sw__slab_ensure_block(cache->slabs, current))
             return take_block(current);
     }
-    return turn_to_next(cache, class) ? take_block(cache->current[class]) : NULL;
+    return turn_to_next(cache, class) ? take_block(sw__bin_current(cache, class)) : NULL;
 }
 
 void *sw__slabs_alloc_locked(struct sw__cache *cache, unsigned class) {

@@ -37,8 +37,9 @@
  * used == 0 implies that remote is empty. An open slab whose `used` falls to its `alarm` is sparse,
  * and is closed or lingers, with an alarm of 0. Only its owner opens one again: a full one, with the
  * first block that it frees there, unless that leaves it sparse; and whichever it makes current, to
- * take blocks from. That one is not sparse, but its thread may be done with the size, and nobody else
- * may sweep it: when it is empty it is listed, too, once between two looks at the cache from outside.
+ * take blocks from. That one is not sparse, but its thread may be done with the size: when it is empty
+ * it is listed, too, once between two looks at the cache from outside. After that it stays, until others
+ * take it away at a rest.
  *
  * Fork: the child finds every cache as its thread's stores had left it, in their order, for a store
  * to a page that the kernel has copied waits for the end of the fork. All but the fast paths are
@@ -101,8 +102,10 @@ struct sw__stock {
 };
 
 struct sw__cache {
-    /* Each bin's current slab, never NULL: sw__no_slab, which has no block, stands for none. */
-    struct sw__slab *current[SW__CLASS_COUNT];
+    /* Each bin's current slab, never NULL: sw__no_slab, which has no block, stands for none. Read
+     * without the lock, by its thread, which first says of which class. */
+    _Atomic(struct sw__slab *) current[SW__CLASS_COUNT];
+    _Atomic(unsigned) taken_last;
     struct sw__bin bins[SW__CLASS_COUNT];
     size_t bytes_kept, bytes_retired; /* in slabs with nothing live: see `kept` and `retired` */
     size_t present;                   /* bytes of all its slabs, but for absent pages */
@@ -196,17 +199,18 @@ void sw__slabs_free_slow(struct sw__slab *slab, void *block);
 void sw__cache_collect(struct sw__cache *cache);
 /* Somebody looks at it: see Invariants above. Its lock is held. */
 void sw__cache_look(struct sw__cache *cache);
-/* What any thread may do for a cache, and holds its lock now and then for: the same of its closed
- * slabs, and those that stay are swept. Its stocks are emptied if they are shut. Adds to *released,
+/* What any thread may do for a cache, and holds its lock now and then for: the same of its closed slabs,
+ * and of the current ones, but for that of the class it took from last. Closed ones that stay are swept. Its stocks are emptied if they are shut. Adds to *released,
  * unless that is NULL, the bytes that were there of what was swept. */
-void sw__cache_collect_closed(struct sw__cache *cache, bool stocks_are_shut, size_t *released);
-/* sw__cache_collect() for this thread's cache and for orphans, sw__cache_collect_closed() for all. The
+void sw__cache_collect_from_outside(struct sw__cache *cache, bool stocks_are_shut,
+                                    size_t *released);
+/* sw__cache_collect() for this thread's cache and for orphans, sw__cache_collect_from_outside() for all. The
  * pages of whole slabs stay with the extents: trim those. All three are called without a lock. */
 void sw__slabs_collect(struct sw__slabs *slabs, size_t *released);
 /* The same without this thread's cache: for a rest of the work, from any thread. */
 void sw__slabs_collect_at_rest(struct sw__slabs *slabs, size_t *released);
-/* sw__cache_collect_closed() alone, for all; the lock of all threads' tables may be held. */
-void sw__slabs_collect_closed(struct sw__slabs *slabs, size_t *released);
+/* sw__cache_collect_from_outside() alone, for all; the lock of all threads' tables may be held. */
+void sw__slabs_collect_from_outside(struct sw__slabs *slabs, size_t *released);
 /* To be called now and then: of what empties from then on more can be collected. As all three. */
 void sw__slabs_look(struct sw__slabs *slabs);
 /* The orphans alone. */
@@ -282,7 +286,9 @@ static inline void sw__slabs_tell_of_freeable(struct sw__slabs *slabs) {
 
 /* A block of the cache's current slab; NULL when that has none. */
 static inline void *sw__cache_take(struct sw__cache *cache, unsigned class) {
-    struct sw__slab *slab = cache->current[class];
+    atomic_store_explicit(&cache->taken_last, class, memory_order_release);
+    atomic_signal_fence(memory_order_seq_cst); /* see take_empty_away() in collect.c */
+    struct sw__slab *slab = atomic_load_explicit(&cache->current[class], memory_order_relaxed);
     struct sw__free_block *block = slab->free;
     if (__builtin_expect(!block, 0))
         return NULL;

@@ -283,7 +283,7 @@ static __attribute__((noinline, cold)) void stand_in_for_keeper(struct auto_heap
     int kept_errno = errno;
     if (!sw__keeper_may_be_stood_in_for())
         return;
-    sw__slabs_collect_closed(&heap->blocks.slabs, NULL);
+    sw__slabs_collect_from_outside(&heap->blocks.slabs, NULL);
     size_t gone = sw__extents_rest(&heap->blocks.extents);
     if (gone < SW__WORTH_A_THREAD && sw__keeper_is_missed(&heap->keeper, all_kept(heap)))
         sw__keeper_do_without(); /* it will not go: all memory is locked */

@@ -114,6 +114,24 @@ static struct sw__slab *later_slab(const struct crowd *crowd) {
 
 static struct crowd crowd;
 
+/* Each free of a full slab's block makes it current where the one that is has given all: that is closed,
+ * as full ones are. */
+static void what_becomes_current_takes_the_place_of_another(void **state) {
+    (void)state;
+    gather(&crowd, KIB / 2);
+    struct sw__slab *early = early_slab(&crowd);
+    struct sw__slab *last = sw__slab_of(crowd.blocks[crowd.count - 1]);
+    assert_true(sw__slab_is_current(last));
+    while (!sw__slab_is_full(last))
+        assert_non_null(crowd.blocks[crowd.count++] =
+                            sw_alloc(crowd.heap, crowd.size, SW_TAG_OTHER));
+    assert_false(sw__slab_is_closed(last));
+    leave(&crowd, early, sw__slab_used(early) - 1);
+    assert_true(sw__slab_is_current(early));
+    assert_true(sw__slab_is_closed(last));
+    disperse(&crowd);
+}
+
 static void one_sparse_slab_stays_open(void **state) {
     (void)state;
     gather(&crowd, KIB / 2);
@@ -410,6 +428,84 @@ static void what_empties_beside_another_stays_current(void **state) {
         bool stays = sw__slab_owner(last) && sw__slab_is_current(last);
         assert_true(stays || round == 0);
     }
+    sw_heap_destroy(heap);
+}
+
+/* Its slab, which is empty, stays current where it is the second that this thread has of the class
+ * between two looks. */
+static struct sw__slab *leave_current(sw_heap *heap, unsigned class) {
+    is_current_after_pair(heap, class);
+    void *block = sw_alloc(heap, sw__class_sizes[class], SW_TAG_OTHER);
+    struct sw__slab *slab = sw__slab_of(block);
+    CHECK(slab);
+    sw_free(heap, block);
+    CHECK(sw__slab_is_current(slab));
+    return slab;
+}
+
+/* Of all current slabs others take away what is empty; but not of the class that was taken from last, for
+ * the thread may be at it. */
+static void what_is_current_and_empty_is_taken_away(void **state) {
+    (void)state;
+    sw_heap *heap = sw_heap_create("sizeclass", "tracking:0");
+    assert_non_null(heap);
+    const struct sw__blocks *inside = sw__heap_state(heap);
+    for (int rests = 0; rests < 3; rests++) {
+        for (unsigned class = 1; class < SW__CLASS_COUNT; class ++)
+            leave_current(heap, class);
+        struct sw__slab *last = leave_current(heap, 0);
+        assert_true(sw__extents_live(&inside->extents) > MIB);
+        trim_from_elsewhere(heap);
+        assert_true(sw__slab_is_current(last));
+        assert_int_equal(sw__extents_live(&inside->extents), sw__extent_size(last->extent));
+    }
+    sw_trim(heap);
+    assert_int_equal(sw__extents_live(&inside->extents), 0);
+    sw_heap_destroy(heap);
+}
+
+/* Blocks of ever other sizes, a few at once, so that a slab is empty every moment. */
+static void *empty_slabs_again_and_again(void *heap) {
+    uint64_t chance = (uintptr_t)&chance; /* each thread's own */
+    for (size_t round = 0; round < 200000; round++) {
+        unsigned char *blocks[3];
+        size_t size = sw__class_sizes[below(&chance, SW__CLASS_COUNT / 2)];
+        for (size_t i = 0; i < LENGTH_OF(blocks); i++) {
+            CHECK(blocks[i] = sw_alloc(heap, size, SW_TAG_OTHER));
+            fill(blocks[i], size, round + i);
+        }
+        for (size_t i = 0; i < LENGTH_OF(blocks); i++) {
+            CHECK(holds(blocks[i], size, round + i));
+            sw_free(heap, blocks[i]);
+        }
+    }
+    return NULL;
+}
+
+static atomic_bool trims_go_on;
+
+static void *trim_again_and_again(void *heap) {
+    while (trims_go_on)
+        sw_trim(heap);
+    return NULL;
+}
+
+static void nothing_is_taken_away_from_who_is_at_it(void **state) {
+    (void)state;
+    pthread_t owners[2], trimmer;
+    sw_heap *heap = sw_heap_create("sizeclass", "tracking:0");
+    assert_non_null(heap);
+    const struct sw__blocks *inside = sw__heap_state(heap);
+    trims_go_on = true;
+    assert_int_equal(pthread_create(&trimmer, NULL, trim_again_and_again, heap), 0);
+    for (size_t i = 0; i < LENGTH_OF(owners); i++)
+        assert_int_equal(pthread_create(&owners[i], NULL, empty_slabs_again_and_again, heap), 0);
+    for (size_t i = 0; i < LENGTH_OF(owners); i++)
+        pthread_join(owners[i], NULL);
+    trims_go_on = false;
+    pthread_join(trimmer, NULL);
+    assert_int_equal(stats_of(heap).allocated.current, 0);
+    assert_int_equal(sw__extents_live(&inside->extents), 0);
     sw_heap_destroy(heap);
 }
 
@@ -809,6 +905,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(rounding_loses_a_fifth_and_then_a_ninth_at_most),
         cmocka_unit_test(what_is_empty_is_collected),
         cmocka_unit_test(a_thread_that_ends_leaves_nothing_empty),
+        cmocka_unit_test(what_becomes_current_takes_the_place_of_another),
         cmocka_unit_test(one_sparse_slab_stays_open),
         cmocka_unit_test(what_lingered_and_is_empty_goes_back),
         cmocka_unit_test(what_lingered_may_become_current),
@@ -822,6 +919,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(an_emptiness_is_heeded_once_between_two_looks),
         cmocka_unit_test(a_look_at_an_empty_slab_hides_no_double_free),
         cmocka_unit_test(what_empties_beside_another_stays_current),
+        cmocka_unit_test(what_is_current_and_empty_is_taken_away),
+        cmocka_unit_test(nothing_is_taken_away_from_who_is_at_it),
         cmocka_unit_test(little_stays_of_a_thread_that_sleeps),
         cmocka_unit_test(what_another_thread_frees_comes_back),
         cmocka_unit_test(pages_go_back_without_their_owner),
