@@ -29,6 +29,8 @@ _Static_assert(SLAB / FIRST_PART >= SLAB_FOR_MAX && LARGE_SLAB / FIRST_PART >= S
 #define MOST_KEPT (4 * SLAB)
 /* So much where the current ones have just retired: where the thread goes on it has them again. */
 #define MOST_RETIRED (4 * MOST_KEPT)
+/* And of either no more than its part of this, or a slab: of many threads most rest. */
+#define KEPT_IN_ALL (128 * SLAB)
 
 /* The slab that lingers is no more than such a part of what its cache has, or all that may are no more
  * than that. */
@@ -224,8 +226,17 @@ static bool is_only_one_listed(const struct sw__bin *bin, const struct sw__slab 
     return bin->listed == slab && !slab->next;
 }
 
+static size_t caches_beside(const struct sw__cache *cache) {
+    return atomic_load_explicit(&cache->slabs->cache_count, memory_order_relaxed);
+}
+
+static size_t most_kept(const struct sw__cache *cache, bool is_retired) {
+    size_t part = sw__larger(KEPT_IN_ALL / caches_beside(cache), SLAB);
+    return sw__smaller(is_retired ? MOST_RETIRED : MOST_KEPT, part);
+}
+
 static bool may_be_kept(const struct sw__slab *slab, bool is_retired) {
-    size_t most = is_retired ? MOST_RETIRED : MOST_KEPT;
+    size_t most = most_kept(sw__slab_owner(slab), is_retired);
     return *bytes_kept(slab, is_retired) + sw__extent_size(slab->extent) <= most &&
            sw__slab_absent(slab) == 0;
 }
@@ -310,9 +321,8 @@ void sw__cache_settle(struct sw__cache *cache) {
 
 /* Nobody sweeps it meanwhile: that is to be little beside what the cache has, or all caches together. */
 static bool may_linger(const struct sw__cache *cache, size_t size) {
-    size_t caches = atomic_load_explicit(&cache->slabs->cache_count, memory_order_relaxed);
-    return size <= SLAB &&
-           (size <= cache->present / LINGERING_SHARE || caches * size <= LINGERING_IN_ALL);
+    return size <= SLAB && (size <= cache->present / LINGERING_SHARE ||
+                            caches_beside(cache) * size <= LINGERING_IN_ALL);
 }
 
 /* What frees many blocks in a row often frees all that a slab has. So that not each of the last ones

@@ -225,6 +225,8 @@ static void what_others_helped_to_empty_goes_back(void **state) {
 struct waiters {
     sw_heap *heap;
     pthread_barrier_t turn;
+    pthread_t threads[256];
+    unsigned count;
 };
 
 static void *wait_with_a_cache(void *argument) {
@@ -235,23 +237,31 @@ static void *wait_with_a_cache(void *argument) {
     return NULL;
 }
 
+static void start_waiters(struct waiters *waiters, sw_heap *heap, unsigned count) {
+    waiters->heap = heap;
+    waiters->count = count;
+    pthread_barrier_init(&waiters->turn, NULL, count + 1);
+    for (unsigned i = 0; i < count; i++)
+        assert_int_equal(pthread_create(&waiters->threads[i], NULL, wait_with_a_cache, waiters), 0);
+    pthread_barrier_wait(&waiters->turn);
+}
+
+static void end_waiters(struct waiters *waiters) {
+    pthread_barrier_wait(&waiters->turn);
+    for (unsigned i = 0; i < waiters->count; i++)
+        pthread_join(waiters->threads[i], NULL);
+    pthread_barrier_destroy(&waiters->turn);
+}
+
 /* Does it stay open, in a heap of so many threads more? */
 static bool lingers_beside(unsigned threads, size_t size) {
     struct waiters waiters;
-    pthread_t others[8];
     gather(&crowd, size);
-    waiters.heap = crowd.heap;
-    pthread_barrier_init(&waiters.turn, NULL, threads + 1);
-    for (unsigned i = 0; i < threads; i++)
-        assert_int_equal(pthread_create(&others[i], NULL, wait_with_a_cache, &waiters), 0);
-    pthread_barrier_wait(&waiters.turn);
+    start_waiters(&waiters, crowd.heap, threads);
     struct sw__slab *slab = early_slab(&crowd);
     leave(&crowd, slab, 2);
     bool lingers = !sw__slab_is_closed(slab);
-    pthread_barrier_wait(&waiters.turn);
-    for (unsigned i = 0; i < threads; i++)
-        pthread_join(others[i], NULL);
-    pthread_barrier_destroy(&waiters.turn);
+    end_waiters(&waiters);
     disperse(&crowd);
     return lingers;
 }
@@ -429,6 +439,29 @@ static void what_empties_beside_another_stays_current(void **state) {
         assert_true(stays || round == 0);
     }
     sw_heap_destroy(heap);
+}
+
+/* What is kept of the slabs that emptied while they were current, of every class one, in a heap of so many
+ * threads more. */
+static size_t kept_beside(unsigned threads) {
+    struct waiters waiters;
+    sw_heap *heap = sw_heap_create("sizeclass", "tracking:0");
+    assert_non_null(heap);
+    struct sw__blocks *inside = sw__heap_state(heap);
+    start_waiters(&waiters, heap, threads);
+    for (unsigned class = 0; class < SW__CLASS_COUNT; class ++)
+        sw_free(heap, sw_alloc(heap, sw__class_sizes[class], SW_TAG_OTHER));
+    size_t kept = sw__slabs_my_cache(&inside->slabs)->bytes_retired;
+    end_waiters(&waiters);
+    sw_heap_destroy(heap);
+    return kept;
+}
+
+static void of_many_threads_each_keeps_little(void **state) {
+    (void)state;
+    assert_in_range(kept_beside(0), MIB - 64 * KIB, MIB);
+    assert_in_range(kept_beside(31), 192 * KIB, 256 * KIB);
+    assert_int_equal(kept_beside(255), 64 * KIB);
 }
 
 /* Its slab, which is empty, stays current where it is the second that this thread has of the class
@@ -919,6 +952,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(an_emptiness_is_heeded_once_between_two_looks),
         cmocka_unit_test(a_look_at_an_empty_slab_hides_no_double_free),
         cmocka_unit_test(what_empties_beside_another_stays_current),
+        cmocka_unit_test(of_many_threads_each_keeps_little),
         cmocka_unit_test(what_is_current_and_empty_is_taken_away),
         cmocka_unit_test(nothing_is_taken_away_from_who_is_at_it),
         cmocka_unit_test(little_stays_of_a_thread_that_sleeps),
