@@ -246,9 +246,13 @@ static bool ask_for_fences(void) {
            syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0) == 0;
 }
 
-void sw__os_fence_all(void) {
+bool sw__os_fence_all_at_once(void) {
     atomic_thread_fence(memory_order_seq_cst);
-    if (ask_for_fences())
+    return ask_for_fences();
+}
+
+void sw__os_fence_all(void) {
+    if (sw__os_fence_all_at_once())
         return;
     struct timespec left = {.tv_nsec = 1000000};
     while (syscall(SYS_nanosleep, &left, &left) != 0 && errno == EINTR)

@@ -61,6 +61,8 @@ void sw__os_bring(void *start, size_t size);
 /* As if every thread of the process passed a fence, this one among them: what it stored before, all
  * see from now on, and it sees what they did. Takes from microseconds to a millisecond. */
 void sw__os_fence_all(void);
+/* The same where that is a system call; false where it would be a wait. */
+bool sw__os_fence_all_at_once(void);
 /* Asks for, or declines, huge pages in a committed range. False, with nothing changed, when mappings
  * ran out. */
 bool sw__os_advise_huge(void *start, size_t size, bool wanted);

@@ -383,11 +383,15 @@ static void retire_for_good(struct sw__cache *cache, unsigned class) {
  * time. */
 void sw__bin_heed_emptied(struct sw__slab *slab) {
     sw__slab_bin(slab)->has_emptied = true;
+    atomic_store_explicit(&sw__slab_owner(slab)->has_emptied, true, memory_order_relaxed);
     retire_for_good(sw__slab_owner(slab), slab->class);
 }
 
 /* That may have been long ago, so the next time is heeded. A current slab that is empty now stays. */
 void sw__cache_look(struct sw__cache *cache) {
+    if (!atomic_load_explicit(&cache->has_emptied, memory_order_relaxed))
+        return;
+    atomic_store_explicit(&cache->has_emptied, false, memory_order_relaxed);
     for (unsigned class = 0; class < SW__CLASS_COUNT; class ++) {
         struct sw__bin *bin = &cache->bins[class];
         if (bin->has_emptied && sw__bin_current(cache, class) != &sw__no_slab)

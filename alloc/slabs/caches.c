@@ -17,6 +17,7 @@ _Thread_local struct sw__thread_caches *sw__my_caches SW__OWN_OF_THREAD;
 
 struct sw__cache sw__no_cache = {.current = {[0 ... SW__CLASS_COUNT - 1] = &sw__no_slab}};
 _Thread_local struct sw__cache *sw__front_cache SW__OWN_OF_THREAD = &sw__no_cache;
+size_t sw__front_max;
 
 /* What sw__my_caches is once the thread has left its caches behind: no cache of any heap. */
 static struct sw__thread_caches none_any_more;
@@ -199,6 +200,7 @@ void *sw__slabs_alloc_without_cache(struct sw__slabs *slabs, unsigned class) {
 
 void sw__slabs_put_in_front(struct sw__slabs *slabs) {
     slabs->is_in_front = true;
+    sw__front_max = SW__SMALL_MAX;
     struct sw__cache *mine = sw__slabs_my_cache(slabs);
     if (mine)
         sw__front_cache = mine;
@@ -228,6 +230,8 @@ static struct sw__cache *newest_cache(struct sw__slabs *slabs) {
 
 void sw__slabs_look(struct sw__slabs *slabs) {
     for (struct sw__cache *cache = newest_cache(slabs); cache; cache = cache->older) {
+        if (!atomic_load_explicit(&cache->has_emptied, memory_order_relaxed))
+            continue; /* most rest, where there are thousands */
         sw__lock(&cache->lock);
         sw__cache_look(cache);
         sw__unlock(&cache->lock);

@@ -48,39 +48,40 @@ void sw__cache_collect(struct sw__cache *cache) {
 
 /* ---- Taking away what is current ------------------------------------------------------------- */
 
-static struct sw__slab *hide(struct sw__cache *cache, unsigned class) {
+static struct sw__slab *hide(struct sw__cache *cache, unsigned class, unsigned taken_last) {
     struct sw__slab *slab = sw__bin_current(cache, class);
-    if (slab == &sw__no_slab || sw__slab_used(slab) != 0)
+    if (class == taken_last || slab == &sw__no_slab || sw__slab_used(slab) != 0)
         return NULL;
     sw__bin_set_current(cache, class, &sw__no_slab);
     return slab;
 }
 
-/* It is current again, and goes unless its thread may have a block of it in hand. */
-static void bring_to_light(struct sw__cache *cache, struct sw__slab *slab, unsigned taken_last) {
-    sw__bin_set_current(cache, slab->class, slab);
-    if (slab->class == taken_last || atomic_load_explicit(&slab->used, memory_order_acquire) != 0)
-        return;
-    sw__bin_retire_current(cache, slab->class);
-    collect_if_empty(slab);
+/* It goes, or is current again: never the one after the other, for that its thread might see. */
+static void settle_hidden(struct sw__cache *cache, struct sw__slab *slab, bool may_go) {
+    if (may_go && atomic_load_explicit(&slab->used, memory_order_acquire) == 0)
+        sw__slab_give_back(slab);
+    else
+        sw__bin_set_current(cache, slab->class, slab);
 }
 
 /* Current slabs with nothing live, but for one of the class that their thread has taken from last: it may
- * be about to. It says so before it looks which slab is current. So they are hidden, every thread of the
- * process comes to see that, and then it finds none of those any more: an asymmetric fence, as in
- * stock.c. Nobody has a block there to free; and what a free has made empty it does not touch again. */
+ * be about to. It says so before it looks which slab is current. So they are hidden, every thread of
+ * the process comes to see that, and then it finds none of those any more: an asymmetric fence, as in
+ * stock.c. Nobody has a block there to free; and what a free has made
+ * empty it does not touch again. Where such a fence is a matter of waiting they stay. */
 static void take_empty_away(struct sw__cache *cache) {
     struct sw__slab *hidden[SW__CLASS_COUNT];
     unsigned count = 0;
+    unsigned taken_last = atomic_load_explicit(&cache->taken_last, memory_order_relaxed);
     for (unsigned class = 0; class < SW__CLASS_COUNT; class ++)
-        if ((hidden[count] = hide(cache, class)))
+        if ((hidden[count] = hide(cache, class, taken_last)))
             count++;
     if (count == 0)
         return;
-    sw__os_fence_all();
-    unsigned taken_last = atomic_load_explicit(&cache->taken_last, memory_order_acquire);
-    while (count > 0)
-        bring_to_light(cache, hidden[--count], taken_last);
+    bool all_see = sw__os_fence_all_at_once();
+    taken_last = atomic_load_explicit(&cache->taken_last, memory_order_acquire);
+    while (count-- > 0)
+        settle_hidden(cache, hidden[count], all_see && hidden[count]->class != taken_last);
 }
 
 /* ---- Sweeping what is closed ----------------------------------------------------------------- */

@@ -18,9 +18,10 @@
  *   sweep   what any thread may do to a closed slab: pages with nothing live are given back, and
  *           are absent until their blocks are wanted. What is free there and may go is `unswept`
  *
- * Only its thread touches a cache and its open slabs, without a lock, but for a few words: a block
- * freed by another thread goes onto its slab's `remote` list, and the first onto an empty list also
- * puts the slab into the cache's `inbox`. The owner empties the inbox when it runs out of blocks, and
+ * Only its thread touches a cache and its open slabs, without a lock, but for a few words, and for empty
+ * ones that others take away by a handshake of their own (collect.c). A block freed by another thread
+ * goes onto its slab's `remote` list, and the first onto an empty list also puts the slab into the
+ * cache's `inbox`. The owner empties the inbox when it runs out of blocks, and
  * when it frees into a closed slab in which others have freed. So a free from another thread costs
  * one atomic exchange, and the first into a slab two or three (after the per-page lists of D. Leijen,
  * B. Zorn, L. de Moura, "Mimalloc: Free List Sharding in Action", 2019).
@@ -106,6 +107,7 @@ struct sw__cache {
      * without the lock, by its thread, which first says of which class. */
     _Atomic(struct sw__slab *) current[SW__CLASS_COUNT];
     _Atomic(unsigned) taken_last;
+    atomic_bool has_emptied; /* one of them, since somebody looked */
     struct sw__bin bins[SW__CLASS_COUNT];
     size_t bytes_kept, bytes_retired; /* in slabs with nothing live: see `kept` and `retired` */
     size_t present;                   /* bytes of all its slabs, but for absent pages */
@@ -171,6 +173,10 @@ extern _Thread_local struct sw__cache *sw__front_cache SW__OWN_OF_THREAD;
 
 extern struct sw__slab sw__no_slab;
 extern struct sw__cache sw__no_cache;
+/* Larger blocks are not the front's. 0 where no heap is there: threads that all turned to sw__no_cache
+ * first would write what is everybody's. Set with the first block of a process, which has one thread
+ * then. */
+extern size_t sw__front_max;
 
 /* False when there are SW__SLOTS heaps with slabs already. */
 bool sw__slabs_init(struct sw__slabs *slabs, struct sw__extents *extents);
@@ -377,7 +383,7 @@ static inline void sw__slabs_free(struct sw__slabs *slabs, struct sw__slab *slab
 /* The fast paths of the heap in front: about twenty instructions each. NULL, and false, leave it to
  * the paths above. Size 0 counts as 1. */
 static inline void *sw__front_alloc(size_t size) {
-    if (__builtin_expect(size > SW__SMALL_MAX, 0))
+    if (__builtin_expect(size > sw__front_max, 0))
         return NULL;
     return sw__cache_take(sw__front_cache, sw__class_of(size));
 }
@@ -392,7 +398,7 @@ static inline void *sw__front_alloc_slow(struct sw__slabs *slabs, size_t size) {
 
 /* As sw__front_alloc(), aligned to a power of two. */
 static inline void *sw__front_alloc_aligned(size_t size, size_t alignment) {
-    if (!sw__is_small(size, alignment))
+    if (size > sw__front_max || !sw__is_small(size, alignment))
         return NULL;
     return sw__cache_take(sw__front_cache, sw__aligned_class(size, alignment));
 }
