@@ -226,12 +226,13 @@ static bool is_only_one_listed(const struct sw__bin *bin, const struct sw__slab 
     return bin->listed == slab && !slab->next;
 }
 
-static size_t caches_beside(const struct sw__cache *cache) {
+/* Of the heap, this one among them. */
+static size_t count_caches(const struct sw__cache *cache) {
     return atomic_load_explicit(&cache->slabs->cache_count, memory_order_relaxed);
 }
 
 static size_t most_kept(const struct sw__cache *cache, bool is_retired) {
-    size_t part = sw__larger(KEPT_IN_ALL / caches_beside(cache), SLAB);
+    size_t part = sw__larger(KEPT_IN_ALL / count_caches(cache), SLAB);
     return sw__smaller(is_retired ? MOST_RETIRED : MOST_KEPT, part);
 }
 
@@ -322,7 +323,7 @@ void sw__cache_settle(struct sw__cache *cache) {
 /* Nobody sweeps it meanwhile: that is to be little beside what the cache has, or all caches together. */
 static bool may_linger(const struct sw__cache *cache, size_t size) {
     return size <= SLAB && (size <= cache->present / LINGERING_SHARE ||
-                            caches_beside(cache) * size <= LINGERING_IN_ALL);
+                            count_caches(cache) * size <= LINGERING_IN_ALL);
 }
 
 /* What frees many blocks in a row often frees all that a slab has. So that not each of the last ones
@@ -389,14 +390,14 @@ void sw__bin_heed_emptied(struct sw__slab *slab) {
 
 /* That may have been long ago, so the next time is heeded. A current slab that is empty now stays. */
 void sw__cache_look(struct sw__cache *cache) {
-    if (!atomic_load_explicit(&cache->has_emptied, memory_order_relaxed))
-        return;
     atomic_store_explicit(&cache->has_emptied, false, memory_order_relaxed);
     for (unsigned class = 0; class < SW__CLASS_COUNT; class ++) {
         struct sw__bin *bin = &cache->bins[class];
-        if (bin->has_emptied && sw__bin_current(cache, class) != &sw__no_slab)
-            set_alarm(sw__bin_current(cache, class), 0);
+        if (!bin->has_emptied)
+            continue;
         bin->has_emptied = false;
+        if (sw__bin_current(cache, class) != &sw__no_slab)
+            set_alarm(sw__bin_current(cache, class), 0);
     }
 }
 

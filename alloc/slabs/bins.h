@@ -11,7 +11,7 @@
 #include "slab_pages.h"
 #include "slabs.h"
 
-/* A slab's alarm when there is none to be: the current one's. */
+/* A slab's alarm when there is none to be: the current one's, once it or another was found empty. */
 #define SW__NO_ALARM UINT32_MAX
 
 /* In a child of a process with threads: one of them may have stood between a list and its count. */

@@ -289,7 +289,6 @@ static void mend_after_fork(struct sw__slabs *slabs, const struct sw__cache *min
         cache->inbox_bytes = 0;
         if (cache != mine) {
             cache->is_at_stock = false;
-            cache->taken_last = SW__CLASS_COUNT;
             cache->next_orphan = slabs->orphans;
             slabs->orphans = cache;
         }

@@ -65,10 +65,10 @@ static void settle_hidden(struct sw__cache *cache, struct sw__slab *slab, bool m
 }
 
 /* Current slabs with nothing live, but for one of the class that their thread has taken from last: it may
- * be about to. It says so before it looks which slab is current. So they are hidden, every thread of
- * the process comes to see that, and then it finds none of those any more: an asymmetric fence, as in
- * stock.c. Nobody has a block there to free; and what a free has made
- * empty it does not touch again. Where such a fence is a matter of waiting they stay. */
+ * be about to. It says so before it looks which slab is current. So they are hidden, every thread of the
+ * process comes to see that, and then it finds none of those any more: an asymmetric fence, as in stock.c.
+ * Nobody has a block there to free; and what a free has made empty it does not touch again. Where such a
+ * fence is a matter of waiting they stay. */
 static void take_empty_away(struct sw__cache *cache) {
     struct sw__slab *hidden[SW__CLASS_COUNT];
     unsigned count = 0;

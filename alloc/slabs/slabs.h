@@ -21,10 +21,10 @@
  * Only its thread touches a cache and its open slabs, without a lock, but for a few words, and for empty
  * ones that others take away by a handshake of their own (collect.c). A block freed by another thread
  * goes onto its slab's `remote` list, and the first onto an empty list also puts the slab into the
- * cache's `inbox`. The owner empties the inbox when it runs out of blocks, and
- * when it frees into a closed slab in which others have freed. So a free from another thread costs
- * one atomic exchange, and the first into a slab two or three (after the per-page lists of D. Leijen,
- * B. Zorn, L. de Moura, "Mimalloc: Free List Sharding in Action", 2019).
+ * cache's `inbox`. The owner empties the inbox when it runs out of blocks, and when it frees into a
+ * closed slab in which others have freed. So a free from another thread costs one atomic exchange, and
+ * the first into a slab two or three (after the per-page lists of D. Leijen, B. Zorn, L. de Moura,
+ * "Mimalloc: Free List Sharding in Action", 2019).
  *
  * The owner may never come: it waits for others, or has ended. So another thread that frees the
  * last block of a slab which the owner takes none from gives its pages back then and there. That
@@ -206,18 +206,19 @@ void sw__cache_collect(struct sw__cache *cache);
 /* Somebody looks at it: see Invariants above. Its lock is held. */
 void sw__cache_look(struct sw__cache *cache);
 /* What any thread may do for a cache, and holds its lock now and then for: the same of its closed slabs,
- * and of the current ones, but for that of the class it took from last. Closed ones that stay are swept. Its stocks are emptied if they are shut. Adds to *released,
- * unless that is NULL, the bytes that were there of what was swept. */
+ * and of the current ones, but for that of the class it took from last. Closed ones that stay are swept.
+ * Its stocks are emptied if they are shut. Adds to *released, unless that is NULL, the bytes that were
+ * there of what was swept. */
 void sw__cache_collect_from_outside(struct sw__cache *cache, bool stocks_are_shut,
                                     size_t *released);
-/* sw__cache_collect() for this thread's cache and for orphans, sw__cache_collect_from_outside() for all. The
- * pages of whole slabs stay with the extents: trim those. All three are called without a lock. */
+/* sw__cache_collect() for this thread's cache and for orphans, sw__cache_collect_from_outside() for all.
+ * The pages of whole slabs stay with the extents: trim those. All four are called without a lock. */
 void sw__slabs_collect(struct sw__slabs *slabs, size_t *released);
 /* The same without this thread's cache: for a rest of the work, from any thread. */
 void sw__slabs_collect_at_rest(struct sw__slabs *slabs, size_t *released);
 /* sw__cache_collect_from_outside() alone, for all; the lock of all threads' tables may be held. */
 void sw__slabs_collect_from_outside(struct sw__slabs *slabs, size_t *released);
-/* To be called now and then: of what empties from then on more can be collected. As all three. */
+/* To be called now and then: of what empties from then on more can be collected. */
 void sw__slabs_look(struct sw__slabs *slabs);
 /* The orphans alone. */
 void sw__slabs_collect_orphans(struct sw__slabs *slabs);

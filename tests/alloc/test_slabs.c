@@ -370,12 +370,17 @@ static void nothing_stays_of_what_was_used_a_little(void **state) {
     sw_heap_destroy(heap);
 }
 
-/* Is its slab current behind a pair of malloc and free? */
-static bool is_current_after_pair(sw_heap *heap, unsigned class) {
+/* The slab of a block that was taken and freed. */
+static struct sw__slab *slab_of_pair(sw_heap *heap, unsigned class) {
     void *block = sw_alloc(heap, sw__class_sizes[class], SW_TAG_OTHER);
     struct sw__slab *slab = sw__slab_of(block);
     CHECK(slab);
     sw_free(heap, block);
+    return slab;
+}
+
+static bool is_current_after_pair(sw_heap *heap, unsigned class) {
+    struct sw__slab *slab = slab_of_pair(heap, class);
     return sw__slab_owner(slab) && sw__slab_is_current(slab);
 }
 
@@ -467,11 +472,8 @@ static void of_many_threads_each_keeps_little(void **state) {
 /* Its slab, which is empty, stays current where it is the second that this thread has of the class
  * between two looks. */
 static struct sw__slab *leave_current(sw_heap *heap, unsigned class) {
-    is_current_after_pair(heap, class);
-    void *block = sw_alloc(heap, sw__class_sizes[class], SW_TAG_OTHER);
-    struct sw__slab *slab = sw__slab_of(block);
-    CHECK(slab);
-    sw_free(heap, block);
+    slab_of_pair(heap, class);
+    struct sw__slab *slab = slab_of_pair(heap, class);
     CHECK(sw__slab_is_current(slab));
     return slab;
 }
