@@ -388,17 +388,28 @@ void sw__bin_heed_emptied(struct sw__slab *slab) {
     retire_for_good(sw__slab_owner(slab), slab->class);
 }
 
-/* That may have been long ago, so the next time is heeded. A current slab that is empty now stays. */
+/* It may have been long ago that the bin's current slab emptied, so the next time is heeded; but not each
+ * time of one that is wanted all the while. A current slab that is empty now stays. */
+static void look_at_emptied(struct sw__cache *cache, unsigned class) {
+    struct sw__bin *bin = &cache->bins[class];
+    struct sw__slab *taken_since = sw__bin_current(cache, class);
+    bool is_busy = taken_since != &sw__no_slab;
+    if (is_busy && ++bin->looks < SW__LOOKS_AT_BUSY)
+        return;
+    bin->has_emptied = false;
+    bin->looks = 0;
+    if (is_busy)
+        set_alarm(taken_since, 0);
+}
+
 void sw__cache_look(struct sw__cache *cache) {
-    atomic_store_explicit(&cache->has_emptied, false, memory_order_relaxed);
+    bool is_any_left = false;
     for (unsigned class = 0; class < SW__CLASS_COUNT; class ++) {
-        struct sw__bin *bin = &cache->bins[class];
-        if (!bin->has_emptied)
-            continue;
-        bin->has_emptied = false;
-        if (sw__bin_current(cache, class) != &sw__no_slab)
-            set_alarm(sw__bin_current(cache, class), 0);
+        if (cache->bins[class].has_emptied)
+            look_at_emptied(cache, class);
+        is_any_left |= cache->bins[class].has_emptied;
     }
+    atomic_store_explicit(&cache->has_emptied, is_any_left, memory_order_relaxed);
 }
 
 /* A thread that frees most of what it has may sleep for long afterwards, and nobody sweeps its current

@@ -14,6 +14,9 @@
 /* A slab's alarm when there is none to be: the current one's, once it or another was found empty. */
 #define SW__NO_ALARM UINT32_MAX
 
+/* Where a bin that emptied had a slab again before somebody looked, one look in so many counts. */
+#define SW__LOOKS_AT_BUSY 10
+
 /* In a child of a process with threads: one of them may have stood between a list and its count. */
 extern bool sw__slabs_torn_by_fork;
 

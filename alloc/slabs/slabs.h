@@ -39,8 +39,8 @@
  * and is closed or lingers, with an alarm of 0. Only its owner opens one again: a full one, with the
  * first block that it frees there, unless that leaves it sparse; and whichever it makes current, to
  * take blocks from. That one is not sparse, but its thread may be done with the size: when it is empty
- * it is listed, too, once between two looks at the cache from outside. After that it stays, until others
- * take it away at a rest.
+ * it is listed, too, once between two looks at the cache from outside (or some more, where its bin soon
+ * had another). After that it stays, until others take it away at a rest.
  *
  * Fork: the child finds every cache as its thread's stores had left it, in their order, for a store
  * to a page that the kernel has copied waits for the end of the fork. All but the fast paths are
@@ -91,7 +91,8 @@ struct sw__slab {
 struct sw__bin {
     struct sw__slab *listed, *last_listed; /* the last only where there is any */
     uint32_t slab_count;                   /* the current one, listed ones, and full ones */
-    bool has_emptied;                      /* the current one, since somebody looked */
+    bool has_emptied;                      /* the current one, since a look that counts */
+    uint8_t looks;                         /* that did not, at the slab taken since then */
 };
 
 struct sw__stock {
@@ -107,7 +108,7 @@ struct sw__cache {
      * without the lock, by its thread, which first says of which class. */
     _Atomic(struct sw__slab *) current[SW__CLASS_COUNT];
     _Atomic(unsigned) taken_last;
-    atomic_bool has_emptied; /* one of them, since somebody looked */
+    atomic_bool has_emptied; /* one of them, as its bin has it */
     struct sw__bin bins[SW__CLASS_COUNT];
     size_t bytes_kept, bytes_retired; /* in slabs with nothing live: see `kept` and `retired` */
     size_t present;                   /* bytes of all its slabs, but for absent pages */

@@ -394,8 +394,28 @@ static void an_emptiness_is_heeded_once_between_two_looks(void **state) {
     for (int looks = 0; looks < 3; looks++) {
         for (unsigned class = 0; class < SW__CLASS_COUNT; class ++)
             assert_false(is_current_after_pair(heap, class));
-        for (unsigned class = SW__CLASS_COUNT; class -- > 0;)
-            assert_true(is_current_after_pair(heap, class) && is_current_after_pair(heap, class));
+        sw__slabs_look(&inside->slabs);
+    }
+    for (unsigned class = 0; class < SW__CLASS_COUNT; class ++)
+        assert_false(is_current_after_pair(heap, class));
+    for (unsigned class = SW__CLASS_COUNT; class -- > 0;)
+        assert_true(is_current_after_pair(heap, class) && is_current_after_pair(heap, class));
+    sw_heap_destroy(heap);
+}
+
+/* Each of its looks finds that a slab was taken again. */
+static void where_pairs_follow_each_other_few_looks_count(void **state) {
+    (void)state;
+    sw_heap *heap = sw_heap_create("sizeclass", "tracking:0");
+    assert_non_null(heap);
+    struct sw__blocks *inside = sw__heap_state(heap);
+    for (int times = 0; times < 3; times++) {
+        assert_false(is_current_after_pair(heap, 3));
+        for (int looks = 1; looks < SW__LOOKS_AT_BUSY; looks++) {
+            assert_true(is_current_after_pair(heap, 3));
+            sw__slabs_look(&inside->slabs);
+        }
+        assert_true(is_current_after_pair(heap, 3));
         sw__slabs_look(&inside->slabs);
     }
     sw_heap_destroy(heap);
@@ -420,7 +440,8 @@ static void a_look_at_an_empty_slab_hides_no_double_free(void **state) {
         sw_free(heap, freed_first);
         sw_free(heap, freed_last);
     }
-    sw__slabs_look(&inside->slabs);
+    for (int looks = 0; looks < SW__LOOKS_AT_BUSY; looks++)
+        sw__slabs_look(&inside->slabs);
     assert_is_misuse(free_it_again, heap);
     sw_heap_destroy(heap);
 }
@@ -952,6 +973,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(nothing_lingers_when_its_thread_has_ended),
         cmocka_unit_test(nothing_stays_of_what_was_used_a_little),
         cmocka_unit_test(an_emptiness_is_heeded_once_between_two_looks),
+        cmocka_unit_test(where_pairs_follow_each_other_few_looks_count),
         cmocka_unit_test(a_look_at_an_empty_slab_hides_no_double_free),
         cmocka_unit_test(what_empties_beside_another_stays_current),
         cmocka_unit_test(of_many_threads_each_keeps_little),
