@@ -18,10 +18,10 @@
  *
  * Placement: the best fit among dirty extents, then among clean ones, then the frontier; a new
  * region last. Physical pages are reused before new ones are asked for, and the smallest hole that
- * fits is taken, the lowest of equal ones. There are two sides with regions of their own, so that a
- * slab that stays pins no hole among tensors; and what is as large as huge pages begins on one, where
- * that leaves no hole to speak of, so that whole huge pages come, go and move with it. Where address
- * space is short either rule gives.
+ * fits is taken, the lowest of equal ones: at its front, or where more of it is there. There are two
+ * sides with regions of their own, so that a slab that stays pins no hole among tensors; and what is
+ * as large as huge pages begins on one, where that leaves no hole to speak of, so that whole huge
+ * pages come, go and move with it. Where address space is short either rule gives.
  *
  * Budget: a strategy may say how many bytes are enough to hold. A live extent that would take more
  * gets its pages from free extents instead of new ones: the kernel moves them there (mremap), which

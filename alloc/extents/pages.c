@@ -127,6 +127,17 @@ char *sw__pages_last_touched(const struct sw__pages *pages, char *start, char *e
     return pages->start + (page << SW__PAGE_SHIFT);
 }
 
+char *sw__pages_first_touched(const struct sw__pages *pages, char *start, char *end) {
+    size_t first = page_index(pages, start), last = page_index(pages, end);
+    for (size_t word = first / 64; word * 64 < last; word++) {
+        uint64_t touched = pages->touched[word] & bits_in_word(word, first, last);
+        if (touched)
+            return pages->start +
+                   ((word * 64 + (size_t)__builtin_ctzll(touched)) << SW__PAGE_SHIFT);
+    }
+    return end;
+}
+
 char *sw__pages_touched_end(const struct sw__pages *pages, char *start, char *end) {
     size_t first = page_index(pages, start), last = page_index(pages, end);
     while (last > first) {

@@ -53,6 +53,8 @@ size_t sw__pages_mark(struct sw__pages *pages, const char *start, size_t size, b
  * page that begins in the range, its beginning, since a part of one is not given back. */
 char *sw__pages_last_touched(const struct sw__pages *pages, char *start, char *end, size_t wanted);
 
+/* The first touched page of the range; its end if it has none. */
+char *sw__pages_first_touched(const struct sw__pages *pages, char *start, char *end);
 /* Where the last touched page of the range ends; its start if it has none. */
 char *sw__pages_touched_end(const struct sw__pages *pages, char *start, char *end);
 

@@ -39,8 +39,36 @@ static struct sw__extent *best_fit(const struct sw__size_index *index, size_t si
     return node ? sw__extent_of(node) : NULL;
 }
 
+/* Bytes that are not there of what begins so far into an extent. */
+static size_t missing_at(const struct sw__extent *extent, size_t gap, size_t size) {
+    return size - sw__extent_touched_in(extent, gap, size);
+}
+
 size_t sw__placement_missing(const struct sw__extent *extent, size_t size, size_t alignment) {
-    return size - sw__extent_touched_in(extent, sw__extent_gap(extent, alignment), size);
+    return missing_at(extent, sw__extent_gap(extent, alignment), size);
+}
+
+/* How far into a free extent: of its front, where its touched part begins, and its end, the first at
+ * which the least is missing. So a block that is a little larger than the last, as one that grows by
+ * being copied, comes to where that was and not to what is empty in front of it. */
+static size_t warmest_gap(const struct sw__extent *extent, size_t size, size_t alignment) {
+    size_t warmest = sw__extent_gap(extent, alignment);
+    size_t least = missing_at(extent, warmest, size);
+    if (least == 0 || extent->touched == 0)
+        return warmest;
+    char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
+    char *touched = sw__pages_first_touched(&extent->region->pages, start, end);
+    uintptr_t last = sw__align_down((uintptr_t)end - size, alignment);
+    uintptr_t first = sw__align_up((uintptr_t)touched, alignment);
+    const uintptr_t places[] = {first < last ? first : last, last};
+    for (int i = 0; i < 2; i++) {
+        size_t gap = places[i] - (uintptr_t)start, missing = missing_at(extent, gap, size);
+        if (missing < least) {
+            least = missing;
+            warmest = gap;
+        }
+    }
+    return warmest;
 }
 
 /* Of the smallest fits the first that is all there, or the one of which the most is. For when the
@@ -48,7 +76,7 @@ size_t sw__placement_missing(const struct sw__extent *extent, size_t size, size_
  * that repeats itself comes to places it has been before, and nothing has to move. */
 static struct sw__extent *warmest_fit(struct sw__extent *extent, size_t size, size_t alignment) {
     struct sw__extent *warmest = extent;
-    size_t missing = sw__placement_missing(extent, size, alignment);
+    size_t missing = missing_at(extent, warmest_gap(extent, size, alignment), size);
     struct sw__treap_node *node = &extent->node;
     for (int tries = 0; missing && tries < WARM_TRIES; tries++) {
         node = sw__size_index_after(&extent->region->side->dirty, node);
@@ -56,7 +84,8 @@ static struct sw__extent *warmest_fit(struct sw__extent *extent, size_t size, si
             break;
         if (sw__extent_gap(sw__extent_of(node), alignment) + size > node->size)
             continue;
-        size_t here = sw__placement_missing(sw__extent_of(node), size, alignment);
+        const struct sw__extent *other = sw__extent_of(node);
+        size_t here = missing_at(other, warmest_gap(other, size, alignment), size);
         if (here < missing) {
             missing = here;
             warmest = sw__extent_of(node);
@@ -147,7 +176,7 @@ struct sw__extent *sw__placement_obtain_free(struct sw__extents *extents, size_t
     struct sw__extent *extent = find_place(extents, size, &alignment);
     /* Growing may have used a spare; without two there is still the plain failure. */
     return extent && sw__extents_ensure_spares(extents, 2)
-               ? sw__placement_carve(extents, extent, size, alignment)
+               ? carve_at(extents, extent, warmest_gap(extent, size, alignment), size)
                : NULL;
 }
 

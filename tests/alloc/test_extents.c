@@ -177,6 +177,26 @@ static void a_dirty_hole_goes_before_a_clean_one(void **state) {
     assert_ptr_equal(sw__extent_start(take(extents, 4)), starts[0]);
 }
 
+/* As one comes that is a little larger than the last: each page but the two it has more is there. */
+static void what_grows_by_being_copied_stays_where_it_was(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *hole = take(extents, 100), *old = take(extents, 600),
+                      *behind = take(extents, 100); /* all of one side */
+    char *start = sw__extent_start(old);
+    sw__extents_free(extents, hole);
+    sw__extents_trim(extents);
+    sw__extents_free(extents, old); /* 100 pages that are not there, and 600 that are */
+    size_t held = extents->held;
+    struct sw__extent *longer = take(extents, 602);
+    assert_ptr_equal(sw__extent_start(longer), start - 2 * PAGE); /* up to what is behind */
+    assert_int_equal(extents->held, held + 2 * PAGE);
+    sw__extents_free(extents, longer);
+    struct sw__extent *shorter = take(extents, 500);
+    assert_ptr_equal(sw__extent_start(shorter), start - 2 * PAGE); /* where what is there begins */
+    assert_int_equal(extents->held, held + 2 * PAGE);
+    check_map(extents, behind);
+}
+
 static void free_neighbours_coalesce_in_every_order(void **state) {
     static const int orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
                                      {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
@@ -1542,6 +1562,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         EXTENTS_TEST(the_smallest_hole_that_fits_is_taken),
         EXTENTS_TEST(a_dirty_hole_goes_before_a_clean_one),
+        EXTENTS_TEST(what_grows_by_being_copied_stays_where_it_was),
         EXTENTS_TEST(free_neighbours_coalesce_in_every_order),
         EXTENTS_TEST(alignment_is_kept_and_wastes_nothing),
         EXTENTS_TEST(huge_pages_are_begun_where_the_hole_is_nothing),

@@ -57,17 +57,22 @@ static void touched_pages_are_counted_exactly(void **state) {
     end_room(&room);
 }
 
-static void the_end_of_what_is_touched_is_found(void **state) {
+static void both_ends_of_what_is_touched_are_found(void **state) {
     (void)state;
     struct room room = make_room();
     char *start = room.pages.start, *end = start + SIZE;
     assert_ptr_equal(sw__pages_touched_end(&room.pages, start, end), start);
+    assert_ptr_equal(sw__pages_first_touched(&room.pages, start, end), end);
     const size_t pages[] = {0, 1, 62, 63, 64, 127, 128, 1000, SIZE / PAGE - 1};
     for (size_t i = 0; i < LENGTH_OF(pages); i++) {
         char *page = start + pages[i] * PAGE;
         sw__pages_mark(&room.pages, page, PAGE, true);
         assert_ptr_equal(sw__pages_touched_end(&room.pages, start, end), page + PAGE);
         assert_ptr_equal(sw__pages_touched_end(&room.pages, page, page + PAGE), page + PAGE);
+        assert_ptr_equal(sw__pages_first_touched(&room.pages, page, end), page);
+        if (pages[i] > pages[0] + 1) /* behind the first */
+            assert_ptr_equal(sw__pages_first_touched(&room.pages, start + PAGE, end),
+                             start + pages[1] * PAGE);
         if (i > 0) /* the one before, where this one is left out */
             assert_ptr_equal(sw__pages_touched_end(&room.pages, start, page),
                              start + (pages[i - 1] + 1) * PAGE);
@@ -217,7 +222,7 @@ static void advice_comes_along_by_the_unit_too(void **state) {
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(touched_pages_are_counted_exactly),
-        cmocka_unit_test(the_end_of_what_is_touched_is_found),
+        cmocka_unit_test(both_ends_of_what_is_touched_are_found),
         cmocka_unit_test(the_last_touched_bytes_are_found),
         cmocka_unit_test(grains_are_whole_and_aligned),
         cmocka_unit_test(what_moves_arrives),

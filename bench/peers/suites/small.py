@@ -51,6 +51,7 @@ SUITE = Suite("small", "small objects, and the base cost of a process", (
     shape("large", "20 live blocks of 5 to 25 MiB (malloc-large)"),
     shape("growth", "buffers that grow by realloc"),
     shape("columns", "four buffers that grow in turn, to 46 MiB each"),
+    shape("tokens", "text is generated: blocks that get longer by being copied", more=(LATER,)),
     shape("phases", "sizes change, a little of each stays", more=(LATER,)),
     shape("bursts", "bursts of 100 MiB, and rests", more=(LATER,)),
     shape("sweep", "each size from 4 KiB to 64 MiB in steps of 5 %", more=(SLOWEST, ITS_SIZE)),
