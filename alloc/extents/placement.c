@@ -50,11 +50,14 @@ size_t sw__placement_missing(const struct sw__extent *extent, size_t size, size_
 
 /* How far into a free extent: of its front, where its touched part begins, and its end, the first at
  * which the least is missing. So a block that is a little larger than the last, as one that grows by
- * being copied, comes to where that was and not to what is empty in front of it. */
+ * being copied, comes to where that was and not to what is empty in front of it. A small one begins
+ * at the front: it is no larger than what moves, and to look would take as long as to place it. */
 static size_t warmest_gap(const struct sw__extent *extent, size_t size, size_t alignment) {
     size_t warmest = sw__extent_gap(extent, alignment);
+    if (size <= SW__SMALL_EXTENT || extent->touched == 0)
+        return warmest;
     size_t least = missing_at(extent, warmest, size);
-    if (least == 0 || extent->touched == 0)
+    if (least == 0)
         return warmest;
     char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
     char *touched = sw__pages_first_touched(&extent->region->pages, start, end);
