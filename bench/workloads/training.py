@@ -199,6 +199,34 @@ def evaluated(threads):
     return step, training.forget
 
 
+@workload(steps=9)
+def generation(threads):
+    """text is generated: caches of keys and values that are concatenated anew for each token"""
+    torch = load_torch(threads)
+    layers, heads, width, texts = 6, 8, 512, 4
+    weights = [(torch.randn(width, 3 * width) / width**0.5, torch.randn(width, width) / width**0.5)
+               for _ in range(layers)]
+
+    def attend(x, cache, weights):
+        of_all, out = weights
+        split = (x @ of_all).view(texts, -1, 3, heads, width // heads).permute(2, 0, 3, 1, 4)
+        queries, *new = split
+        keys, values = cache[:] = [torch.cat(pair, dim=2) for pair in zip(cache, new)]
+        scores = torch.softmax(queries @ keys.transpose(2, 3) / 8, dim=3)
+        return x + (scores @ values).transpose(1, 2).reshape(x.shape) @ out
+
+    def step(number):
+        nothing = torch.empty(texts, heads, 0, width // heads)
+        caches = [[nothing, nothing] for _ in range(layers)]
+        x = torch.randn(texts, drawn(number, 64, 256), width)  # what was read
+        with torch.no_grad():
+            for _ in range(32):
+                for cache, of_layer in zip(caches, weights):
+                    x = attend(x, cache, of_layer)
+                x = torch.nn.functional.normalize(x[:, -1:], dim=2)
+    return step, lambda: None
+
+
 @workload(steps=15, own_threads=True)
 def server(threads):
     """inference in four threads that come and go, each request of another shape"""
