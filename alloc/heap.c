@@ -209,12 +209,11 @@ static void give_up(void *unused, struct sw__lock *lock) {
     sw__unlock(lock);
 }
 
-/* For so many milliseconds of waiting in all; below 0 one did not come. */
+/* For so many milliseconds of waiting in all; below 0 one did not come. Who gives much back lets
+ * those have it who wait, and no others: a look now and then would find it taken. */
 static bool take_in_time(struct sw__lock *lock, int *patience) {
-    while (*patience >= 0 && !sw__try_lock(lock)) {
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    while (*patience >= 0 && !sw__lock_within(lock, 1000000))
         --*patience;
-    }
     return *patience >= 0;
 }
 

@@ -62,6 +62,18 @@ void sw__lock_wait(struct sw__lock *lock) {
     errno = kept;
 }
 
+bool sw__lock_within(struct sw__lock *lock, long nanoseconds) {
+    const struct timespec most = {.tv_nsec = nanoseconds};
+    int kept = errno;
+    bool is_ours = sw__try_lock(lock) || take_from_sleepers(lock);
+    if (!is_ours) {
+        syscall(SYS_futex, &lock->state, FUTEX_WAIT_PRIVATE, 2, &most, NULL, 0);
+        is_ours = take_from_sleepers(lock);
+    }
+    errno = kept;
+    return is_ours;
+}
+
 void sw__lock_wake(struct sw__lock *lock) {
     syscall(SYS_futex, &lock->state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }

@@ -52,6 +52,9 @@ static inline void sw__lock(struct sw__lock *lock) {
         sw__lock_wait(lock);
 }
 
+/* As sw__lock(), but waits no longer than that, less than a second. False when it did not come. */
+bool sw__lock_within(struct sw__lock *lock, long nanoseconds);
+
 static inline bool sw__try_lock(struct sw__lock *lock) {
     int expected = 0;
     sw__lock_count(1);

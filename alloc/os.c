@@ -217,12 +217,29 @@ bool sw__os_is_readable(const void *address) {
 
 /* A number in this thread's status, which is its process's but for the filter of system calls. */
 static bool read_status(const char *key, unsigned long long *value) {
-    char text[4096];
-    if (!sw__os_read_file("/proc/thread-self/status", text, sizeof text))
-        return false;
-    const char *found = strstr(text, key);
+    enum { LINE = 64 }; /* at most, of a number */
+    char text[1024];    /* a piece, and the last line of the one before: groups may be many */
+    int kept = errno;
+    int file =
+        (int)syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/status", O_RDONLY | O_CLOEXEC, 0);
+    const char *found = NULL;
+    size_t before = 0;
+    for (long more = file >= 0; more > 0 && !found;) {
+        more = syscall(SYS_read, file, text + before, sizeof text - 1 - before);
+        size_t length = before + (size_t)(more > 0 ? more : 0);
+        text[length] = '\0';
+        found = strstr(text, key);
+        if (found && more > 0 && found + LINE > text + length)
+            found = NULL; /* it may not be whole */
+        before = length < LINE ? length : LINE;
+        if (!found)
+            memmove(text, text + length - before, before);
+    }
     if (found)
         *value = strtoull(found + strlen(key), NULL, 10);
+    if (file >= 0)
+        syscall(SYS_close, file);
+    errno = kept;
     return found != NULL;
 }
 

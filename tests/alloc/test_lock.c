@@ -109,11 +109,44 @@ static void a_lock_that_is_waited_for_is_not_in_hand(void **state) {
     pthread_join(holder, NULL);
 }
 
+static void *share(void *argument) {
+    sw__lock(&lock);
+    is_held = true;
+    while (!may_end) {
+        usleep(2000);
+        sw__lock_share(&lock);
+    }
+    sw__unlock(&lock);
+    return argument;
+}
+
+/* As at the end of a process whose heap is about to give much back. */
+static void who_waits_for_a_moment_is_let_in(void **state) {
+    (void)state;
+    pthread_t holder;
+    is_held = may_end = false;
+    assert_int_equal(pthread_create(&holder, NULL, share, NULL), 0);
+    while (!is_held)
+        sched_yield();
+    bool came = false;
+    for (int tries = 0; tries < 200 && !came; tries++)
+        came = sw__lock_within(&lock, 1000000);
+    assert_true(came);
+    assert_int_equal(sw__locks_in_hand, 1);
+    assert_false(sw__lock_within(&lock, 1000000)); /* it is our own */
+    assert_int_equal(sw__locks_in_hand, 1);
+    may_end = true;
+    sw__unlock(&lock);
+    pthread_join(holder, NULL);
+    assert_int_equal(sw__locks_in_hand, 0);
+}
+
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_thread_at_a_time_and_errno_is_kept),
         cmocka_unit_test(after_a_fork_no_lock_is_in_hand),
         cmocka_unit_test(a_lock_that_is_waited_for_is_not_in_hand),
+        cmocka_unit_test(who_waits_for_a_moment_is_let_in),
     };
     choose_tests(argc, argv);
     return cmocka_run_group_tests_name("lock", tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include "os.h"
 
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/mman.h>
@@ -312,6 +313,25 @@ static void pages_are_told_of_where_their_map_is_not_ours(void **state) {
     check_what_is_told_after(be_nobody);
 }
 
+/* In the file they stand before what is asked for, as many as a directory service has for a user. */
+static void a_process_of_many_groups_is_told_of(void **state) {
+    (void)state;
+    static gid_t groups[2000], before[2000];
+    int count = getgroups(LENGTH_OF(before), before);
+    for (size_t i = 0; i < LENGTH_OF(groups); i++)
+        groups[i] = 4000000000u + (gid_t)i;
+    if (count < 0 || setgroups(1, groups) != 0)
+        skip(); /* only root may */
+    /* So that what is asked for lies across the end of a piece that is read, somewhere. */
+    for (size_t more = 0; more < LENGTH_OF(groups); more += more < 100 ? 1 : 100) {
+        assert_int_equal(setgroups(more, groups), 0);
+        assert_in_range(sw__os_process_resident(), 16 * PAGE, 4096 * MIB);
+        assert_in_range(sw__os_process_peak(), sw__os_process_anonymous(), 4096 * MIB);
+        assert_true(sw__os_process_anonymous() > 0);
+    }
+    assert_int_equal(setgroups((size_t)count, before), 0);
+}
+
 static void the_mappings_granted_are_the_kernels(void **state) {
     (void)state;
     FILE *file = fopen("/proc/sys/vm/max_map_count", "r");
@@ -435,6 +455,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(the_process_grows_by_what_it_touches),
         cmocka_unit_test(pages_are_told_of_where_mincore_is_forbidden),
         cmocka_unit_test(pages_are_told_of_where_their_map_is_not_ours),
+        cmocka_unit_test(a_process_of_many_groups_is_told_of),
         cmocka_unit_test(the_mappings_granted_are_the_kernels),
         cmocka_unit_test(the_nth_request_fails_once),
         cmocka_unit_test(every_request_fails_from_the_nth_on),

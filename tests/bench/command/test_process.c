@@ -1,6 +1,7 @@
 /*
  * test_process.c - what the kernel says of this process moves when memory and faults do.
  */
+#include <grp.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -46,6 +47,24 @@ static void peak_keeps_what_was_and_can_be_reset(void **state) {
     assert_true(memory.peak <= memory.resident + SLACK);
 }
 
+/* In the file they stand before it. */
+static void many_groups_hide_nothing(void **state) {
+    (void)state;
+    static gid_t groups[5000];
+    gid_t before[100];
+    struct process_memory memory;
+    int count = getgroups(100, before);
+    for (int i = 0; i < 5000; i++) {
+        groups[i] = 4000000000u + (gid_t)i;
+    }
+    if (count < 0 || setgroups(5000, groups) != 0) {
+        skip(); /* only root may */
+    }
+    assert_true(read_process_memory(&memory));
+    assert_true(memory.peak >= memory.resident && memory.anonymous > 0 && memory.file > 0);
+    assert_int_equal(setgroups((size_t)count, before), 0);
+}
+
 static void faults_are_counted(void **state) {
     (void)state;
     size_t before = count_page_faults();
@@ -87,6 +106,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(anonymous_memory_follows_what_is_touched),
         cmocka_unit_test(peak_keeps_what_was_and_can_be_reset),
+        cmocka_unit_test(many_groups_hide_nothing),
         cmocka_unit_test(faults_are_counted),
         cmocka_unit_test(fields_are_found_with_their_unit),
         cmocka_unit_test(small_files_are_read_without_the_last_newline),
