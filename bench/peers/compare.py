@@ -114,8 +114,10 @@ def choose(names, known, what):
 
 
 def load_suite(name):
-    [chosen] = choose(name, suites.names(), "suite") or [None]
-    return suites.load(chosen)
+    chosen = choose(name, suites.names(), "suite")
+    if len(chosen) != 1:
+        raise Wrong(f"one suite is wanted, of {', '.join(suites.names())}")
+    return suites.load(chosen[0])
 
 
 def say_missing(missing):

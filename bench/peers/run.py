@@ -94,7 +94,10 @@ def launch(program, allocator, places, further, timeout, mode=()):
         if complaints:
             raise Failed(f"the allocator was not preloaded as told: {complaints[0]}")
         report.seek(0)
-        return {**json.load(report), **last_object(output)}
+        try:
+            return {**json.load(report), **last_object(output)}
+        except ValueError:
+            raise Failed("the program that measures left no report: is the disk full?") from None
 
 
 def measure(*how):

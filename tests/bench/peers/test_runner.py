@@ -344,6 +344,12 @@ class Wrong(Case):
         self.assertEqual(code, 1)
         self.assertIn("was not preloaded as told", err)
 
+    def test_a_report_that_is_not_there_fails_one_run(self):
+        with mock.patch("json.load", side_effect=[ValueError, {"cpu_ms": 1}]):
+            code, _, err = self.compare("--allocators", "glibc", "--rounds", "1")
+        self.assertEqual(code, 1)
+        self.assertEqual(err.count("failed: the program that measures left no report"), 1)
+
     def test_a_missing_allocator_is_told_with_its_package(self):
         lake = allocators.Allocator("lakealloc", "", ("liblakealloc.so.1",), "liblakealloc1")
         with mock.patch.object(allocators, "PEERS", (allocators.PEERS[0], lake)):
@@ -365,6 +371,7 @@ class Wrong(Case):
         for words, said in ((["--programs", "nothin"], "do you mean nothing?"),
                             (["--allocators", "glibk"], "do you mean glibc?"),
                             (["--strategies", "qqq"], "there are system"),
+                            (["--suite", ""], "one suite is wanted, of tiny"),
                             (["--rounds", "0"], "above zero"),
                             (["--rounds", "x"], "invalid int"),
                             (["--from-csv", "/no/such/file"], "No such file")):
