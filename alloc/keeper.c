@@ -360,6 +360,7 @@ __attribute__((destructor)) static void end_with_the_process(void) {
         return;
     clock_gettime(CLOCK_REALTIME, &most);
     most.tv_sec += LAST_WAIT;
+    sw__os_expect_end();
     join(&most);
     atomic_store(&sw__keeper_is_there, true); /* so it is not started again, */
     atomic_store(&sw__keeper_is_awake, true); /* nor woken */

@@ -137,6 +137,16 @@ static char *place_to_stop(const char *from, size_t size) {
 
 static atomic_bool some_may_be_locked;
 
+static atomic_bool is_ending;
+
+void sw__os_expect_end(void) {
+    atomic_store_explicit(&is_ending, true, memory_order_relaxed);
+}
+
+bool sw__os_ends(void) {
+    return atomic_load_explicit(&is_ending, memory_order_relaxed);
+}
+
 void sw__os_expect_locks(void) {
     atomic_store_explicit(&some_may_be_locked, true, memory_order_relaxed);
 }

@@ -104,10 +104,11 @@ static bool leave_a_little(struct sw__extents *extents, struct leaving *leaving)
     return true;
 }
 
-/* What others free meanwhile stays: it might never end. The lock is held. Returns how much went. */
+/* What others free meanwhile stays: it might never end. A rest is over when the process is. The lock is
+ * held. Returns how much went. */
 static size_t all_leaves(struct sw__extents *extents, struct leaving *leaving) {
     size_t most = sw__extents_kept(extents) + SW__PURGED_AT_ONCE, gone = 0;
-    for (bool has_more = true; has_more && gone < most;) {
+    for (bool has_more = true; has_more && gone < most && !(leaving->is_rest && sw__os_ends());) {
         size_t held = extents->held;
         has_more = leave_a_little(extents, leaving);
         gone += held - extents->held;

@@ -870,6 +870,27 @@ static void a_budget_is_kept_by_giving_free_pages_back(void **state) {
     check_map(extents, end);
 }
 
+static void rest_in_vain(struct sw__extents *extents) {
+    size_t kept = sw__extents_kept(extents);
+    sw__os_expect_end();
+    sw__extents_rest(extents);
+    _exit(kept > 0 && sw__extents_kept(extents) == kept ? 0 : 1);
+}
+
+/* It would hold the process up. */
+static void no_rest_goes_on_as_the_process_ends(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *gone = take(extents, 500);
+    touch(sw__extent_start(gone), 500 * PAGE);
+    sw__extents_free(extents, gone);
+    pid_t child = fork();
+    if (child == 0)
+        rest_in_vain(extents);
+    assert_int_equal(exit_code_of(child), 0);
+    sw__extents_rest(extents);
+    assert_int_equal(sw__extents_kept(extents), 0);
+}
+
 /* A hole that is too small gives its pages to the extent that is too large for it. */
 static void over_budget_pages_come_from_holes(void **state) {
     struct sw__extents *extents = extents_of(state);
@@ -1595,6 +1616,7 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(what_cannot_be_given_back_counts),
         EXTENTS_TEST(what_cannot_be_given_back_is_passed_over),
         EXTENTS_TEST(a_budget_is_kept_by_giving_free_pages_back),
+        EXTENTS_TEST(no_rest_goes_on_as_the_process_ends),
         EXTENTS_TEST(over_budget_pages_come_from_holes),
         EXTENTS_TEST(nothing_moves_to_a_sparse_extent),
         EXTENTS_TEST(units_at_the_edges_come_along),
