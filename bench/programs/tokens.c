@@ -3,7 +3,7 @@
  * of the tokens so far gets longer with each, so that every layer's keys and values are copied to a
  * block that is 8 KiB larger, and the old one is freed. Six layers, twelve such blocks, from a prompt
  * of 64 tokens to 512; of the scores, which get longer too, a few are made on the way. Then the next
- * text.
+ * text. Each thread writes its own.
  */
 #include "shape.h"
 
@@ -11,7 +11,13 @@ enum { LAYERS = 6, PROMPT = 64, TOKENS = 512, TEXTS = 2, SCORES_EACH = 128, TEMP
 
 #define TOKEN_SIZE (8 * KIB) /* of four texts at once: keys, or values, of eight heads of 64 */
 
-static uint64_t operations;
+struct worker {
+    _Alignas(64) uint64_t texts;
+    uint64_t operations;
+};
+
+static struct worker workers[MAX_THREADS];
+static _Thread_local uint64_t operations;
 
 /* As PyTorch allocates a tensor. */
 static char *tensor(size_t size) {
@@ -83,11 +89,24 @@ static void generate(void) {
     }
 }
 
-int main(int count, char **arguments) {
-    struct shape shape = begin(count, arguments);
-    uint64_t texts = shape.quick ? 1 : TEXTS;
-    for (uint64_t text = 0; text < texts; text++) {
+static void *work(void *own) {
+    struct worker *worker = own;
+    for (uint64_t text = 0; text < worker->texts; text++) {
         generate();
     }
-    report_at_rest(&shape, operations);
+    worker->operations = operations;
+    return NULL;
+}
+
+int main(int count, char **arguments) {
+    struct shape shape = begin(count, arguments);
+    uint64_t all = 0;
+    for (unsigned i = 0; i < shape.threads; i++) {
+        workers[i].texts = shape.quick ? 1 : TEXTS;
+    }
+    run_threads(shape.threads, work, workers, sizeof *workers);
+    for (unsigned i = 0; i < shape.threads; i++) {
+        all += workers[i].operations;
+    }
+    report_at_rest(&shape, all);
 }

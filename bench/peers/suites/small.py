@@ -52,6 +52,8 @@ SUITE = Suite("small", "small objects, and the base cost of a process", (
     shape("growth", "buffers that grow by realloc"),
     shape("columns", "four buffers that grow in turn, to 46 MiB each"),
     shape("tokens", "text is generated: blocks that get longer by being copied", more=(LATER,)),
+    shape("tokens", "text is generated: blocks that get longer by being copied", 2,
+          more=(LATER,)),
     shape("phases", "sizes change, a little of each stays", more=(LATER,)),
     shape("bursts", "bursts of 100 MiB, and rests", more=(LATER,)),
     shape("sweep", "each size from 4 KiB to 64 MiB in steps of 5 %", more=(SLOWEST, ITS_SIZE)),
