@@ -1,7 +1,7 @@
 /*
- * heaps.c - every strategy in two threads, or as many as are named, and malloc itself, on a system
- * that has no cmocka: blocks come, grow and go at random, and each holds what was written to it.
- * Prints how many strategies there were.
+ * heaps.c - every strategy in two threads, and malloc itself, on a system that has no cmocka: blocks
+ * come, grow and go at random, and each holds what was written to it. Prints how many strategies there
+ * were. Told "small", in one thread, without the blocks that are so large that their pages move.
  */
 #include <pthread.h>
 #include <stdbool.h>
@@ -15,6 +15,7 @@
 enum { BLOCKS = 200, TURNS = 4000, MOST_THREADS = 2 };
 
 static int thread_count = MOST_THREADS;
+static size_t most = (size_t)3 << 20;
 
 /* Where blocks come from: a heap, or malloc where there is none. */
 static sw_heap *heap;
@@ -40,9 +41,9 @@ static uint64_t random_of(uint64_t *state) {
     return *state >> 33;
 }
 
-/* Mostly small, some of more than a MiB, whose pages move when they grow. */
+/* Mostly small, some of up to the most. */
 static size_t size_of_turn(uint64_t *state) {
-    size_t limit = random_of(state) % 50 ? 40000 : (size_t)3 << 20;
+    size_t limit = random_of(state) % 50 ? 40000 : most;
     return random_of(state) % limit + 1;
 }
 
@@ -113,8 +114,10 @@ static void work_with_strategy(const char *name) {
 int main(int argc, char **argv) {
     static const char *const names[] = {"system", "pool", "sizeclass", "arena", "auto"};
     size_t count = sizeof names / sizeof *names;
-    if (argc > 1 && strcmp(argv[1], "1") == 0)
+    if (argc > 1 && strcmp(argv[1], "small") == 0) {
         thread_count = 1;
+        most = 100000;
+    }
     work_in_threads();
     for (size_t i = 0; i < count; i++)
         work_with_strategy(names[i]);

@@ -36,19 +36,19 @@ expect() {
     fi
 }
 
-# Debian's cross compiler, run by qemu's user mode. In one thread: qemu 7.2 knows nothing of
-# MREMAP_DONTUNMAP and takes the place that pages moved from for unmapped. One run of ten in two
-# threads ends there in a signal, and none where no pages move.
+# Debian's cross compiler, run by qemu's user mode, where no page is to move: qemu 7.2 knows nothing of
+# MREMAP_DONTUNMAP, takes the place that pages moved from for unmapped, and who comes there again ends
+# in a signal.
 aarch64() {
     skip_without aarch64-linux-gnu-gcc
     skip_without qemu-aarch64
     build aarch64-linux-gnu-gcc -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64
     export QEMU_LD_PREFIX=/usr/aarch64-linux-gnu
-    expect "$(qemu-aarch64 "$scratch/heaps" 1)"
+    expect "$(qemu-aarch64 "$scratch/heaps" small)"
     local preload=$scratch/build/lib/libstepwell-preload.so
-    expect "$(qemu-aarch64 -E LD_PRELOAD="$preload" "$scratch/heaps" 1)"
+    expect "$(qemu-aarch64 -E LD_PRELOAD="$preload" "$scratch/heaps" small)"
     local said
-    said=$(qemu-aarch64 -E LD_PRELOAD="$preload" -E STEPWELL_STATS=1 "$scratch/heaps" 1 2>&1)
+    said=$(qemu-aarch64 -E LD_PRELOAD="$preload" -E STEPWELL_STATS=1 "$scratch/heaps" small 2>&1)
     grep -q 'strategy auto' <<<"$said" || {
         echo "the library was not preloaded: $said"
         exit 1
