@@ -9,8 +9,8 @@
  *     | (alignment)  | header | block ...
  *
  * The header in front of each block holds its size and the way back to libc's block. A block
- * without one was libc's from before and is passed on. So there is no table and no lock, and a fork
- * needs no care. Memory that others map for themselves (OpenBLAS's buffer, Python's arenas) is
+ * without one was libc's from before and is passed on. So of blocks there is no table and no lock.
+ * Memory that others map for themselves (OpenBLAS's buffer, Python's arenas) is
  * beyond any allocator's reach: mmap is watched as well, and sw_meter_mapped() tells how much of it
  * has become resident. libc's own maps are made inside libc and do not come by here.
  */
@@ -99,8 +99,11 @@ static void *leave(void *block) {
     return (char *)block - header->offset;
 }
 
+/* At the next power of two, as libc's memalign does. */
 static void *allocate_aligned(size_t alignment, size_t size) {
-    size_t offset = alignment > MIN_ALIGNMENT ? alignment : MIN_ALIGNMENT;
+    size_t offset = MIN_ALIGNMENT;
+    while (offset < alignment && offset <= UINT32_MAX)
+        offset *= 2;
     if (offset > UINT32_MAX || is_too_large(size, offset))
         return refuse();
     return enter(__libc_memalign(offset, offset + size), offset, size);
@@ -206,6 +209,19 @@ static struct {
     struct range ranges[4096];
     size_t count;
 } mapped = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void lock_mapped(void) {
+    pthread_mutex_lock(&mapped.lock);
+}
+
+static void unlock_mapped(void) {
+    pthread_mutex_unlock(&mapped.lock);
+}
+
+/* A child finds it free. */
+__attribute__((constructor)) static void learn_of_forks(void) {
+    pthread_atfork(lock_mapped, unlock_mapped, unlock_mapped);
+}
 
 static const char too_many[] = "stepwell-meter: more mappings than it can watch\n";
 

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -144,6 +145,48 @@ static void a_child_counts_on(void **state) {
     free(block);
 }
 
+static atomic_bool may_end;
+
+static void *look_often(void *unused) {
+    const size_t size = (size_t)256 << 20; /* to look at it takes a while */
+    char *map = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    while (!may_end)
+        meter.mapped();
+    munmap(map, size);
+    return unused;
+}
+
+static void a_child_maps_whatever_others_do(void **state) {
+    (void)state;
+    pthread_t other;
+    assert_int_equal(pthread_create(&other, NULL, look_often, NULL), 0);
+    for (int i = 0; i < 100; i++) {
+        int status;
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(10);
+            munmap(mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 4096);
+            _exit(0);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+    }
+    may_end = true;
+    pthread_join(other, NULL);
+}
+
+static void an_alignment_is_rounded_up_as_libc_does(void **state) {
+    (void)state;
+    for (size_t alignment = 1; alignment < 1000; alignment += 7) {
+        void *block = memalign(alignment, 100);
+        size_t next = 1;
+        while (next < alignment)
+            next *= 2;
+        assert_int_equal((uintptr_t)block % next, 0);
+        free(block);
+    }
+}
+
 static void what_others_map_counts_where_it_is_touched(void **state) {
     (void)state;
     const size_t page = 4096;
@@ -169,6 +212,8 @@ int main(void) {
         cmocka_unit_test(what_is_refused_is_not_counted),
         cmocka_unit_test(threads_lose_nothing),
         cmocka_unit_test(a_child_counts_on),
+        cmocka_unit_test(a_child_maps_whatever_others_do),
+        cmocka_unit_test(an_alignment_is_rounded_up_as_libc_does),
         cmocka_unit_test(what_others_map_counts_where_it_is_touched),
     };
     return cmocka_run_group_tests(tests, find_meter, NULL);
