@@ -52,9 +52,6 @@ static inline void sw__lock(struct sw__lock *lock) {
         sw__lock_wait(lock);
 }
 
-/* As sw__lock(), but waits no longer than that, less than a second. False when it did not come. */
-bool sw__lock_within(struct sw__lock *lock, long nanoseconds);
-
 static inline bool sw__try_lock(struct sw__lock *lock) {
     int expected = 0;
     sw__lock_count(1);
@@ -64,6 +61,9 @@ static inline bool sw__try_lock(struct sw__lock *lock) {
         sw__lock_count(-1);
     return is_ours;
 }
+
+/* As sw__lock(), but waits no longer than that, less than a second. False when it did not come. */
+bool sw__lock_within(struct sw__lock *lock, long nanoseconds);
 
 /* Shown the locks of something, in the order in which they are taken. */
 typedef void sw__lock_visitor(void *context, struct sw__lock *lock);

@@ -137,16 +137,6 @@ static char *place_to_stop(const char *from, size_t size) {
 
 static atomic_bool some_may_be_locked;
 
-static atomic_bool is_ending;
-
-void sw__os_expect_end(void) {
-    atomic_store_explicit(&is_ending, true, memory_order_relaxed);
-}
-
-bool sw__os_ends(void) {
-    return atomic_load_explicit(&is_ending, memory_order_relaxed);
-}
-
 void sw__os_expect_locks(void) {
     atomic_store_explicit(&some_may_be_locked, true, memory_order_relaxed);
 }
@@ -225,25 +215,29 @@ bool sw__os_is_readable(const void *address) {
     return readable;
 }
 
-/* A number in this thread's status, which is its process's but for the filter of system calls. */
+/* Not libc's open: see where files are read, below. */
+static int open_to_read(const char *path) {
+    return (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+}
+
+/* A number in this thread's status, which is its process's but for the filter of system calls. Piece by
+ * piece: a line of groups may stand before it that is longer than any buffer. */
 static bool read_status(const char *key, unsigned long long *value) {
-    enum { LINE = 64 }; /* at most, of a number */
-    char text[1024];    /* a piece, and the last line of the one before: groups may be many */
-    int kept = errno;
-    int file =
-        (int)syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/status", O_RDONLY | O_CLOEXEC, 0);
+    enum { LINE = 64 }; /* that of a number is shorter */
+    char text[1024];
+    int kept = errno, file = open_to_read("/proc/thread-self/status");
     const char *found = NULL;
-    size_t before = 0;
-    for (long more = file >= 0; more > 0 && !found;) {
+    size_t length = 0;
+    long more = file >= 0;
+    while (more > 0 && !found) {
+        size_t before = sw__smaller(length, LINE);
+        memmove(text, text + length - before, before);
         more = syscall(SYS_read, file, text + before, sizeof text - 1 - before);
-        size_t length = before + (size_t)(more > 0 ? more : 0);
+        length = before + (size_t)(more > 0 ? more : 0);
         text[length] = '\0';
         found = strstr(text, key);
         if (found && more > 0 && found + LINE > text + length)
             found = NULL; /* it may not be whole */
-        before = length < LINE ? length : LINE;
-        if (!found)
-            memmove(text, text + length - before, before);
     }
     if (found)
         *value = strtoull(found + strlen(key), NULL, 10);
@@ -256,7 +250,7 @@ static bool read_status(const char *key, unsigned long long *value) {
 enum { ASK_MINCORE = -1, NOBODY_TELLS = -2 };
 
 static int open_page_map(void) {
-    return (int)syscall(SYS_openat, AT_FDCWD, "/proc/thread-self/pagemap", O_RDONLY | O_CLOEXEC, 0);
+    return open_to_read("/proc/thread-self/pagemap");
 }
 
 static bool may_be_filtered(void) {
@@ -409,7 +403,7 @@ size_t sw__os_resident(const void *start, size_t size) {
 
 bool sw__os_read_file(const char *path, char *text, size_t size) {
     int kept = errno;
-    int file = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    int file = open_to_read(path);
     long length = file < 0 ? 0 : syscall(SYS_read, file, text, size - 1);
     if (file >= 0)
         syscall(SYS_close, file);
@@ -493,6 +487,16 @@ size_t sw__os_process_peak(void) {
 
 size_t sw__os_process_anonymous(void) {
     return status_size("RssAnon:");
+}
+
+static atomic_bool is_ending;
+
+void sw__os_expect_end(void) {
+    atomic_store_explicit(&is_ending, true, memory_order_relaxed);
+}
+
+bool sw__os_ends(void) {
+    return atomic_load_explicit(&is_ending, memory_order_relaxed);
 }
 
 size_t sw__os_threads(void) {

@@ -54,9 +54,6 @@ bool sw__os_purge(void *start, size_t size);
 bool sw__os_move(void *from, void *to, size_t size);
 /* The program locks memory (mlock): from now on each move looks whether what it takes is locked. */
 void sw__os_expect_locks(void);
-/* The process ends, and its memory with it: nothing need be given back any more, and somebody waits. */
-void sw__os_expect_end(void);
-bool sw__os_ends(void);
 /* Brings the pages of a committed range that are not there, whoever may use it meanwhile; as far as
  * memory goes, and without being told. Kernels before 5.14 can't. */
 bool sw__os_can_bring(void);
@@ -98,6 +95,10 @@ bool sw__os_could_serve(size_t limit, size_t size);
 
 /* Threads of this process, with those that have been joined a moment ago; 0 where nobody tells. */
 size_t sw__os_threads(void);
+
+/* The process ends, and its memory with it: nothing need be given back any more, and somebody waits. */
+void sw__os_expect_end(void);
+bool sw__os_ends(void);
 
 /* How many mappings the kernel grants a process. */
 size_t sw__os_most_mappings(void);

@@ -74,12 +74,17 @@ static size_t warmest_gap(const struct sw__extent *extent, size_t size, size_t a
     return warmest;
 }
 
+/* Bytes that are not there of what begins at the warmest gap. */
+static size_t least_missing(const struct sw__extent *extent, size_t size, size_t alignment) {
+    return missing_at(extent, warmest_gap(extent, size, alignment), size);
+}
+
 /* Of the smallest fits the first that is all there, or the one of which the most is. For when the
  * budget is used up: a place that is warm costs no page, however large the hole round it. So work
  * that repeats itself comes to places it has been before, and nothing has to move. */
 static struct sw__extent *warmest_fit(struct sw__extent *extent, size_t size, size_t alignment) {
     struct sw__extent *warmest = extent;
-    size_t missing = missing_at(extent, warmest_gap(extent, size, alignment), size);
+    size_t missing = least_missing(extent, size, alignment);
     struct sw__treap_node *node = &extent->node;
     for (int tries = 0; missing && tries < WARM_TRIES; tries++) {
         node = sw__size_index_after(&extent->region->side->dirty, node);
@@ -87,8 +92,7 @@ static struct sw__extent *warmest_fit(struct sw__extent *extent, size_t size, si
             break;
         if (sw__extent_gap(sw__extent_of(node), alignment) + size > node->size)
             continue;
-        const struct sw__extent *other = sw__extent_of(node);
-        size_t here = missing_at(other, warmest_gap(other, size, alignment), size);
+        size_t here = least_missing(sw__extent_of(node), size, alignment);
         if (here < missing) {
             missing = here;
             warmest = sw__extent_of(node);

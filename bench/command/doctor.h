@@ -5,9 +5,10 @@
 #ifndef STEPWELL_DOCTOR_H
 #define STEPWELL_DOCTOR_H
 
+#include <limits.h>
 #include <stdio.h>
 
-enum { FACT_VALUE = 4200, FACT_WORDS = 4200 }; /* with a path in them */
+enum { FACT_VALUE = PATH_MAX, FACT_WORDS = PATH_MAX + 200 }; /* of a path, and with one in them */
 
 enum fact_state { FINE, ADVICE, BROKEN };
 

@@ -61,7 +61,7 @@ static void collect_variables(const char *prefix, char *text, size_t size) {
 }
 
 static void check_preload_library(struct fact *fact) {
-    char path[4096];
+    char path[PATH_MAX];
     if (find_own_library("preload", path, sizeof path)) {
         SAY(value, "%s", path);
         SAY(meaning, "what `stepwell run` puts behind malloc; without it, LD_PRELOAD=%s does",

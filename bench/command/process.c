@@ -43,7 +43,7 @@ bool find_field(const char *text, const char *key, size_t *value) {
 }
 
 bool read_process_memory(struct process_memory *memory) {
-    char text[1 << 16]; /* of so many groups as stand before it nobody has more */
+    char text[1 << 16]; /* 5,000 groups and more may stand before it */
     size_t shared = 0;
     *memory = (struct process_memory){0};
     if (!read_small_file("/proc/self/status", text, sizeof text) ||

@@ -10,9 +10,9 @@
  *
  * The header in front of each block holds its size and the way back to libc's block. A block
  * without one was libc's from before and is passed on. So of blocks there is no table and no lock.
- * Memory that others map for themselves (OpenBLAS's buffer, Python's arenas) is
- * beyond any allocator's reach: mmap is watched as well, and sw_meter_mapped() tells how much of it
- * has become resident. libc's own maps are made inside libc and do not come by here.
+ * Memory that others map for themselves (OpenBLAS's buffer, Python's arenas) is beyond any
+ * allocator's reach: mmap is watched as well, and sw_meter_mapped() tells how much of it has become
+ * resident. libc's own maps are made inside libc and do not come by here.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -226,23 +226,23 @@ __attribute__((constructor)) static void learn_of_forks(void) {
 static const char too_many[] = "stepwell-meter: more mappings than it can watch\n";
 
 static void watch(void *start, size_t length) {
-    pthread_mutex_lock(&mapped.lock);
+    lock_mapped();
     if (mapped.count == sizeof mapped.ranges / sizeof *mapped.ranges) {
         ssize_t written = write(STDERR_FILENO, too_many, sizeof too_many - 1);
         (void)written;
         _exit(125);
     }
     mapped.ranges[mapped.count++] = (struct range){start, (char *)start + length};
-    pthread_mutex_unlock(&mapped.lock);
+    unlock_mapped();
 }
 
 /* Ranges that lie in what is unmapped go; a part unmapped is not resident and so not counted. */
 static void unwatch(char *start, size_t length) {
-    pthread_mutex_lock(&mapped.lock);
+    lock_mapped();
     for (size_t i = mapped.count; i-- > 0;)
         if (mapped.ranges[i].start >= start && mapped.ranges[i].end <= start + length)
             mapped.ranges[i] = mapped.ranges[--mapped.count];
-    pthread_mutex_unlock(&mapped.lock);
+    unlock_mapped();
 }
 
 static int64_t resident_in(struct range range) {
@@ -262,10 +262,10 @@ static int64_t resident_in(struct range range) {
 
 static int64_t resident_in_mapped(void) {
     int64_t bytes = 0;
-    pthread_mutex_lock(&mapped.lock);
+    lock_mapped();
     for (size_t i = 0; i < mapped.count; i++)
         bytes += resident_in(mapped.ranges[i]);
-    pthread_mutex_unlock(&mapped.lock);
+    unlock_mapped();
     return bytes;
 }
 
