@@ -247,12 +247,23 @@ static bool wait_for_its_end(const struct timespec *most) {
     return error == 0;
 }
 
-/* Ends the thread, which may be started again. Waits until that time, or as long as it takes. In a
- * process that was made past our fork handlers it does not exist. */
+static bool is_known_to_kernel(void) {
+    return syscall(SYS_tgkill, keeper.process, keeper.thread_id, 0) == 0;
+}
+
+/* In a process that was made past our fork handlers the thread does not exist. Nor in one whose number
+ * is ours: where we are the first of a namespace, it may be the first of another. */
+static bool is_here(void) {
+    enum { FIRST = 1 };
+    return getpid() == keeper.process &&
+           (keeper.process != FIRST || keeper.thread_id == 0 || is_known_to_kernel());
+}
+
+/* Ends the thread, which may be started again. Waits until that time, or as long as it takes. */
 static void join(const struct timespec *most) {
     if (!keeper.exists)
         return;
-    if (getpid() == keeper.process) {
+    if (is_here()) {
         atomic_store(&keeper.leave, true);
         call();
         if (wait_for_its_end(most))
@@ -272,6 +283,7 @@ size_t __pthread_get_minstack(const pthread_attr_t *attributes) __attribute__((w
 static bool create_thread(void) {
     sigset_t all, before;
     pthread_attr_t attributes;
+    atomic_store(&keeper.thread_id, 0);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     pthread_attr_init(&attributes);
@@ -427,7 +439,7 @@ void sw__keeper_let_go(void) {
 static void wait_until_unknown_to_kernel(void) {
     const struct timespec moment = {.tv_nsec = 20000};
     for (int i = 0; i < 5000; i++) {
-        if (syscall(SYS_tgkill, keeper.process, keeper.thread_id, 0) != 0)
+        if (!is_known_to_kernel())
             return;
         syscall(SYS_nanosleep, &moment, NULL);
     }

@@ -111,6 +111,19 @@ static void its_thread_has_no_files(void **state) {
     free(block);
 }
 
+static volatile int forks;
+
+static void fork_and_wait(int number) {
+    (void)number;
+    pid_t child = fork(); /* NOLINT(bugprone-signal-handler): it is what this is about */
+    if (child == 0)
+        _exit(0); /* as one that ends by exec() */
+    waitpid(child, NULL, 0);
+    forks++;
+}
+
+#define EXIT_SKIPPED 77
+
 #define EXIT_UNLESS(condition)                                                                     \
     do {                                                                                           \
         if (!(condition)) {                                                                        \
@@ -137,6 +150,45 @@ static void change_namespaces(void) {
 static void namespaces_may_be_changed(void **state) {
     (void)state;
     in_a_child(change_namespaces);
+}
+
+static void end_in_vain(int number) {
+    _exit(number);
+}
+
+/* A first process of its namespace, as a container's is, and a child it makes past libc that is one as
+ * well: of the same number, without our thread. */
+static void be_the_first_process_twice(void) {
+    void *block = take_much();
+    wait_for_thread();
+    EXIT_UNLESS(getpid() == 1);
+    long child = syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, 0L, 0L, 0L, 0L);
+    EXIT_UNLESS(child >= 0);
+    if (child == 0) {
+        signal(SIGALRM, end_in_vain); /* what is not handled does nothing to a first process */
+        alarm(10);
+        EXIT_UNLESS(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+        free(block);
+        fork_and_wait(0);
+        _exit(0);
+    }
+    int status;
+    EXIT_UNLESS(waitpid((pid_t)child, &status, 0) == child && status == 0);
+    free(block);
+}
+
+static void fork_into_a_namespace(void) {
+    if (unshare(CLONE_NEWUSER | CLONE_NEWPID) != 0)
+        _exit(EXIT_SKIPPED);
+    EXIT_UNLESS(status_of_child(be_the_first_process_twice) == 0);
+}
+
+static void first_processes_may_follow_each_other(void **state) {
+    (void)state;
+    int status = status_of_child(fork_into_a_namespace);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_SKIPPED)
+        skip(); /* the machine lets nobody have namespaces */
+    assert_int_equal(status, 0);
 }
 
 /* As a service does that is to keep a right or two. */
@@ -197,17 +249,6 @@ static void what_the_program_gives_up_our_thread_has_not(void **state) {
 }
 
 /* ---- In the midst of malloc ------------------------------------------------------------------ */
-
-static volatile int forks;
-
-static void fork_and_wait(int number) {
-    (void)number;
-    pid_t child = fork(); /* NOLINT(bugprone-signal-handler): it is what this is about */
-    if (child == 0)
-        _exit(0); /* as one that ends by exec() */
-    waitpid(child, NULL, 0);
-    forks++;
-}
 
 static void allocate_for_a_while(void) {
     enum { BLOCKS = 64 };
@@ -303,6 +344,7 @@ static int check(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(its_thread_has_no_files),
         cmocka_unit_test(namespaces_may_be_changed),
+        cmocka_unit_test(first_processes_may_follow_each_other),
         cmocka_unit_test(users_may_be_changed_with_rights_kept),
         cmocka_unit_test(what_the_program_gives_up_our_thread_has_not),
         cmocka_unit_test(forks_may_come_in_the_midst_of_a_call),
