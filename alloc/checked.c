@@ -3,7 +3,7 @@
  *
  * A block is a part of a larger one of the strategy below. Canaries stand on both sides; a large
  * block ends at a page that cannot be accessed (the guard), so that the first write past the canary
- * faults, and heap.c has the fault explained:
+ * faults, and heaps.c has the fault explained:
  *
  *     below's block  | .... | canary | bytes of the block | canary | guard |
  *                            FRONT    ^ start, aligned      BACK     PAGE
@@ -30,6 +30,7 @@
 #include "address_table.h"
 #include "align.h"
 #include "extents/treap.h"
+#include "heaps.h"
 #include "lock.h"
 #include "os.h"
 
@@ -341,7 +342,7 @@ _Noreturn void sw__checked_misuse_free(struct sw__checked *checked, const void *
     if (find_around(checked, pointer, &entry))
         report(entry.start == pointer ? SW__MISUSE_FREE_TWICE : SW__MISUSE_FREE_INSIDE, &entry,
                pointer);
-    if (sw__is_live_somewhere(pointer))
+    if (sw__heaps_have_live(pointer))
         sw__misuse(SW__MISUSE_FREE_ELSEWHERE, NULL);
     sw__misuse_free();
 }

@@ -6,7 +6,7 @@
  * is the third of U. Drepper, "Futexes Are Tricky" (2011): 0 free, 1 held, 2 held and somebody
  * sleeps.
  *
- * Who holds several has taken them in this order, in which a fork takes all (heap.c): the keeper's
+ * Who holds several has taken them in this order, in which a fork takes all (heaps.c): the keeper's
  * two; that of all heaps; that of all threads' tables; then, of one heap: its ledger's, that of a
  * look at it, its strategy's own, its caches', its slabs', its extents'.
  *

@@ -97,28 +97,4 @@ struct sw__strategy {
  * or it is not available here. */
 const struct sw__strategy *sw__strategy_find(const char *name);
 
-/* What is behind a heap, for the preload library, which calls the strategy without heap.c between.
- */
-const struct sw__strategy *sw__heap_strategy(const sw_heap *heap);
-void *sw__heap_state(const sw_heap *heap);
-/* As sw_heap_create(), of options that have been parsed. */
-sw_heap *sw__heap_create(const char *strategy, const struct sw__config *config);
-/* As sw_heap_stats(), and allocates nothing: of a strategy that is libc's, largest_free is 0. */
-void sw__heap_look(sw_heap *heap, struct sw_stats *stats);
-/* Bytes of its metadata, the ledger's too, that are physically present. */
-size_t sw__heap_metadata_present(const sw_heap *heap);
-bool sw__heap_is_tracked(const sw_heap *heap);
-/* Of one that is tracked: is this a live block of it? */
-bool sw__heap_has(const sw_heap *heap, const void *block);
-/* The layer of a checked heap, else NULL. */
-struct sw__checked *sw__heap_checked(const sw_heap *heap);
-
-/* False when a lock of a heap is held and not given up for a while, as by whom a signal has
- * interrupted whose handler calls exit(). Where it is true the caller's thread holds none of those
- * that strategies show. */
-bool sw__heap_locks_come(void);
-
-/* True when any heap that keeps account of its blocks has a live one there. */
-bool sw__is_live_somewhere(const void *block);
-
 #endif

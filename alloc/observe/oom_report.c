@@ -3,8 +3,8 @@
  */
 #include "oom_report.h"
 
+#include "observe/look.h"
 #include "os.h"
-#include "strategy.h"
 #include "text.h"
 
 #include <stdint.h>
@@ -37,12 +37,12 @@ static int count_block(const struct sw_block *block, void *context) {
 }
 
 static void add_sizes(struct sw__text *text, sw_heap *heap) {
-    const struct sw__strategy *strategy = sw__heap_strategy(heap);
+    const struct sw__strategy *strategy = heap->strategy;
     size_t by_group[GROUPS] = {0};
-    if (sw__heap_is_tracked(heap))
+    if (heap->ledger)
         sw_heap_visit(heap, count_block, by_group);
     else if (strategy->visit_sizes)
-        strategy->visit_sizes(sw__heap_state(heap), count_size, by_group);
+        strategy->visit_sizes(heap->state, count_size, by_group);
     else
         return;
     sw__text_add(text, "stepwell: by size of block, MiB:");
@@ -70,7 +70,7 @@ static void add_tags(struct sw__text *text, const struct sw_stats *stats) {
 
 static bool is_at_limit(const sw_heap *heap) {
     struct sw__strategy_stats own = {0};
-    sw__heap_strategy(heap)->stats(sw__heap_state(heap), &own);
+    heap->strategy->stats(heap->state, &own);
     return own.at_limit;
 }
 
@@ -88,14 +88,14 @@ static void write_paragraph(const struct sw__oom_report *report, sw_heap *heap, 
     sw__text_add(&text, "stepwell: out of memory: %zu bytes were asked for, and ", size);
     add_cause(&text, heap, report->limit);
     sw__text_add(&text, ". Strategy %s, pid %d.\n", sw_heap_strategy(heap), (int)getpid());
-    sw__text_add(
-        &text, "stepwell: MiB live (%s) %.2f, resident %.2f, reserved %.2f, largest free %.2f\n",
-        sw__heap_is_tracked(heap) ? "requested" : "allocated",
-        sw__mib(sw__heap_is_tracked(heap) ? stats.requested.current : stats.allocated.current),
-        sw__mib(stats.resident.current), sw__mib(stats.reserved.current),
-        sw__mib(stats.largest_free));
+    sw__text_add(&text,
+                 "stepwell: MiB live (%s) %.2f, resident %.2f, reserved %.2f, largest free %.2f\n",
+                 heap->ledger ? "requested" : "allocated",
+                 sw__mib(heap->ledger ? stats.requested.current : stats.allocated.current),
+                 sw__mib(stats.resident.current), sw__mib(stats.reserved.current),
+                 sw__mib(stats.largest_free));
     add_sizes(&text, heap);
-    if (sw__heap_is_tracked(heap))
+    if (heap->ledger)
         add_tags(&text, &stats);
     sw__text_write(&text, sw__os_stderr());
 }

@@ -77,13 +77,13 @@ static sw_heap *create_as_asked(void) {
 static void *break_at_start; /* libc's own heap, if it ever has one, begins here */
 
 bool sw__process_knows(const void *block) {
-    struct sw__checked *checked = sw__heap_checked(sw__process.heap);
+    struct sw__checked *checked = sw__process.heap->checked;
     if (checked && sw__checked_standing(checked, block) != SW__UNKNOWN)
         return true;
     if (sw__process.strategy->in_page_map)
         return sw__page_map_get(block) != NULL;
-    if (sw__heap_is_tracked(sw__process.heap))
-        return sw__heap_has(sw__process.heap, block);
+    if (sw__process.heap->ledger)
+        return sw__ledger_knows(sw__process.heap->ledger, block);
     return !checked;
 }
 
@@ -129,9 +129,9 @@ size_t sw__process_loaders(const void *block) {
 }
 
 static void publish(sw_heap *heap) {
-    sw__process.strategy = sw__heap_strategy(heap);
-    if (sw__process.strategy->small_in_slabs && !sw__heap_is_tracked(heap)) {
-        sw__process.blocks = sw__heap_state(heap);
+    sw__process.strategy = heap->strategy;
+    if (sw__process.strategy->small_in_slabs && !heap->ledger) {
+        sw__process.blocks = heap->state;
         sw__slabs_put_in_front(&sw__process.blocks->slabs);
     }
     __atomic_store_n(&sw__process.heap, heap, __ATOMIC_RELEASE);

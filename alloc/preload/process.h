@@ -5,7 +5,7 @@
 #define SW_PROCESS_H
 
 #include "blocks.h"
-#include "strategy.h"
+#include "heap.h"
 
 /* Set once, by whoever allocates first; all zero before. */
 struct sw__process {

@@ -7,6 +7,8 @@
  * for: the process may be at its end, or out of memory.
  */
 #define _GNU_SOURCE /* program_invocation_short_name */
+#include "heaps.h"
+#include "observe/look.h"
 #include "options.h"
 #include "os.h"
 #include "process.h"
@@ -42,7 +44,7 @@ static void add_now(struct sw__text *text, const char *name, double bytes) {
 
 /* Without a ledger these two are looked at only now. */
 static void add_level_seen(struct sw__text *text, const char *name, struct sw_level level) {
-    if (sw__heap_is_tracked(sw__process.heap))
+    if (sw__process.heap->ledger)
         add_level(text, name, level);
     else
         add_now(text, name, (double)level.current);
@@ -282,7 +284,7 @@ static void say_why_not(void) {
 __attribute__((destructor)) static void report_at_exit(void) {
     if (!output.wish.at_exit)
         return;
-    if (sw__heap_locks_come())
+    if (sw__heaps_locks_come())
         report_where_asked();
     else
         say_why_not();

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "blocks.h"
+#include "heap.h"
 #include "keeper.h"
 #include "slabs/bins.h"
 
@@ -127,7 +128,7 @@ static void train(sw_heap *heap) {
 }
 
 static size_t bytes_shifted(sw_heap *heap) {
-    struct sw__blocks *blocks = sw__heap_state(heap);
+    struct sw__blocks *blocks = heap->state;
     return blocks->extents.moved + blocks->extents.purged;
 }
 
@@ -188,7 +189,7 @@ static void replace_at_random(sw_heap *heap, void **blocks, size_t count, int ti
 }
 
 static size_t bytes_purged(sw_heap *heap) {
-    struct sw__blocks *blocks = sw__heap_state(heap);
+    struct sw__blocks *blocks = heap->state;
     return blocks->extents.purged;
 }
 
@@ -309,7 +310,7 @@ static void what_was_never_written_does_not_move(void **state) {
     (void)state;
     enum { LIVE = 60 };
     sw_heap *heap = make_auto("tracking:0,background_thread:0");
-    struct sw__blocks *blocks = sw__heap_state(heap);
+    struct sw__blocks *blocks = heap->state;
     void *live[LIVE] = {0};
     size_t moved = 0;
     for (size_t i = 0; i < 2000; i++) {
@@ -1388,7 +1389,7 @@ static void a_thread_that_was_refused_comes_later(void **state) {
 }
 
 static size_t budget_of(sw_heap *heap) {
-    struct sw__blocks *blocks = sw__heap_state(heap);
+    struct sw__blocks *blocks = heap->state;
     return blocks->extents.budget;
 }
 

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "blocks.h"
+#include "heap.h"
 
 enum { MOST = 1 << 18 };
 
@@ -21,7 +22,7 @@ struct crowd {
 static struct crowd crowd, others;
 
 static const struct sw__blocks *inside(sw_heap *heap) {
-    return sw__heap_state(heap);
+    return heap->state;
 }
 
 static size_t live_of(sw_heap *heap) {

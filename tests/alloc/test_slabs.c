@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "blocks.h"
+#include "heap.h"
 #include "slabs/bins.h"
 
 #if defined(__SANITIZE_THREAD__)
@@ -96,7 +97,7 @@ static void disperse(struct crowd *crowd) {
     for (size_t i = 0; i < crowd->count; i++)
         sw_free(crowd->heap, crowd->blocks[i]);
     sw_trim(crowd->heap);
-    const struct sw__blocks *inside = sw__heap_state(crowd->heap);
+    const struct sw__blocks *inside = crowd->heap->state;
     assert_int_equal(sw__extents_live(&inside->extents), 0);
     sw_heap_destroy(crowd->heap);
 }
@@ -149,7 +150,7 @@ static void one_sparse_slab_stays_open(void **state) {
 static void what_lingered_and_is_empty_goes_back(void **state) {
     (void)state;
     gather(&crowd, KIB / 2);
-    const struct sw__blocks *inside = sw__heap_state(crowd.heap);
+    const struct sw__blocks *inside = crowd.heap->state;
     leave(&crowd, early_slab(&crowd), 0); /* the bin keeps it */
     size_t before = sw__extents_live(&inside->extents);
     leave(&crowd, later_slab(&crowd), 0);
@@ -209,7 +210,7 @@ static void what_others_helped_to_empty_goes_back(void **state) {
     pthread_t other;
     gather(&crowd, KIB / 2);
     gather_in(crowd.heap, &stays, 3 * KIB / 4); /* so that the thread has not freed most */
-    const struct sw__blocks *inside = sw__heap_state(crowd.heap);
+    const struct sw__blocks *inside = crowd.heap->state;
     size_t before = sw__extents_live(&inside->extents);
     free_some(&crowd, 1); /* none is full, and closed, now */
     assert_int_equal(pthread_create(&other, NULL, help_to_empty, &crowd), 0);
@@ -331,7 +332,7 @@ static size_t live_after_most_is_freed(size_t keep) {
     static char *blocks[MANY];
     sw_heap *heap = sw_heap_create("sizeclass", "tracking:0");
     assert_non_null(heap);
-    const struct sw__blocks *inside = sw__heap_state(heap);
+    const struct sw__blocks *inside = heap->state;
     for (size_t i = 0; i < MANY; i++) {
         assert_non_null(blocks[i] = sw_alloc(heap, 16 + i * 37 % 2032, SW_TAG_OTHER));
         blocks[i][0] = (char)i;
@@ -357,7 +358,7 @@ static void nothing_stays_of_what_was_used_a_little(void **state) {
     (void)state;
     sw_heap *heap = sw_heap_create("sizeclass", "tracking:0");
     assert_non_null(heap);
-    const struct sw__blocks *inside = sw__heap_state(heap);
+    const struct sw__blocks *inside = heap->state;
     for (int rests = 0; rests < 3; rests++) {
         void *blocks[64];
         for (size_t i = 0; i < 64; i++)
@@ -390,7 +391,7 @@ static void an_emptiness_is_heeded_once_between_two_looks(void **state) {
     (void)state;
     sw_heap *heap = sw_heap_create("sizeclass", "tracking:0");
     assert_non_null(heap);
-    struct sw__blocks *inside = sw__heap_state(heap);
+    struct sw__blocks *inside = heap->state;
     for (int looks = 0; looks < 3; looks++) {
         for (unsigned class = 0; class < SW__CLASS_COUNT; class ++)
             assert_false(is_current_after_pair(heap, class));
@@ -408,7 +409,7 @@ static void where_pairs_follow_each_other_few_looks_count(void **state) {
     (void)state;
     sw_heap *heap = sw_heap_create("sizeclass", "tracking:0");
     assert_non_null(heap);
-    struct sw__blocks *inside = sw__heap_state(heap);
+    struct sw__blocks *inside = heap->state;
     for (int times = 0; times < 3; times++) {
         assert_false(is_current_after_pair(heap, 3));
         for (int looks = 1; looks < SW__LOOKS_AT_BUSY; looks++) {
@@ -432,7 +433,7 @@ static void a_look_at_an_empty_slab_hides_no_double_free(void **state) {
     (void)state;
     sw_heap *heap = sw_heap_create("sizeclass", "tracking:0");
     assert_non_null(heap);
-    struct sw__blocks *inside = sw__heap_state(heap);
+    struct sw__blocks *inside = heap->state;
     for (int round = 0; round < 2; round++) { /* the second time it stays current */
         assert_non_null(freed_first = sw_alloc(heap, 64, SW_TAG_OTHER));
         void *freed_last = sw_alloc(heap, 64, SW_TAG_OTHER);
@@ -473,7 +474,7 @@ static size_t kept_beside(unsigned threads) {
     struct waiters waiters;
     sw_heap *heap = sw_heap_create("sizeclass", "tracking:0");
     assert_non_null(heap);
-    struct sw__blocks *inside = sw__heap_state(heap);
+    struct sw__blocks *inside = heap->state;
     start_waiters(&waiters, heap, threads);
     for (unsigned class = 0; class < SW__CLASS_COUNT; class ++)
         sw_free(heap, sw_alloc(heap, sw__class_sizes[class], SW_TAG_OTHER));
@@ -505,7 +506,7 @@ static void what_is_current_and_empty_is_taken_away(void **state) {
     (void)state;
     sw_heap *heap = sw_heap_create("sizeclass", "tracking:0");
     assert_non_null(heap);
-    const struct sw__blocks *inside = sw__heap_state(heap);
+    const struct sw__blocks *inside = heap->state;
     for (int rests = 0; rests < 3; rests++) {
         for (unsigned class = 1; class < SW__CLASS_COUNT; class ++)
             leave_current(heap, class);
@@ -551,7 +552,7 @@ static void nothing_is_taken_away_from_who_is_at_it(void **state) {
     pthread_t owners[2], trimmer;
     sw_heap *heap = sw_heap_create("sizeclass", "tracking:0");
     assert_non_null(heap);
-    const struct sw__blocks *inside = sw__heap_state(heap);
+    const struct sw__blocks *inside = heap->state;
     trims_go_on = true;
     assert_int_equal(pthread_create(&trimmer, NULL, trim_again_and_again, heap), 0);
     for (size_t i = 0; i < LENGTH_OF(owners); i++)
@@ -598,7 +599,7 @@ static void what_is_empty_is_collected(void **state) {
     (void)state;
     sw_heap *heap = sw_heap_create("sizeclass", "tracking:0");
     assert_non_null(heap);
-    const struct sw__blocks *inside = sw__heap_state(heap);
+    const struct sw__blocks *inside = heap->state;
     for (size_t size = 16; size <= SW__SMALL_MAX; size *= 2) {
         empty_two_slabs(heap, size);
         assert_true(sw__extents_live(&inside->extents) > 0);
@@ -620,7 +621,7 @@ static void a_thread_that_ends_leaves_nothing_empty(void **state) {
     pthread_t thread;
     sw_heap *heap = sw_heap_create("sizeclass", "tracking:0");
     assert_non_null(heap);
-    const struct sw__blocks *inside = sw__heap_state(heap);
+    const struct sw__blocks *inside = heap->state;
     assert_int_equal(pthread_create(&thread, NULL, empty_two_slabs_of_each_size, heap), 0);
     pthread_join(thread, NULL);
     assert_int_equal(sw__extents_live(&inside->extents), 0);
@@ -693,7 +694,7 @@ static void pages_go_back_without_their_owner(void **state) {
     assert_int_equal(pthread_create(&other, NULL, free_all, &table), 0);
     pthread_join(other, NULL);
     /* But for the slab that the next block would come from. */
-    const struct sw__blocks *inside = sw__heap_state(table.heap);
+    const struct sw__blocks *inside = table.heap->state;
     assert_true(sw__extents_live(&inside->extents) <= 256 * KIB);
     assert_int_equal(stats_of(table.heap).allocated.current, 0);
     sw_heap_destroy(table.heap);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "blocks.h"
+#include "heap.h"
 #include "slabs/remote.h"
 #include "slabs/stock.h"
 
@@ -23,7 +24,7 @@ static sw_heap *make_sizeclass(void) {
 }
 
 static struct sw__cache *cache_of(sw_heap *heap) {
-    const struct sw__blocks *inside = sw__heap_state(heap);
+    const struct sw__blocks *inside = heap->state;
     return sw__my_caches->by_slot[inside->slabs.slot];
 }
 
@@ -193,7 +194,7 @@ static void count_size(void *context, size_t size, size_t bytes) {
 static void what_is_stocked_counts_as_free(void **state) {
     (void)state;
     sw_heap *heap = make_sizeclass();
-    struct sw__blocks *inside = (struct sw__blocks *)sw__heap_state(heap);
+    struct sw__blocks *inside = (struct sw__blocks *)heap->state;
     take_with_stock(heap, BLOCK, BLOCKS / 2);
     for (size_t i = 0; i < 8; i++)
         sw_free(heap, blocks[i * 32]);
@@ -290,7 +291,7 @@ static void a_sleepers_stock_is_emptied_for_it(void **state) {
     (void)state;
     struct sleeper sleeper = {0};
     begin(&sleeper, stock_and_sleep);
-    const struct sw__blocks *inside = sw__heap_state(sleeper.heap);
+    const struct sw__blocks *inside = sleeper.heap->state;
     assert_int_equal(sleeper.stocked, OF_BIN);
     size_t before = sw__extents_live(&inside->extents);
     sw_trim(sleeper.heap);
@@ -368,7 +369,7 @@ static void a_child_finds_its_stocks_open(void **state) {
 static void the_list_tells_how_many_there_are(void **state) {
     (void)state;
     sw_heap *heap = make_sizeclass();
-    const struct sw__blocks *inside = sw__heap_state(heap);
+    const struct sw__blocks *inside = heap->state;
     take_with_stock(heap, BLOCK, BLOCKS);
     free_each(heap, 4, BLOCKS);
     struct sw__stock *stock = &cache_of(heap)->stocks[sw__class_of(BLOCK)];
