@@ -7,6 +7,7 @@
 #include "page_map.h"
 #include "placement.h"
 #include "supply.h"
+#include "zeros.h"
 
 #include <string.h>
 
@@ -73,8 +74,8 @@ void *sw__extents_alloc_zeroed(struct sw__extents *extents, size_t size) {
     struct sw__extent *extent = alloc(extents, size, SW__PAGE, SW__ZEROED);
     if (!extent)
         return NULL;
-    if (!extent->zero && !sw__supply_renew(extents, extent))
-        sw__supply_zero(extents, extent);
+    if (!extent->zero && !sw__zeros_renew(extents, extent))
+        sw__zeros_write(extents, extent);
     return sw__extent_start(extent);
 }
 

@@ -257,3 +257,14 @@ void sw__region_give_back(struct sw__extents *extents, struct sw__region **link)
     sw__page_map_set(region->start, region->committed, NULL);
     close_region(extents, link);
 }
+
+/* ---- Cuts ------------------------------------------------------------------------------------ */
+
+size_t sw__extents_cuts_left(struct sw__extents *extents) {
+    size_t cuts = 0;
+    if (!extents->most_cuts)
+        extents->most_cuts = sw__os_most_mappings() / 2 + 1;
+    for (struct sw__region *region = NULL; (region = sw__region_after(extents, region));)
+        cuts += sw__pages_cuts(&region->pages);
+    return cuts < extents->most_cuts ? extents->most_cuts - cuts : 0;
+}

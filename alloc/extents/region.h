@@ -1,7 +1,8 @@
 /*
  * region.h - the inside of the page source, at its lowest: regions, the extents that tile them, and
- * the indexes of free ones. What is above: supply.h (their pages), placement.h (which extent becomes
- * live), extents.c, resize.c and rest.c (the calls). All of it is under the lock of the extents.
+ * the indexes of free ones. What is above: moves.h and supply.h (their pages), placement.h (which extent
+ * becomes live), zeros.h, extents.c, resize.c and rest.c (the calls). All of it is under the lock of the
+ * extents.
  *
  * Whatever may fail comes before anything is changed: spare extents are ensured, then cut from.
  */
@@ -76,6 +77,13 @@ static inline void sw__extents_forget(struct sw__extents *extents,
                                             sw__extent_end(extent)));
 }
 
+/* The pages of a range are about to go: whether they were used is asked once more. */
+static inline void sw__extents_close_witnesses(struct sw__extents *extents, const char *start,
+                                               size_t size) {
+    sw__usage_close(&extents->usage, start, size);
+    sw__usage_close(&extents->zeroed_usage, start, size);
+}
+
 /* Where the last huge page ends of which something behind the address is touched; or the extent. */
 static inline char *sw__extent_touched_end(const struct sw__extent *extent, char *from) {
     char *end = sw__extent_end(extent);
@@ -138,5 +146,9 @@ struct sw__extent *sw__region_grow(struct sw__extents *extents, struct sw__side 
                                    size_t alignment, bool beyond);
 /* Takes a region that is one free extent out of its side, and gives it back to the system. */
 void sw__region_give_back(struct sw__extents *extents, struct sw__region **link);
+
+/* Into how many mappings more the heap may be cut, by moves and by advice on parts of it. The kernel
+ * grants a process so many, and the program is to have the half. */
+size_t sw__extents_cuts_left(struct sw__extents *extents);
 
 #endif

@@ -4,25 +4,15 @@
 #include "supply.h"
 
 #include "align.h"
+#include "moves.h"
 
 #include <string.h>
 
-/* How many free extents are asked for their pages, the largest first, before a new extent does
- * without. */
-#define MOST_DONORS 64
-/* A run of pages of a live extent that is longer moves in parts: it takes as much address space. */
-#define MOST_AT_ONCE ((size_t)64 << 20)
 /* One in so many extents of the size of a huge page stays on small pages, to show whether such
  * extents are used to their end. */
 #define ONE_PROBE_IN 8
 /* Zeroed extents may take fresh address space until twice what is held is reserved, and so much. */
 #define MOST_IN_ADVANCE ((size_t)64 << 20)
-/* So many extents are zeroed without asking what is there, at most. Never large ones: of these the
- * question is a small part of the work, and what zeros bring in vain is there the next time. */
-#define MOST_UNASKED 15
-#define ALWAYS_ASKED SW__HUGE_PAGE
-/* So much is zeroed by the kernel as it is used, unless extents are used whole. */
-#define WORTH_RENEWING ((size_t)32 << 20)
 /* What a huge page too many adds to an extent of that size is nothing. */
 #define ONE_MORE_IS_NOTHING (32 * SW__HUGE_PAGE)
 
@@ -49,15 +39,10 @@ static struct sw__usage *usage_of(struct sw__extents *extents, bool dense) {
     return dense ? &extents->usage : &extents->zeroed_usage;
 }
 
-static void close_witnesses(struct sw__extents *extents, const char *start, size_t size) {
-    sw__usage_close(&extents->usage, start, size);
-    sw__usage_close(&extents->zeroed_usage, start, size);
-}
-
 /* Purges a part of an extent; false if the kernel would not. */
 static bool purge(struct sw__extents *extents, struct sw__extent *extent, char *start,
                   size_t size) {
-    close_witnesses(extents, start, size);
+    sw__extents_close_witnesses(extents, start, size);
     if (!sw__os_purge(start, size))
         return false;
     sw__supply_gone(extents, extent, start, size);
@@ -108,131 +93,6 @@ size_t sw__supply_purge_above(struct sw__extents *extents, size_t budget) {
     return refused;
 }
 
-/* ---- Cuts ------------------------------------------------------------------------------------ */
-
-/* Into how many mappings more the heap may be cut, by moves and by advice on parts of it. The
- * kernel grants a process so many, and the program is to have the half. */
-static size_t cuts_left(struct sw__extents *extents) {
-    size_t cuts = 0;
-    if (!extents->most_cuts)
-        extents->most_cuts = sw__os_most_mappings() / 2 + 1;
-    for (struct sw__region *region = NULL; (region = sw__region_after(extents, region));)
-        cuts += sw__pages_cuts(&region->pages);
-    return cuts < extents->most_cuts ? extents->most_cuts - cuts : 0;
-}
-
-/* ---- Pages move ------------------------------------------------------------------------------ */
-
-/* Where pages are wanted: the untouched grains of a range, from its end downwards. */
-struct hole {
-    struct sw__region *region;
-    char *start, *end;
-    enum sw__grain grain;
-};
-
-/* Moves full grains from [start, end) into the hole until `wanted` bytes came or either has no
- * more. From the ends of both, downwards: the end of a free extent is used last, and neighbours
- * that move together stay one mapping. Returns the bytes moved. */
-static size_t move_from(struct sw__region *region, char *start, char *end, struct hole *hole,
-                        size_t wanted) {
-    size_t moved = 0;
-    struct sw__passage passage = {
-        .from = &region->pages, .to = &hole->region->pages, .grain = hole->grain};
-    while (moved < wanted) {
-        passage.empty = sw__pages_last_empty(passage.to, hole->start, hole->end, hole->grain);
-        passage.full = sw__pages_last_full(passage.from, start, end, hole->grain);
-        if (!passage.empty || !passage.full)
-            break;
-        passage.size = sw__grain_size(hole->grain);
-        sw__passage_widen(&passage, start, hole->start, wanted - moved);
-        hole->end = passage.empty;
-        end = passage.full;
-        close_witnesses(region->extents, passage.full, passage.size);
-        if (sw__passage_move(&passage))
-            moved += passage.size;
-    }
-    return moved;
-}
-
-/* Fills untouched grains with those of one side's free extents, the largest first. Returns the
- * bytes moved. */
-static size_t move_from_side(struct sw__side *side, struct hole *hole, size_t wanted) {
-    size_t size = SIZE_MAX, moved = 0;
-    uintptr_t address = 0;
-    if (!sw__pages_last_empty(&hole->region->pages, hole->start, hole->end, hole->grain))
-        return 0;
-    for (int tries = 0; moved < wanted && tries < MOST_DONORS; tries++) {
-        struct sw__treap_node *node = sw__size_index_below(&side->dirty, size, address);
-        if (!node || node->size < sw__grain_size(hole->grain))
-            break;
-        struct sw__extent *donor = sw__extent_of(node);
-        size = node->size;
-        address = node->address;
-        size_t came = move_from(donor->region, sw__extent_start(donor), sw__extent_end(donor), hole,
-                                wanted - moved);
-        donor->touched -= came;
-        moved += came;
-        if (came && donor->touched == 0) {
-            sw__size_index_remove(&side->dirty, &donor->node);
-            sw__extent_plant(donor);
-        }
-    }
-    return moved;
-}
-
-/* The hole that an extent is from there on, with the rest of the units at its edges if that is free:
- * it is filled along with it. */
-static struct hole hole_of(const struct sw__extent *extent, char *from) {
-    char *start = sw__extent_start(extent), *end = sw__extent_end(extent);
-    char *unit_start = start - ((uintptr_t)start & (SW__UNIT - 1));
-    char *unit_end = end + (-(uintptr_t)end & (SW__UNIT - 1));
-    bool front_is_free =
-        from == start && sw__extent_is_free_over(extent->before, unit_start, start);
-    return (struct hole){.region = extent->region,
-                         .start = front_is_free ? unit_start : from,
-                         .end = sw__extent_is_free_over(extent->after, end, unit_end) ? unit_end
-                                                                                      : end};
-}
-
-/* Pages may have come to the part [start, end) of a free extent, which had so many. */
-static void share(struct sw__extent *extent, const char *start, const char *end, size_t before) {
-    if (start == end)
-        return;
-    size_t now = sw__pages_touched(&extent->region->pages, start, (size_t)(end - start));
-    sw__extent_uproot(extent);
-    extent->touched += now - before;
-    sw__extent_plant(extent);
-}
-
-/* Fills untouched pages of a live extent, from there on, with those of free ones, as far as the
- * budget is short. Huge pages first: the same work moves more, and what moves as a huge page stays
- * one. True if any page came. */
-static bool fill_from_holes(struct sw__extents *extents, struct sw__extent *extent, char *from) {
-    size_t wanted = sw__supply_over_budget(extents, sw__extent_size(extent) - extent->touched);
-    size_t moved = 0;
-    if (wanted == 0 || cuts_left(extents) == 0)
-        return false;
-    const struct hole whole = hole_of(extent, from);
-    const char *front = whole.start < from ? whole.start : from, *end = sw__extent_end(extent);
-    const struct sw__pages *pages = &extent->region->pages;
-    size_t in_front = sw__pages_touched(pages, front, (size_t)(from - front));
-    size_t inside = sw__pages_touched(pages, from, (size_t)(end - from));
-    size_t behind = sw__pages_touched(pages, end, (size_t)(whole.end - end));
-    for (int grain = SW__GRAIN_HUGE; grain >= SW__GRAIN_UNIT; grain--)
-        for (int side = SW__SIDES - 1; side >= 0 && moved < wanted; side--) {
-            struct hole hole = whole;
-            hole.grain = (enum sw__grain)grain;
-            moved += move_from_side(&extents->sides[side], &hole, wanted - moved);
-        }
-    if (moved == 0)
-        return false;
-    share(extent->before, front, from, in_front);
-    share(extent->after, end, whole.end, behind);
-    extent->touched += sw__pages_touched(pages, from, (size_t)(end - from)) - inside;
-    sw__extents_count(&extents->moved, moved);
-    return true;
-}
-
 /* ---- Pages come ------------------------------------------------------------------------------ */
 
 /* The untouched part of a free extent comes. */
@@ -247,7 +107,7 @@ static void come(struct sw__extents *extents, struct sw__extent *extent, const c
 
 void sw__supply_come(struct sw__extents *extents, struct sw__extent *extent, const char *start,
                      size_t size) {
-    if (extents->huge_pages == SW__HUGE_AUTO && cuts_left(extents) > 0)
+    if (extents->huge_pages == SW__HUGE_AUTO && sw__extents_cuts_left(extents) > 0)
         sw__pages_want_huge(&extent->region->pages, start, start + size);
     come(extents, extent, start, size);
 }
@@ -334,7 +194,8 @@ static void advise_live(struct sw__extents *extents, struct sw__extent *extent, 
     char *huge_page = sw__huge_page_at(from);
     sw__pages_decline_shared(&extent->region->pages, start, end);
     bool covers_more = from == start || huge_page < sw__huge_page_at(end);
-    if (covers_more && sw__extent_size(extent) > SW__SMALL_EXTENT && cuts_left(extents) > 0)
+    if (covers_more && sw__extent_size(extent) > SW__SMALL_EXTENT &&
+        sw__extents_cuts_left(extents) > 0)
         advise_part(extents, extent, huge_page < start ? start : huge_page, dense);
 }
 
@@ -392,12 +253,20 @@ static bool may_be_filled(const struct sw__extents *extents, const struct sw__ex
     return filling == SW__DENSE && !(is_large && extents->usage.last == SW__UNUSED);
 }
 
+/* Of what is missing from there on, as much comes from free extents as the budget is short of. True if
+ * any did. */
+static bool fill(struct sw__extents *extents, struct sw__extent *extent, char *from) {
+    size_t missing = sw__extent_size(extent) - extent->touched;
+    size_t wanted = sw__supply_over_budget(extents, missing);
+    return wanted > 0 && sw__moves_fill(extents, extent, from, wanted);
+}
+
 /* The pages of a new or larger extent that are not there: they come from holes where the budget
  * asks for it, and may be written from now on. */
 static __attribute__((noinline)) bool bring(struct sw__extents *extents, struct sw__extent *extent,
                                             char *from, enum sw__filling filling) {
     if (may_be_filled(extents, extent, filling))
-        extent->zero &= !fill_from_holes(extents, extent, from);
+        extent->zero &= !fill(extents, extent, from);
     if (!make_room(extents, sw__extent_size(extent) - extent->touched))
         return false;
     admit(extents, extent, from, filling != SW__ZEROED);
@@ -430,53 +299,10 @@ bool sw__supply_furnish_more(struct sw__extents *extents, struct sw__extent *ext
 
 /* ---- A live extent moves --------------------------------------------------------------------- */
 
-/* Moves full grains from the part of a place that an extent is to fill to what is missing behind
- * it. */
-static void make_way(const struct sw__extent *from, const struct sw__extent *to) {
-    char *start = sw__extent_start(to), *end = start + sw__extent_size(from);
-    for (int grain = SW__GRAIN_HUGE; grain >= SW__GRAIN_UNIT; grain--) {
-        struct hole tail = {to->region, end, sw__extent_end(to), (enum sw__grain)grain};
-        move_from(to->region, start, end, &tail, SIZE_MAX);
-    }
-}
-
-/* Moves full grains of a live extent to the same place in another, wherever that has none. A run
- * that is refused, as one that is several mappings by the program's doing, goes in parts. */
-static void move_alike(struct sw__extent *from, struct sw__extent *to, enum sw__grain grain) {
-    char *start = sw__extent_start(from), *end = sw__extent_end(from);
-    ptrdiff_t distance = sw__extent_start(to) - start;
-    size_t size = sw__grain_size(grain), most = MOST_AT_ONCE;
-    struct sw__passage passage = {
-        .from = &from->region->pages, .to = &to->region->pages, .grain = grain};
-    while ((passage.full = sw__pages_last_full(passage.from, start, end, grain))) {
-        passage.empty = passage.full + distance;
-        passage.size = size;
-        if (sw__pages_last_empty(passage.to, passage.empty, passage.empty + size, grain) ==
-            passage.empty) {
-            sw__passage_widen(&passage, start, start + distance, most);
-            if (sw__passage_move(&passage)) {
-                from->touched -= passage.size;
-                to->touched += passage.size;
-                most = sw__smaller(2 * most, MOST_AT_ONCE);
-            } else if (passage.size > size) {
-                most = (passage.size / 2) & ~(size - 1);
-                continue;
-            }
-        }
-        end = passage.full;
-    }
-}
-
-/* What of a live extent can move to another, in bytes. */
-static size_t movable(const struct sw__extent *from, const struct sw__extent *to) {
-    return sw__pages_movable(&from->region->pages, sw__extent_start(from), sw__extent_end(from),
-                             &to->region->pages, sw__extent_start(to));
-}
-
 /* Has the limit room for what will not move? */
 static bool make_room_to_move(struct sw__extents *extents, const struct sw__extent *from,
                               const struct sw__extent *to) {
-    return make_room(extents, sw__extent_size(to) - to->touched - movable(from, to));
+    return make_room(extents, sw__extent_size(to) - to->touched - sw__moves_possible(from, to));
 }
 
 /* If moves are refused on the way, what is copied instead may be held above the limit for as long
@@ -485,22 +311,21 @@ bool sw__supply_relocate(struct sw__extents *extents, struct sw__extent *from,
                          struct sw__extent *to) {
     char *start = sw__extent_start(to);
     size_t size = sw__extent_size(to);
-    size_t left = cuts_left(extents);
+    size_t left = sw__extents_cuts_left(extents);
     if (left < extents->most_cuts / 2) /* the rest is for what can't be copied */
         return false;
-    make_way(from, to);
-    if (movable(from, to) == 0)
+    sw__moves_make_way(from, to);
+    if (sw__moves_possible(from, to) == 0)
         return false;
     if (!make_room_to_move(extents, from, to) &&
         (!purge(extents, to, start, size) || !make_room_to_move(extents, from, to)))
         return false;
-    close_witnesses(extents, sw__extent_start(from), sw__extent_size(from));
-    for (int grain = SW__GRAIN_HUGE; grain >= SW__GRAIN_UNIT; grain--)
-        move_alike(from, to, (enum sw__grain)grain);
+    sw__extents_close_witnesses(extents, sw__extent_start(from), sw__extent_size(from));
+    sw__moves_alike(from, to);
     bool has_moved = from->touched < sw__extent_size(from);
     if (!has_moved && !make_room(extents, size - to->touched))
         return false;
-    fill_from_holes(extents, to, start);
+    fill(extents, to, start);
     admit(extents, to, start, true);
     to->zero = false;
     return true;
@@ -516,60 +341,4 @@ void sw__supply_copy_rest(const struct sw__extent *from, const struct sw__extent
         if (size < SW__UNIT || sw__pages_touched(&from->region->pages, piece, size))
             memcpy(sw__extent_start(to) + (piece - start), piece, size);
     }
-}
-
-bool sw__supply_renew(struct sw__extents *extents, struct sw__extent *extent) {
-    char *start = sw__extent_start(extent);
-    size_t size = sw__extent_size(extent);
-    if (size < WORTH_RENEWING)
-        return false;
-    sw__lock(&extents->lock);
-    close_witnesses(extents, start, size);
-    bool is_worth_it = sw__usage_look(&extents->zeroed_usage) != SW__USED;
-    if (is_worth_it && extents->huge_pages == SW__HUGE_AUTO)
-        sw__pages_decline(&extent->region->pages, start, sw__extent_end(extent));
-    sw__unlock(&extents->lock);
-    if (!is_worth_it || !sw__os_purge(start, size))
-        return false;
-    sw__lock(&extents->lock);
-    sw__usage_watch_renewed(&extents->zeroed_usage, extent);
-    sw__unlock(&extents->lock);
-    return true;
-}
-
-/* Where all was there the last times, the next few are written without a question. */
-static bool is_asked_for(struct sw__extents *extents, size_t size) {
-    bool is_asked_for = extents->unasked == 0 || size >= ALWAYS_ASKED;
-    extents->unasked -= !is_asked_for;
-    return is_asked_for;
-}
-
-/* Of large ones each is asked for, so they tell nothing of others; but where little is there, that
- * such extents are not used. That much is would tell nothing: somebody else may have used it. */
-static void heed_answer(struct sw__extents *extents, size_t there, size_t size) {
-    unsigned longer = 2 * extents->unasked_next + 1;
-    if (size < ALWAYS_ASKED) {
-        extents->unasked_next = there < size ? 0 : longer < MOST_UNASKED ? longer : MOST_UNASKED;
-        extents->unasked = extents->unasked_next;
-    } else if (there < size / 2) {
-        sw__usage_deny(&extents->zeroed_usage);
-    }
-}
-
-void sw__supply_zero(struct sw__extents *extents, struct sw__extent *extent) {
-    size_t size = sw__extent_size(extent);
-    bool asks = size >= SW__WORTH_ASKING;
-    if (asks) {
-        sw__lock(&extents->lock);
-        asks = is_asked_for(extents, size);
-        sw__unlock(&extents->lock);
-    }
-    if (!asks) {
-        memset(sw__extent_start(extent), 0, size);
-        return;
-    }
-    size_t there = sw__os_zero(sw__extent_start(extent), size);
-    sw__lock(&extents->lock);
-    heed_answer(extents, there, size);
-    sw__unlock(&extents->lock);
 }

@@ -38,14 +38,6 @@ bool sw__supply_purge_part(struct sw__extents *extents, struct sw__extent *exten
 bool sw__supply_bring_part(struct sw__extents *extents, struct sw__extent *extent,
                            const char *start, size_t size);
 
-/* Makes a live extent zero by giving its pages back: what is used of it comes anew, and the rest
- * does not. False where zeros are to be written: that is cheaper, or the kernel would not. Takes
- * the lock by itself. */
-bool sw__supply_renew(struct sw__extents *extents, struct sw__extent *extent);
-
-/* Makes one zero by writing, and of one that is large only what is there. Takes the lock by itself. */
-void sw__supply_zero(struct sw__extents *extents, struct sw__extent *extent);
-
 /* Moves what pages it can of a live extent to a larger place, in no index, that is alike in its
  * offset, and brings those that are missing there. False, with nothing that matters changed, where
  * none can move, or the limit has no room, or the heap is in too many pieces. */
