@@ -144,13 +144,23 @@ static __attribute__((noinline, cold)) void *refuse(struct sw_heap *heap, size_t
     return NULL;
 }
 
+/* What is kept free may be all that is wanting: pages, their address space, or room under a limit.
+ * Not for what nobody can have: programs ask for that to see whether they can. */
+static __attribute__((noinline, cold)) bool trim_for(struct sw_heap *heap, size_t size) {
+    if (!heap->strategy->trim || !sw__os_could_serve(heap->oom_report.limit, size))
+        return false;
+    heap->strategy->trim(heap->state);
+    return true;
+}
+
 /* Writes a new block down; where the ledger has no room for it, the block goes back. */
 static void *enter(struct sw_heap *heap, void *block, size_t size, enum sw_tag tag) {
     struct sw_block entry = {.address = block,
                              .requested = size,
                              .allocated = heap->strategy->usable_size(heap->state, block),
                              .tag = tag};
-    if (sw__ledger_add(heap->ledger, &entry))
+    if (sw__ledger_add(heap->ledger, &entry) ||
+        (trim_for(heap, size) && sw__ledger_add(heap->ledger, &entry)))
         return block;
     heap->strategy->free(heap->state, block);
     return refuse(heap, size);
@@ -168,15 +178,6 @@ static inline void *ask(struct sw_heap *heap, size_t size, size_t alignment, enu
                         bool zeroed) {
     return zeroed ? allocate_zeroed(heap, size, tag)
                   : heap->strategy->alloc(heap->state, size, alignment, tag);
-}
-
-/* What is kept free may be all that is wanting: pages, their address space, or room under a limit.
- * Not for what nobody can have: programs ask for that to see whether they can. */
-static __attribute__((noinline, cold)) bool trim_for(struct sw_heap *heap, size_t size) {
-    if (!heap->strategy->trim || !sw__os_could_serve(heap->oom_report.limit, size))
-        return false;
-    heap->strategy->trim(heap->state);
-    return true;
 }
 
 /* A block that is in no ledger, or NULL when there is no memory left. */

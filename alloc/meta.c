@@ -29,19 +29,36 @@ static struct meta_block *map_block(size_t least) {
     return block;
 }
 
-void *sw__meta_alloc(struct sw__meta *meta, size_t size) {
+static void cut_from(struct sw__meta *meta, struct meta_block *block) {
+    block->older = meta->blocks;
+    meta->blocks = block;
+    meta->used = sw__align_up(sizeof *block, 64);
+    sw__level_add(&meta->bytes, block->size);
+}
+
+void sw__meta_feed(struct sw__meta *meta, void *start, size_t size) {
+    struct meta_block *block = start;
+    block->size = size;
+    cut_from(meta, block);
+}
+
+void *sw__meta_cut(struct sw__meta *meta, size_t size) {
     size_t at = sw__align_up(meta->used, size >= 64 ? 64 : 16);
-    if (!meta->blocks || at + size > meta->blocks->size) {
-        struct meta_block *block = map_block(size);
-        if (!block)
-            return NULL;
-        block->older = meta->blocks;
-        meta->blocks = block;
-        sw__level_add(&meta->bytes, block->size);
-        at = sw__align_up(sizeof *block, 64);
-    }
+    if (!meta->blocks || at + size > meta->blocks->size)
+        return NULL;
     meta->used = at + size;
     return (char *)meta->blocks + at;
+}
+
+void *sw__meta_alloc(struct sw__meta *meta, size_t size) {
+    void *piece = sw__meta_cut(meta, size);
+    if (piece)
+        return piece;
+    struct meta_block *block = map_block(size);
+    if (!block)
+        return NULL;
+    cut_from(meta, block);
+    return sw__meta_cut(meta, size);
 }
 
 size_t sw__meta_present(const struct sw__meta *meta) {

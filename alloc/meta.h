@@ -22,6 +22,12 @@ struct sw__meta {
  * memory. */
 void *sw__meta_alloc(struct sw__meta *meta, size_t size);
 
+/* The same out of what is there: the system is not asked. */
+void *sw__meta_cut(struct sw__meta *meta, size_t size);
+/* Pieces are cut from that memory from now on, which is all zero and stays the caller's: not for a meta
+ * that is released. */
+void sw__meta_feed(struct sw__meta *meta, void *start, size_t size);
+
 /* Bytes of it that are physically present. */
 size_t sw__meta_present(const struct sw__meta *meta);
 

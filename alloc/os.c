@@ -83,7 +83,7 @@ static void *map_and_cut(size_t size, size_t alignment) {
     return start + before;
 }
 
-void *sw__os_reserve(size_t size, size_t alignment) {
+static void *reserve(size_t size, size_t alignment) {
     if (request_is_to_fail())
         return NULL;
     /* The kernel places mappings downwards one below the other, so the first try often fits. */
@@ -94,10 +94,22 @@ void *sw__os_reserve(size_t size, size_t alignment) {
     return map_and_cut(size, alignment);
 }
 
+static atomic_uint refusals;
+
+void *sw__os_reserve(size_t size, size_t alignment) {
+    void *start = reserve(size, alignment);
+    refusals += !start;
+    return start;
+}
+
 bool sw__os_commit(void *start, size_t size) {
-    if (request_is_to_fail())
-        return false;
-    return mprotect(start, size, PROT_READ | PROT_WRITE) == 0;
+    bool came = !request_is_to_fail() && mprotect(start, size, PROT_READ | PROT_WRITE) == 0;
+    refusals += !came;
+    return came;
+}
+
+unsigned sw__os_refusals(void) {
+    return refusals;
 }
 
 bool sw__os_set_access(void *start, size_t size, bool accessible) {

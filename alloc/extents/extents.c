@@ -24,6 +24,7 @@ void sw__extents_init(struct sw__extents *extents, struct sw__meta *meta,
     extents->limit = config->limit ? config->limit : SIZE_MAX;
     extents->huge_pages = config->huge_pages;
     extents->budget = SIZE_MAX;
+    extents->refusals = sw__os_refusals();
 }
 
 void sw__extents_destroy(struct sw__extents *extents) {
@@ -31,6 +32,13 @@ void sw__extents_destroy(struct sw__extents *extents) {
         sw__page_map_set(region->start, region->committed, NULL);
         sw__os_release(region->start, region->size);
     }
+}
+
+void *sw__extents_meta_alloc(struct sw__extents *extents, size_t size) {
+    sw__lock(&extents->lock);
+    void *piece = sw__extents_bookkeep(extents, size);
+    sw__unlock(&extents->lock);
+    return piece;
 }
 
 static struct sw__extent *obtain(struct sw__extents *extents, size_t size, size_t alignment,

@@ -4,8 +4,9 @@
  * Glossary
  *   region    a range of address space reserved from the system, committed from its start onwards
  *   frontier  where a region's committed part ends; it moves up, and only trim takes a region away
- *   extent    a run of pages in a region's committed part, live, parked or free. Two free extents
- *             never touch: they coalesce at once
+ *   extent    a run of pages in a region's committed part, live, parked, lent or free. Two free
+ *             extents never touch: they coalesce at once
+ *   lent      an extent that holds metadata, since the system had no room for more
  *   parked    the extent freed last, still as it was: if the next one wanted is of its size it is
  *             taken without search, cut and joining. Whoever makes another extent live or free,
  *             trims, or asks for free extents or their pages sets it free first
@@ -66,7 +67,13 @@
 #include "strategy.h"
 #include "usage.h"
 
-enum sw__extent_state { SW__EXTENT_LIVE, SW__EXTENT_PARKED, SW__EXTENT_DIRTY, SW__EXTENT_CLEAN };
+enum sw__extent_state {
+    SW__EXTENT_LIVE,
+    SW__EXTENT_PARKED,
+    SW__EXTENT_LENT,
+    SW__EXTENT_DIRTY,
+    SW__EXTENT_CLEAN
+};
 
 struct sw__extent {
     struct sw__treap_node node;        /* address and size; indexed while free */
@@ -94,9 +101,11 @@ struct sw__extents {
     struct sw__lock lock;
     struct sw__extent *parked; /* in no index; or NULL */
     struct sw__meta *meta;     /* under the lock as well */
+    struct sw__meta lent;      /* the same in pages of our own */
     size_t limit;              /* of held; SIZE_MAX: none */
     size_t refused;            /* about so many free bytes the kernel would not take back */
     size_t most_cuts;          /* into so many mappings, about; 0: not asked yet */
+    unsigned refusals;         /* of the system, as of the last trim */
     bool at_limit;             /* for its sake the last request was refused */
     enum sw__huge_pages huge_pages;
     struct sw__region *spare_regions;
@@ -119,6 +128,11 @@ void sw__extents_init(struct sw__extents *extents, struct sw__meta *meta,
                       const struct sw__config *config);
 /* Gives all regions back to the system; the metadata goes with its meta. */
 void sw__extents_destroy(struct sw__extents *extents);
+
+/* A piece of metadata, all zero; where the system has no more, one in free pages of our own, which stay
+ * lent: so what is free can be cut into as many blocks as there is room for. NULL when those are out,
+ * too. */
+void *sw__extents_meta_alloc(struct sw__extents *extents, size_t size);
 
 static inline char *sw__extent_start(const struct sw__extent *extent) {
     return (char *)extent->node.address;
@@ -173,8 +187,9 @@ bool sw__extents_give_part_back(struct sw__extents *extents, struct sw__extent *
 bool sw__extents_bring_part(struct sw__extents *extents, struct sw__extent *extent, char *start,
                             size_t size);
 
-/* Gives the pages of all free extents back to the system, and whole regions that are free; what others
- * free meanwhile may stay. Returns the bytes that were physically there. */
+/* Gives the pages of all free extents back to the system, and whole regions that are free; and, where the
+ * system has refused anything of late, the address space behind what lives in each. What others free
+ * meanwhile may stay. Returns the bytes that were physically there. */
 size_t sw__extents_trim(struct sw__extents *extents);
 
 /* Sets the budget. It counts from the next alloc or keep_budget on. */

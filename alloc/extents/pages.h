@@ -45,6 +45,9 @@ void sw__pages_init(struct sw__pages *pages, void *tables, size_t size);
 /* All as for a region in which nothing happened yet. */
 void sw__pages_reset(struct sw__pages *pages, char *start, size_t size);
 
+/* What lies behind so many bytes, and nothing of it is touched, is no part of the region any more. */
+void sw__pages_cut_off(struct sw__pages *pages, size_t size, size_t size_before);
+
 /* Bytes of touched pages in the range. */
 size_t sw__pages_touched(const struct sw__pages *pages, const char *start, size_t size);
 /* Marks the range as touched or as not. Returns how many bytes were touched before. */

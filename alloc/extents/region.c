@@ -13,6 +13,9 @@
 /* The frontier moves at least so far where it can: a system call per MiB, not per slab. */
 #define FRONTIER_STEP ((size_t)1 << 20)
 
+/* So much is lent to the metadata at once, and no piece of it is larger than the half. */
+#define LENT_AT_ONCE ((size_t)64 << 10)
+
 /* ---- Extents: spare ones, cutting and joining ------------------------------------------------ */
 
 static void keep_spare(struct sw__extents *extents, struct sw__extent *extent) {
@@ -22,10 +25,10 @@ static void keep_spare(struct sw__extents *extents, struct sw__extent *extent) {
 }
 
 bool sw__extents_make_spares(struct sw__extents *extents, size_t count) {
-    while (extents->spare_count < count) {
-        struct sw__extent *extent = sw__meta_alloc(extents->meta, sizeof *extent);
+    while (extents->spare_count < count + SW__SPARES_TO_LEND) {
+        struct sw__extent *extent = sw__extents_bookkeep(extents, sizeof *extent);
         if (!extent)
-            return false;
+            return extents->spare_count >= count;
         keep_spare(extents, extent);
     }
     return true;
@@ -85,6 +88,46 @@ void sw__extent_release(struct sw__extents *extents, struct sw__extent *extent) 
     sw__extent_plant(extent);
 }
 
+/* ---- Metadata in pages of our own ------------------------------------------------------------ */
+
+/* What is there already comes first. */
+static struct sw__extent *find_free(struct sw__extents *extents, size_t size) {
+    struct sw__treap_node *node = NULL;
+    for (int side = 0; side < SW__SIDES && !node; side++)
+        node = sw__size_index_at_least(&extents->sides[side].dirty, size, 0);
+    for (int side = 0; side < SW__SIDES && !node; side++)
+        node = sw__size_index_at_least(&extents->sides[side].clean, size, 0);
+    return node ? sw__extent_of(node) : NULL;
+}
+
+static bool lend_free_pages(struct sw__extents *extents) {
+    struct sw__extent *extent = find_free(extents, LENT_AT_ONCE);
+    if (!extent || (extents->spare_count == 0 && sw__extent_size(extent) > LENT_AT_ONCE))
+        return false;
+    char *start = sw__extent_start(extent);
+    sw__extent_uproot(extent);
+    if (sw__extent_size(extent) > LENT_AT_ONCE)
+        sw__extent_plant(sw__extent_cut(extents, extent, LENT_AT_ONCE));
+    sw__extents_forget(extents, extent);
+    extent->state = SW__EXTENT_LENT;
+    sw__pages_mark(&extent->region->pages, start, LENT_AT_ONCE, true);
+    sw__extents_count(&extents->held, LENT_AT_ONCE - extent->touched);
+    sw__extents_count(&extents->live, LENT_AT_ONCE);
+    extent->touched = LENT_AT_ONCE;
+    memset(start, 0, LENT_AT_ONCE);
+    sw__meta_feed(&extents->lent, start, LENT_AT_ONCE);
+    return true;
+}
+
+void *sw__extents_bookkeep(struct sw__extents *extents, size_t size) {
+    void *piece = sw__meta_alloc(extents->meta, size);
+    if (!piece)
+        piece = sw__meta_cut(&extents->lent, size);
+    if (!piece && size <= LENT_AT_ONCE / 2 && lend_free_pages(extents))
+        piece = sw__meta_cut(&extents->lent, size);
+    return piece;
+}
+
 /* ---- Growth ---------------------------------------------------------------------------------- */
 
 /* The spare descriptor with the smallest tables that are large enough, taken out; or NULL. */
@@ -119,7 +162,7 @@ static struct sw__region *make_region(struct sw__extents *extents, size_t size) 
     size_t capacity = capacity_for(size);
     size_t by_page = (capacity >> SW__PAGE_SHIFT) * sizeof(struct sw__extent *);
     region =
-        sw__meta_alloc(extents->meta, sizeof *region + by_page + sw__pages_tables_size(capacity));
+        sw__extents_bookkeep(extents, sizeof *region + by_page + sw__pages_tables_size(capacity));
     if (!region)
         return NULL;
     region->by_page = (struct sw__extent **)(region + 1);
@@ -256,6 +299,34 @@ void sw__region_give_back(struct sw__extents *extents, struct sw__region **link)
     extents->reserved.current -= region->committed;
     sw__page_map_set(region->start, region->committed, NULL);
     close_region(extents, link);
+}
+
+/* The last extent, which is free, ends so much earlier, or is no more. */
+static void shorten_last(struct sw__extents *extents, struct sw__region *region, size_t less) {
+    struct sw__extent *last = region->last;
+    sw__extent_uproot(last);
+    last->node.size -= less;
+    if (last->node.size > 0) {
+        sw__extent_plant(last);
+        return;
+    }
+    region->last = last->before;
+    region->last->after = NULL; /* a region that is all free goes whole */
+    keep_spare(extents, last);
+}
+
+void sw__region_cut_off(struct sw__extents *extents, struct sw__region *region, size_t size) {
+    char *end = region->start + size;
+    if (region->committed > size) {
+        size_t less = region->committed - size;
+        shorten_last(extents, region, less);
+        extents->reserved.current -= less;
+        sw__page_map_set(end, less, NULL);
+        region->committed = size;
+    }
+    sw__pages_cut_off(&region->pages, size, region->size);
+    sw__os_release(end, region->size - size);
+    region->size = size;
 }
 
 /* ---- Cuts ------------------------------------------------------------------------------------ */

@@ -122,11 +122,17 @@ static inline size_t sw__extent_touched_in(const struct sw__extent *extent, size
     return sw__pages_touched(&extent->region->pages, sw__extent_start(extent) + offset, size);
 }
 
+/* sw__extents_meta_alloc(), for who has the lock. */
+void *sw__extents_bookkeep(struct sw__extents *extents, size_t size);
+
 /* Makes as many as are missing of so many. False when out of memory. */
 bool sw__extents_make_spares(struct sw__extents *extents, size_t count);
-/* Ensures so many spare extents, so that what follows cannot fail. */
+/* Ensures so many spare extents, so that what follows cannot fail; and one beside them where it can,
+ * with which a free extent is cut for more. */
+#define SW__SPARES_TO_LEND 1
 static inline bool sw__extents_ensure_spares(struct sw__extents *extents, size_t count) {
-    return extents->spare_count >= count || sw__extents_make_spares(extents, count);
+    return extents->spare_count >= count + SW__SPARES_TO_LEND ||
+           sw__extents_make_spares(extents, count);
 }
 /* Cuts an extent that is in no index in two, which takes a spare one; the front keeps the extent,
  * the tail is returned. */
@@ -146,6 +152,8 @@ struct sw__extent *sw__region_grow(struct sw__extents *extents, struct sw__side 
                                    size_t alignment, bool beyond);
 /* Takes a region that is one free extent out of its side, and gives it back to the system. */
 void sw__region_give_back(struct sw__extents *extents, struct sw__region **link);
+/* Gives back what of a region lies behind so many bytes (whole huge pages): free, and untouched. */
+void sw__region_cut_off(struct sw__extents *extents, struct sw__region *region, size_t size);
 
 /* Into how many mappings more the heap may be cut, by moves and by advice on parts of it. The kernel
  * grants a process so many, and the program is to have the half. */

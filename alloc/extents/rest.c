@@ -146,6 +146,31 @@ static void give_back_free_regions(struct sw__extents *extents, struct sw__side 
     }
 }
 
+/* Where address space is short, what lies free at a region's end, or was never committed, is worth more to
+ * others, or to a region of its own. */
+static void give_back_end(struct sw__extents *extents, struct sw__region *region) {
+    bool ends_free = sw__extent_is_free(region->last);
+    char *end = region->start + region->committed;
+    char *needed_end = ends_free ? sw__extent_start(region->last) : end;
+    size_t size = sw__align_up((size_t)(needed_end - region->start), SW__HUGE_PAGE);
+    if (size >= region->size || region->is_being_filled)
+        return;
+    char *cut = region->start + size;
+    if (cut < end)
+        sw__supply_gone(extents, region->last, cut, (size_t)(end - cut));
+    sw__usage_dismiss(&extents->usage, region);
+    sw__usage_dismiss(&extents->zeroed_usage, region);
+    sw__region_cut_off(extents, region, size);
+}
+
+static void give_back_ends(struct sw__extents *extents) {
+    if (extents->refusals == sw__os_refusals())
+        return;
+    extents->refusals = sw__os_refusals();
+    for (struct sw__region *region = NULL; (region = sw__region_after(extents, region));)
+        give_back_end(extents, region);
+}
+
 size_t sw__extents_trim(struct sw__extents *extents) {
     struct leaving trim = {.side = SW__SIDES - 1, .size = SIZE_MAX};
     sw__lock(&extents->lock);
@@ -155,6 +180,7 @@ size_t sw__extents_trim(struct sw__extents *extents) {
     sw__placement_release_parked(extents);
     for (int side = 0; side < SW__SIDES; side++)
         give_back_free_regions(extents, &extents->sides[side]);
+    give_back_ends(extents);
     sw__unlock(&extents->lock);
     return trim.present;
 }

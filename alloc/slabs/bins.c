@@ -68,9 +68,7 @@ static struct sw__slab *take_descriptor(struct sw__slabs *slabs) {
         slabs->spare = slab->next;
         return slab;
     }
-    sw__lock(&slabs->extents->lock); /* which guards the metadata */
-    slab = sw__meta_alloc(slabs->extents->meta, sizeof *slab);
-    sw__unlock(&slabs->extents->lock);
+    slab = sw__extents_meta_alloc(slabs->extents, sizeof *slab);
     if (slab) {
         slab->older = slabs->all;
         slabs->all = slab;

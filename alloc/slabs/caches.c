@@ -149,9 +149,7 @@ static struct sw__cache *adopt_orphan(struct sw__slabs *slabs) {
 }
 
 static struct sw__cache *make_cache(struct sw__slabs *slabs) {
-    sw__lock(&slabs->extents->lock);
-    struct sw__cache *cache = sw__meta_alloc(slabs->extents->meta, sizeof *cache);
-    sw__unlock(&slabs->extents->lock);
+    struct sw__cache *cache = sw__extents_meta_alloc(slabs->extents, sizeof *cache);
     if (cache) {
         cache->slabs = slabs;
         for (int class = 0; class < SW__CLASS_COUNT; class ++)

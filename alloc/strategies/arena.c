@@ -74,9 +74,7 @@ static char *chunk_start(const struct chunk *chunk) {
 static struct chunk *make_chunk(struct arena *arena) {
     struct chunk *chunk = arena->spare;
     if (!chunk) {
-        sw__lock(&arena->extents.lock); /* which guards the metadata */
-        chunk = sw__meta_alloc(&arena->meta, sizeof *chunk);
-        sw__unlock(&arena->extents.lock);
+        chunk = sw__extents_meta_alloc(&arena->extents, sizeof *chunk);
         if (!chunk)
             return NULL;
         chunk->next = NULL;

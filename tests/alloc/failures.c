@@ -289,14 +289,51 @@ static int exhaust(const struct subject *subject) {
     return 0;
 }
 
-static void little_address_space_is_lived_with(void **state) {
+static void run_in_child(int (*live)(const struct subject *), const struct subject *subject) {
     if (SANITIZED)
         skip(); /* a sanitizer's shadow needs terabytes of it */
     fflush(NULL);
     pid_t child = fork();
     if (child == 0)
-        _exit(exhaust(*state));
+        _exit(live(subject));
     assert_int_equal(exit_code_of(child), 0);
+}
+
+static void little_address_space_is_lived_with(void **state) {
+    run_in_child(exhaust, *state);
+}
+
+/* A large block, and in its place as many small ones as there is room for, and the large one again. */
+static int change_sizes(const struct subject *subject) {
+    enum { SMALL = 4096, LARGE = HEADROOM * 9 / 10, LEAST = HEADROOM * 4 / 5 };
+    static void *small[HEADROOM * MIB / SMALL];
+    sw_heap *heap = make_heap(subject, subject->checked ? "quarantine:0" : NULL);
+    struct rlimit limit = {process_mappings().bytes + HEADROOM * MIB, RLIM_INFINITY};
+    CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
+    char *large = sw_alloc(heap, LARGE * MIB, SW_TAG_OTHER);
+    CHECK(large);
+    fill(large, LARGE * MIB, 1);
+    sw_free(heap, large);
+    size_t count = exhaust_size(heap, SMALL, small, LENGTH_OF(small));
+    CHECK(count * SMALL >= LEAST * MIB && count < LENGTH_OF(small));
+    for (size_t i = 0; i < count; i++)
+        fill(small[i], SMALL, i);
+    for (size_t i = 0; i < count; i++) {
+        CHECK(holds(small[i], SMALL, i));
+        sw_free(heap, small[i]);
+    }
+    large = sw_alloc(heap, LEAST * MIB, SW_TAG_OTHER);
+    CHECK(large);
+    sw_free(heap, large);
+    sw_heap_destroy(heap);
+    return 0;
+}
+
+static void other_sizes_find_the_room_there_is(void **state) {
+    const struct subject *subject = *state;
+    if (!subject->asks_os)
+        skip(); /* it is for others to say, and jemalloc gives no address space back */
+    run_in_child(change_sizes, subject);
 }
 
 static const struct behaviour behaviours[] = {
@@ -304,6 +341,7 @@ static const struct behaviour behaviours[] = {
     BEHAVIOUR(every_request_fails_from_the_nth_on),
     BEHAVIOUR(a_block_can_be_made_smaller_when_memory_is_out),
     BEHAVIOUR(little_address_space_is_lived_with),
+    BEHAVIOUR(other_sizes_find_the_room_there_is),
 };
 
 /* Starts the program anew without libc's thread cache, which is decided before main. */

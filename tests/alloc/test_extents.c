@@ -382,6 +382,74 @@ static void a_region_that_is_free_goes_with_trim(void **state) {
     }
 }
 
+static size_t reserved_of(const struct sw__extents *extents) {
+    size_t reserved = 0;
+    for (struct sw__region *region = NULL; (region = sw__region_after(extents, region));)
+        reserved += region->size;
+    return reserved;
+}
+
+/* Of each region stays the huge page in which something lives. */
+static void ends_of_regions_go_where_the_system_has_refused(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *small = take(extents, 16), *large = take(extents, 80);
+    struct sw__extent *last = take(extents, HUGE_PAGES(20));
+    fill(sw__extent_start(large), 80 * PAGE, 1);
+    sw__extents_free(extents, last);
+    sw__extents_trim(extents);
+    size_t before = reserved_of(extents), mapped = process_mappings().bytes;
+    assert_true(before > 2 * HUGE_PAGES(2) * PAGE);
+    sw__os_fail_from(1);
+    assert_null(sw__extents_alloc(extents, before, PAGE));
+    sw__os_fail_from(0);
+    sw__extents_trim(extents);
+    assert_int_equal(reserved_of(extents), 2 * SW__HUGE_PAGE);
+    assert_int_equal(process_mappings().bytes, mapped - (before - 2 * SW__HUGE_PAGE));
+    check_map(extents, small);
+    check_map(extents, large);
+    take(extents, HUGE_PAGES(20)); /* in a region of its own */
+    before = reserved_of(extents);
+    sw__extents_trim(extents); /* nothing was refused since */
+    assert_int_equal(reserved_of(extents), before);
+    assert_true(holds(sw__extent_start(large), 80 * PAGE, 1));
+}
+
+/* Of so many pages that are free, the first half is full of what was there. */
+static void leave_half_of(struct sw__extents *extents, size_t pages) {
+    struct sw__extent *extent = take(extents, pages);
+    fill(sw__extent_start(extent), pages * PAGE, 1);
+    sw__extents_free(extents, extent);
+    sw__extents_set_budget(extents, extents->held - pages * PAGE / 2);
+    sw__extents_keep_budget(extents);
+    sw__extents_set_budget(extents, SIZE_MAX);
+}
+
+static void what_is_free_serves_while_the_system_has_no_more(void **state) {
+    enum { ROOM = 4096, LEAST = ROOM * 15 / 16 };
+    static struct sw__extent *small[2 * ROOM];
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *anchor = take(extents, 1);
+    size_t count = 0;
+    leave_half_of(extents, ROOM);
+    sw__os_fail_from(1);
+    for (int i = 0; i < 100; i++)
+        assert_true(is_all_zero(sw__extents_meta_alloc(extents, 1000), 1000));
+    for (; (small[count] = sw__extents_alloc(extents, PAGE, PAGE)); count++)
+        fill(sw__extent_start(small[count]), PAGE, count);
+    sw__os_fail_from(0);
+    assert_true(count >= LEAST);
+    check_map(extents, anchor);
+    check_map(extents, small[LEAST - 1]);
+    for (size_t i = 0; i < count; i++) {
+        assert_true(holds(sw__extent_start(small[i]), PAGE, i));
+        sw__extents_free(extents, small[i]);
+    }
+    sw__extents_trim(extents);
+    check_map(extents, anchor);
+    size_t lent = sw__extents_live(extents) - PAGE;
+    assert_in_range(lent, MIB / 16, (ROOM - LEAST) * PAGE);
+}
+
 /* ---- Resize ---------------------------------------------------------------------------------- */
 
 static void an_extent_grows_into_what_is_free_behind_it(void **state) {
@@ -1595,6 +1663,8 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(what_is_said_to_be_zero_is),
         EXTENTS_TEST(trim_gives_back_what_was_there_and_no_more),
         EXTENTS_TEST(a_region_that_is_free_goes_with_trim),
+        EXTENTS_TEST(ends_of_regions_go_where_the_system_has_refused),
+        EXTENTS_TEST(what_is_free_serves_while_the_system_has_no_more),
         EXTENTS_TEST(an_extent_grows_into_what_is_free_behind_it),
         EXTENTS_TEST(the_last_extent_moves_the_frontier),
         EXTENTS_TEST(what_fits_at_the_frontier_moves_it_not),
