@@ -407,7 +407,8 @@ static char *ask_below(struct sw__checked *checked, size_t size, enum sw_tag tag
  * can. */
 static char *obtain(struct sw__checked *checked, size_t size, enum sw_tag tag, bool zeroed) {
     char *base = ask_below(checked, size, tag, zeroed);
-    while (!base && sw__os_could_serve(checked->limit, size) && empty_quarantine(checked))
+    while (!base && sw__os_could_serve(checked->limit, size, SW_MIN_ALIGNMENT) &&
+           empty_quarantine(checked))
         base = ask_below(checked, size, tag, zeroed);
     return base;
 }

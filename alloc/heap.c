@@ -132,8 +132,9 @@ const char *sw_heap_strategy(const sw_heap *heap) {
 
 static const char out_of_memory[] = "out of memory: more bytes were asked for than there can be";
 
-static __attribute__((noinline, cold)) void *refuse(struct sw_heap *heap, size_t size) {
-    sw__oom_note(&heap->oom_report, heap, size);
+static __attribute__((noinline, cold)) void *refuse(struct sw_heap *heap, size_t size,
+                                                    size_t alignment) {
+    sw__oom_note(&heap->oom_report, heap, size, alignment);
     errno = ENOMEM;
     if (heap->oom_report.limit)
         snprintf(sw__error_text(), SW__ERROR_SIZE,
@@ -146,8 +147,9 @@ static __attribute__((noinline, cold)) void *refuse(struct sw_heap *heap, size_t
 
 /* What is kept free may be all that is wanting: pages, their address space, or room under a limit.
  * Not for what nobody can have: programs ask for that to see whether they can. */
-static __attribute__((noinline, cold)) bool trim_for(struct sw_heap *heap, size_t size) {
-    if (!heap->strategy->trim || !sw__os_could_serve(heap->oom_report.limit, size))
+static __attribute__((noinline, cold)) bool trim_for(struct sw_heap *heap, size_t size,
+                                                     size_t alignment) {
+    if (!heap->strategy->trim || !sw__os_could_serve(heap->oom_report.limit, size, alignment))
         return false;
     heap->strategy->trim(heap->state);
     return true;
@@ -160,10 +162,10 @@ static void *enter(struct sw_heap *heap, void *block, size_t size, enum sw_tag t
                              .allocated = heap->strategy->usable_size(heap->state, block),
                              .tag = tag};
     if (sw__ledger_add(heap->ledger, &entry) ||
-        (trim_for(heap, size) && sw__ledger_add(heap->ledger, &entry)))
+        (trim_for(heap, size, SW_MIN_ALIGNMENT) && sw__ledger_add(heap->ledger, &entry)))
         return block;
     heap->strategy->free(heap->state, block);
-    return refuse(heap, size);
+    return refuse(heap, size, SW_MIN_ALIGNMENT);
 }
 
 static void *allocate_zeroed(struct sw_heap *heap, size_t size, enum sw_tag tag) {
@@ -184,7 +186,7 @@ static inline void *ask(struct sw_heap *heap, size_t size, size_t alignment, enu
 static inline void *obtain(struct sw_heap *heap, size_t size, size_t alignment, enum sw_tag tag,
                            bool zeroed) {
     void *block = ask(heap, size, alignment, tag, zeroed);
-    if (__builtin_expect(!block, 0) && trim_for(heap, size))
+    if (__builtin_expect(!block, 0) && trim_for(heap, size, alignment))
         block = ask(heap, size, alignment, tag, zeroed);
     return block;
 }
@@ -198,7 +200,7 @@ static inline void *allocate(struct sw_heap *heap, size_t size, size_t alignment
         return sw__fail(EINVAL, "sw_alloc: that value is no tag");
     void *block = obtain(heap, size, alignment, tag, zeroed);
     if (__builtin_expect(!block, 0))
-        return refuse(heap, size);
+        return refuse(heap, size, alignment);
     return heap->ledger ? enter(heap, block, size, tag) : block;
 }
 
@@ -237,7 +239,7 @@ static void *move(struct sw_heap *heap, void *block, size_t size, enum sw_tag ta
 static void *resize_by_itself(struct sw_heap *heap, void *block, size_t size) {
     const struct sw__strategy *strategy = heap->strategy;
     void *resized = strategy->realloc(heap->state, block, size);
-    if (!resized && trim_for(heap, size))
+    if (!resized && trim_for(heap, size, SW_MIN_ALIGNMENT))
         resized = strategy->realloc(heap->state, block, size);
     return resized;
 }
@@ -301,7 +303,7 @@ void *sw_realloc(sw_heap *heap, void *block, size_t size) {
     if (size <= PTRDIFF_MAX)
         resized = heap->ledger ? resize_tracked(heap, block, size)
                                : resize(heap, block, size, SW_TAG_OTHER);
-    return resized ? resized : refuse(heap, size);
+    return resized ? resized : refuse(heap, size, SW_MIN_ALIGNMENT);
 }
 
 _Noreturn static void misuse_of_free(struct sw_heap *heap, const void *block) {

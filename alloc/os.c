@@ -335,7 +335,8 @@ static size_t zero_existing(int file, char *start, size_t pages) {
     for (size_t i = 0, run; i < pages; i += run + 1) {
         for (run = 0; i + run < pages && (entries[i + run] & (ENTRY_PRESENT | ENTRY_SWAPPED));)
             run++;
-        if (run == 0) /* a vector store of nothing to a page that is not there takes the processor long */
+        if (run ==
+            0) /* a vector store of nothing to a page that is not there takes the processor long */
             continue;
         memset(start + (i << SW__PAGE_SHIFT), 0, run << SW__PAGE_SHIFT);
         zeroed += run << SW__PAGE_SHIFT;
@@ -537,6 +538,7 @@ static size_t most_memory(void) {
     return most;
 }
 
-bool sw__os_could_serve(size_t limit, size_t size) {
-    return size <= most_memory() && (limit == 0 || size <= limit);
+bool sw__os_could_serve(size_t limit, size_t size, size_t alignment) {
+    size_t most = most_memory();
+    return size <= most && alignment <= most - size && (limit == 0 || size <= limit);
 }

@@ -91,9 +91,9 @@ size_t sw__os_process_resident(void);
 size_t sw__os_process_peak(void);
 size_t sw__os_process_anonymous(void);
 
-/* Could a process with this machine's memory, and this RLIMIT_AS, ever have so many bytes, by a heap with
- * that limit? 0: none. */
-bool sw__os_could_serve(size_t limit, size_t size);
+/* Could a process with this machine's memory, and this RLIMIT_AS, ever have so many bytes of that
+ * alignment, by a heap with that limit? 0: none. */
+bool sw__os_could_serve(size_t limit, size_t size, size_t alignment);
 
 /* Threads of this process, with those that have been joined a moment ago; 0 where nobody tells. */
 size_t sw__os_threads(void);

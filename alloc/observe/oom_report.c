@@ -100,7 +100,8 @@ static void write_paragraph(const struct sw__oom_report *report, sw_heap *heap, 
     sw__text_write(&text, sw__os_stderr());
 }
 
-void sw__oom_note(struct sw__oom_report *report, sw_heap *heap, size_t size) {
-    if (report->is_wanted && sw__os_could_serve(0, size) && !atomic_exchange(&report->done, true))
+void sw__oom_note(struct sw__oom_report *report, sw_heap *heap, size_t size, size_t alignment) {
+    if (report->is_wanted && sw__os_could_serve(0, size, alignment) &&
+        !atomic_exchange(&report->done, true))
         write_paragraph(report, heap, size);
 }

@@ -22,6 +22,6 @@ struct sw__oom_report {
 };
 
 /* A request of so many bytes was refused. Allocates nothing; no lock of the heap may be held. */
-void sw__oom_note(struct sw__oom_report *report, sw_heap *heap, size_t size);
+void sw__oom_note(struct sw__oom_report *report, sw_heap *heap, size_t size, size_t alignment);
 
 #endif

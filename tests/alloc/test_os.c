@@ -343,6 +343,29 @@ static void the_mappings_granted_are_the_kernels(void **state) {
     assert_int_equal(sw__os_most_mappings(), granted);
 }
 
+static void what_nobody_can_have_is_known(void **state) {
+    (void)state;
+    assert_true(sw__os_could_serve(0, MIB, 16));
+    assert_true(sw__os_could_serve(MIB, MIB, PAGE));
+    assert_false(sw__os_could_serve(MIB, MIB + 1, 16));
+    assert_false(sw__os_could_serve(0, PTRDIFF_MAX, 16));
+    assert_false(sw__os_could_serve(0, 16, (size_t)1 << 46));
+}
+
+static void refusals_are_counted(void **state) {
+    (void)state;
+    unsigned before = sw__os_refusals();
+    void *start = sw__os_reserve(PAGE, PAGE);
+    assert_true(sw__os_commit(start, PAGE));
+    assert_int_equal(sw__os_refusals(), before);
+    sw__os_fail_from(1);
+    assert_null(sw__os_reserve(PAGE, PAGE));
+    assert_false(sw__os_commit(start, PAGE));
+    sw__os_fail_from(0);
+    assert_int_equal(sw__os_refusals(), before + 2);
+    sw__os_release(start, PAGE);
+}
+
 static void the_nth_request_fails_once(void **state) {
     (void)state;
     for (long n = 1; n < 6; n++) {
@@ -457,6 +480,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(pages_are_told_of_where_their_map_is_not_ours),
         cmocka_unit_test(a_process_of_many_groups_is_told_of),
         cmocka_unit_test(the_mappings_granted_are_the_kernels),
+        cmocka_unit_test(what_nobody_can_have_is_known),
+        cmocka_unit_test(refusals_are_counted),
         cmocka_unit_test(the_nth_request_fails_once),
         cmocka_unit_test(every_request_fails_from_the_nth_on),
         cmocka_unit_test(a_commit_is_a_request),

@@ -154,6 +154,7 @@ static void probe_one(size_t size) {
 static void probe() {
     for (size_t size : {SIZE_MAX, SIZE_MAX / 2, (size_t)PTRDIFF_MAX, (size_t)1 << 47})
         probe_one(size);
+    free(aligned_alloc(((size_t)1 << 46) * opaque, 10)); /* some have address space for it */
 }
 
 /* ---- Each call of the system in turn --------------------------------------------------------- */
