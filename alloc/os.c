@@ -112,6 +112,10 @@ unsigned sw__os_refusals(void) {
     return refusals;
 }
 
+void sw__os_expect_refusals(void) {
+    refusals++;
+}
+
 bool sw__os_set_access(void *start, size_t size, bool accessible) {
     if (request_is_to_fail())
         return false;

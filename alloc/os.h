@@ -37,8 +37,9 @@ bool sw__os_page_size_fits(void);
 void *sw__os_reserve(size_t size, size_t alignment);
 /* Makes a reserved range usable, all zero. False when memory is out. */
 bool sw__os_commit(void *start, size_t size);
-/* How often either was refused so far. */
+/* How often either was refused so far; and once more, by who knows that it will be. */
 unsigned sw__os_refusals(void);
+void sw__os_expect_refusals(void);
 /* Both at once: usable memory, all zero, aligned to SW__PAGE. NULL when memory is out. */
 void *sw__os_map(size_t size);
 /* Takes access to a committed range away, its pages and contents staying, or gives it back. False

@@ -9,6 +9,7 @@
 #include "export.h"
 #include "extents/page_map.h"
 #include "os.h"
+#include "process.h"
 
 #include <stddef.h>
 #include <sys/syscall.h>
@@ -42,7 +43,11 @@ EXPORT int mlock2(const void *start, size_t size, unsigned flags) {
     return (int)syscall(SYS_mlock2, start, size, flags);
 }
 
+/* What is reserved is locked as well, and counts against RLIMIT_MEMLOCK: so no more is than is used. */
 EXPORT int mlockall(int flags) {
     sw__os_expect_locks();
+    sw__os_expect_refusals();
+    if (sw__process.heap)
+        sw_trim(sw__process.heap);
     return (int)syscall(SYS_mlockall, flags);
 }

@@ -113,9 +113,36 @@ static void a_lock_of_other_memory_costs_no_move(void **state) {
     munmap(other, 16384);
 }
 
+/* In pages. */
+static size_t mapped(void) {
+    size_t pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%zu", &pages), 1);
+    fclose(file);
+    return pages;
+}
+
+/* Where all memory is to be locked, what is reserved counts. Whether it may be here is another matter. */
+static void nothing_is_locked_that_is_reserved_alone(void **state) {
+    (void)state;
+    if (strcmp(getenv("STEPWELL_STRATEGY"), "auto") != 0)
+        skip();
+    char *small = malloc(100), *large = malloc(MIB);
+    size_t before = mapped(), much = 64 * MIB / 4096;
+    mlockall(MCL_CURRENT);
+    munlockall();
+    assert_true(mapped() + much < before);
+    memset(small, 1, 100);
+    memset(large, 1, MIB);
+    free(small);
+    free(large);
+}
+
 static int check(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_lock_of_other_memory_costs_no_move), /* before any other lock */
+        cmocka_unit_test(nothing_is_locked_that_is_reserved_alone),
         cmocka_unit_test(a_neighbour_that_grows_takes_no_lock_away),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
