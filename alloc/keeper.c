@@ -248,11 +248,12 @@ static bool wait_for_its_end(const struct timespec *most) {
 }
 
 static bool is_known_to_kernel(void) {
-    return syscall(SYS_tgkill, keeper.process, keeper.thread_id, 0) == 0;
+    return syscall(SYS_tgkill, keeper.process, keeper.thread_id, 0) == 0 || errno != ESRCH;
 }
 
 /* In a process that was made past our fork handlers the thread does not exist. Nor in one whose number
- * is ours: where we are the first of a namespace, it may be the first of another. */
+ * is ours: where we are the first of a namespace, it may be the first of another. (If that has a thread
+ * with the number of ours, it is taken for that.) */
 static bool is_here(void) {
     enum { FIRST = 1 };
     return getpid() == keeper.process &&

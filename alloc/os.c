@@ -339,8 +339,8 @@ static size_t zero_existing(int file, char *start, size_t pages) {
     for (size_t i = 0, run; i < pages; i += run + 1) {
         for (run = 0; i + run < pages && (entries[i + run] & (ENTRY_PRESENT | ENTRY_SWAPPED));)
             run++;
-        if (run ==
-            0) /* a vector store of nothing to a page that is not there takes the processor long */
+        /* A vector store of nothing, to a page that is not there, takes the processor long. */
+        if (run == 0)
             continue;
         memset(start + (i << SW__PAGE_SHIFT), 0, run << SW__PAGE_SHIFT);
         zeroed += run << SW__PAGE_SHIFT;

@@ -37,6 +37,10 @@ void sw__extents_destroy(struct sw__extents *extents) {
 void *sw__extents_meta_alloc(struct sw__extents *extents, size_t size) {
     sw__lock(&extents->lock);
     void *piece = sw__extents_bookkeep(extents, size);
+    if (!piece) {
+        sw__placement_release_parked(extents);
+        piece = sw__extents_bookkeep(extents, size);
+    }
     sw__unlock(&extents->lock);
     return piece;
 }
@@ -283,6 +287,7 @@ void sw__extents_stats(struct sw__extents *extents, struct sw__strategy_stats *s
     sw__lock(&extents->lock);
     stats->reserved = extents->reserved;
     stats->metadata = extents->meta->bytes;
+    sw__level_add(&stats->metadata, extents->lent.bytes.current);
     stats->at_limit = extents->at_limit;
     sw__unlock(&extents->lock);
 }

@@ -3,7 +3,8 @@
  *
  * Glossary
  *   region    a range of address space reserved from the system, committed from its start onwards
- *   frontier  where a region's committed part ends; it moves up, and only trim takes a region away
+ *   frontier  where a region's committed part ends; it moves up, and only trim takes it down, or the
+ *             region away
  *   extent    a run of pages in a region's committed part, live, parked, lent or free. Two free
  *             extents never touch: they coalesce at once
  *   lent      an extent that holds metadata, since the system had no room for more
@@ -11,7 +12,7 @@
  *             taken without search, cut and joining. Whoever makes another extent live or free,
  *             trims, or asks for free extents or their pages sets it free first
  *   dirty     a free extent with touched pages (see pages.h); a clean one has none
- *   held      bytes of touched pages, of live extents and of free ones
+ *   held      bytes of touched pages, of live extents, lent and free ones
  *
  * Invariants: the extents of a region cover [start, frontier) without gap or overlap. reserved is
  * the sum of all committed parts; live is the sum of live extents, but for what was given back

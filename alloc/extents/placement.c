@@ -178,6 +178,7 @@ void sw__placement_release_parked(struct sw__extents *extents) {
 struct sw__extent *sw__placement_obtain_free(struct sw__extents *extents, size_t size,
                                              size_t alignment) {
     sw__placement_release_parked(extents);
+    sw__extents_provide_spares(extents);
     if (!sw__extents_ensure_spares(extents, 2))
         return NULL;
     struct sw__extent *extent = find_place(extents, size, &alignment);
@@ -200,6 +201,7 @@ static struct sw__extent *carve_beyond(struct sw__extents *extents, size_t size,
 struct sw__extent *sw__placement_obtain_fresh(struct sw__extents *extents, size_t size) {
     sw__placement_release_parked(extents);
     size_t alignment = preferred_alignment(size, SW__PAGE);
+    sw__extents_provide_spares(extents);
     if (!sw__extents_ensure_spares(extents, 2))
         return NULL;
     struct sw__extent *clean = best_fit(&extents->sides[SW__SIDE_LARGE].clean, size, alignment);

@@ -24,11 +24,18 @@ static void keep_spare(struct sw__extents *extents, struct sw__extent *extent) {
     extents->spare_count++;
 }
 
+/* Of the system, or of what has been lent: not for a region's descriptor, which is read when others have
+ * gone. */
+static void *alloc_metadata(struct sw__extents *extents, size_t size) {
+    void *piece = sw__meta_alloc(extents->meta, size);
+    return piece ? piece : sw__meta_cut(&extents->lent, size);
+}
+
 bool sw__extents_make_spares(struct sw__extents *extents, size_t count) {
-    while (extents->spare_count < count + SW__SPARES_TO_LEND) {
-        struct sw__extent *extent = sw__extents_bookkeep(extents, sizeof *extent);
+    while (extents->spare_count < count) {
+        struct sw__extent *extent = alloc_metadata(extents, sizeof *extent);
         if (!extent)
-            return extents->spare_count >= count;
+            return false;
         keep_spare(extents, extent);
     }
     return true;
@@ -102,7 +109,8 @@ static struct sw__extent *find_free(struct sw__extents *extents, size_t size) {
 
 static bool lend_free_pages(struct sw__extents *extents) {
     struct sw__extent *extent = find_free(extents, LENT_AT_ONCE);
-    if (!extent || (extents->spare_count == 0 && sw__extent_size(extent) > LENT_AT_ONCE))
+    if (!extent || extents->held + LENT_AT_ONCE > extents->limit ||
+        (extents->spare_count == 0 && sw__extent_size(extent) > LENT_AT_ONCE))
         return false;
     char *start = sw__extent_start(extent);
     sw__extent_uproot(extent);
@@ -110,9 +118,10 @@ static bool lend_free_pages(struct sw__extents *extents) {
         sw__extent_plant(sw__extent_cut(extents, extent, LENT_AT_ONCE));
     sw__extents_forget(extents, extent);
     extent->state = SW__EXTENT_LENT;
+    if (extents->huge_pages == SW__HUGE_AUTO)
+        sw__pages_decline_shared(&extent->region->pages, start, start + LENT_AT_ONCE);
     sw__pages_mark(&extent->region->pages, start, LENT_AT_ONCE, true);
     sw__extents_count(&extents->held, LENT_AT_ONCE - extent->touched);
-    sw__extents_count(&extents->live, LENT_AT_ONCE);
     extent->touched = LENT_AT_ONCE;
     memset(start, 0, LENT_AT_ONCE);
     sw__meta_feed(&extents->lent, start, LENT_AT_ONCE);
@@ -120,12 +129,15 @@ static bool lend_free_pages(struct sw__extents *extents) {
 }
 
 void *sw__extents_bookkeep(struct sw__extents *extents, size_t size) {
-    void *piece = sw__meta_alloc(extents->meta, size);
-    if (!piece)
-        piece = sw__meta_cut(&extents->lent, size);
+    void *piece = alloc_metadata(extents, size);
     if (!piece && size <= LENT_AT_ONCE / 2 && lend_free_pages(extents))
-        piece = sw__meta_cut(&extents->lent, size);
+        piece = alloc_metadata(extents, size);
     return piece;
+}
+
+void sw__extents_fetch_spares(struct sw__extents *extents) {
+    if (!sw__extents_make_spares(extents, SW__SPARES_PROVIDED) && lend_free_pages(extents))
+        sw__extents_make_spares(extents, SW__SPARES_PROVIDED);
 }
 
 /* ---- Growth ---------------------------------------------------------------------------------- */
@@ -162,7 +174,7 @@ static struct sw__region *make_region(struct sw__extents *extents, size_t size) 
     size_t capacity = capacity_for(size);
     size_t by_page = (capacity >> SW__PAGE_SHIFT) * sizeof(struct sw__extent *);
     region =
-        sw__extents_bookkeep(extents, sizeof *region + by_page + sw__pages_tables_size(capacity));
+        sw__meta_alloc(extents->meta, sizeof *region + by_page + sw__pages_tables_size(capacity));
     if (!region)
         return NULL;
     region->by_page = (struct sw__extent **)(region + 1);
@@ -219,12 +231,20 @@ static void close_region(struct sw__extents *extents, struct sw__region **link) 
     keep_spare_region(extents, region);
 }
 
-/* A region with room for size: twice as large as the one before, or for what is very large with
+/* The newest, unless its end was given back. */
+static size_t largest_region(const struct sw__side *side) {
+    size_t largest = 0;
+    for (const struct sw__region *region = side->regions; region; region = region->next)
+        largest = sw__larger(largest, region->size);
+    return largest;
+}
+
+/* A region with room for size: twice as large as the largest before, or for what is very large with
  * room to grow; just large enough where address space is short. */
 static struct sw__region *add_region(struct sw__extents *extents, struct sw__side *side,
                                      size_t size) {
     size_t least = sw__align_up(size, SW__HUGE_PAGE);
-    size_t wanted = side->regions ? 2 * side->regions->size : FIRST_REGION;
+    size_t wanted = side->regions ? 2 * largest_region(side) : FIRST_REGION;
     if (wanted > LAST_REGION)
         wanted = LAST_REGION;
     while (least > LAST_REGION / 2 && wanted < least + least / 2 && wanted <= SIZE_MAX / 2)

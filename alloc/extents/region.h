@@ -2,7 +2,7 @@
  * region.h - the inside of the page source, at its lowest: regions, the extents that tile them, and
  * the indexes of free ones. What is above: moves.h and supply.h (their pages), placement.h (which extent
  * becomes live), zeros.h, extents.c, resize.c and rest.c (the calls). All of it is under the lock of the
- * extents.
+ * extents, but for zeros.c, which takes it by itself.
  *
  * Whatever may fail comes before anything is changed: spare extents are ensured, then cut from.
  */
@@ -127,12 +127,18 @@ void *sw__extents_bookkeep(struct sw__extents *extents, size_t size);
 
 /* Makes as many as are missing of so many. False when out of memory. */
 bool sw__extents_make_spares(struct sw__extents *extents, size_t count);
-/* Ensures so many spare extents, so that what follows cannot fail; and one beside them where it can,
- * with which a free extent is cut for more. */
-#define SW__SPARES_TO_LEND 1
+/* At the beginning of a call, where nobody knows of a free extent: for this may cut any, if the system has
+ * no more. Makes enough for the call, or as many as there is room for. */
+void sw__extents_fetch_spares(struct sw__extents *extents);
+#define SW__SPARES_PROVIDED 6
+static inline void sw__extents_provide_spares(struct sw__extents *extents) {
+    if (__builtin_expect(extents->spare_count < SW__SPARES_PROVIDED, 0))
+        sw__extents_fetch_spares(extents);
+}
+/* Ensures so many spare extents, so that what follows cannot fail. One more stays, with which an extent is
+ * cut to make others. */
 static inline bool sw__extents_ensure_spares(struct sw__extents *extents, size_t count) {
-    return extents->spare_count >= count + SW__SPARES_TO_LEND ||
-           sw__extents_make_spares(extents, count);
+    return extents->spare_count > count || sw__extents_make_spares(extents, count + 1);
 }
 /* Cuts an extent that is in no index in two, which takes a spare one; the front keeps the extent,
  * the tail is returned. */

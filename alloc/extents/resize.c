@@ -74,9 +74,9 @@ static bool outgrows_its_side(const struct sw__extents *extents, const struct sw
 /* For a block that has grown, which will grow again: the largest dirty extent, if it is there and
  * has room for more; or where more is free behind it. */
 static struct sw__extent *obtain_roomy(struct sw__extents *extents, size_t size, size_t alignment) {
-    struct sw__treap_node *largest = sw__size_index_largest(&extents->sides[SW__SIDE_LARGE].dirty);
     if (!sw__extents_ensure_spares(extents, 2))
         return NULL;
+    struct sw__treap_node *largest = sw__size_index_largest(&extents->sides[SW__SIDE_LARGE].dirty);
     if (largest && largest->size / 2 >= size + alignment &&
         sw__placement_missing(sw__extent_of(largest), size, alignment) == 0)
         return sw__placement_carve(extents, sw__extent_of(largest), size, alignment);
@@ -151,6 +151,7 @@ static struct sw__extent *resize_or_relocate(struct sw__extents *extents, struct
 
 void *sw__extents_resize(struct sw__extents *extents, struct sw__extent *extent, size_t size) {
     sw__lock(&extents->lock);
+    sw__extents_provide_spares(extents);
     struct sw__extent *place = resize_or_relocate(extents, extent, sw__align_up(size, SW__PAGE));
     sw__unlock(&extents->lock);
     if (!place || place == extent)

@@ -156,10 +156,12 @@ static void give_back_end(struct sw__extents *extents, struct sw__region *region
     if (size >= region->size || region->is_being_filled)
         return;
     char *cut = region->start + size;
-    if (cut < end)
+    if (cut < end) {
+        sw__extents_close_witnesses(extents, cut, (size_t)(end - cut));
         sw__supply_gone(extents, region->last, cut, (size_t)(end - cut));
-    sw__usage_dismiss(&extents->usage, region);
-    sw__usage_dismiss(&extents->zeroed_usage, region);
+        /* A rest may have come in between. */
+        sw__extents_count(&extents->noted, -sw__pages_forget(&region->pages, cut, end));
+    }
     sw__region_cut_off(extents, region, size);
 }
 

@@ -12,6 +12,7 @@
 #include "process.h"
 
 #include <stddef.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -46,8 +47,9 @@ EXPORT int mlock2(const void *start, size_t size, unsigned flags) {
 /* What is reserved is locked as well, and counts against RLIMIT_MEMLOCK: so no more is than is used. */
 EXPORT int mlockall(int flags) {
     sw__os_expect_locks();
-    sw__os_expect_refusals();
-    if (sw__process.heap)
+    if ((flags & MCL_CURRENT) && sw__process.heap && sw__process.strategy->in_page_map) {
+        sw__os_expect_refusals();
         sw_trim(sw__process.heap);
+    }
     return (int)syscall(SYS_mlockall, flags);
 }

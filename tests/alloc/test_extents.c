@@ -55,7 +55,7 @@ static size_t resident_of(struct sw__extent *extent) {
 /* ---- The map of extents ---------------------------------------------------------------------- */
 
 struct sums {
-    size_t live, parked, free, count;
+    size_t live, parked, lent, free, count;
 };
 
 /* Walks the region of a live extent from end to end. No gap, no overlap, no two free neighbours. */
@@ -67,6 +67,7 @@ static struct sums walk(struct sw__extent *extent) {
         CHECK(is_aligned(sw__extent_start(extent), PAGE) && sw__extent_size(extent) >= PAGE);
         *(sw__extent_is_free(extent)           ? &sums.free
           : extent->state == SW__EXTENT_PARKED ? &sums.parked
+          : extent->state == SW__EXTENT_LENT   ? &sums.lent
                                                : &sums.live) += sw__extent_size(extent);
         sums.count++;
         struct sw__extent *next = extent->after;
@@ -129,8 +130,10 @@ static void check_map(struct sw__extents *extents, struct sw__extent *anchor) {
     check_held(extents);
     size_t parked = extents->parked ? sw__extent_size(extents->parked) : 0;
     CHECK(walked.free <= planted.free && walked.live <= sw__extents_live(extents));
+    CHECK(walked.lent <= extents->lent.bytes.current);
     CHECK(walked.parked <= parked);
-    CHECK(sw__extents_live(extents) + parked + planted.free == extents->reserved.current);
+    CHECK(sw__extents_live(extents) + extents->lent.bytes.current + parked + planted.free ==
+          extents->reserved.current);
 }
 
 /* ---- Placement ------------------------------------------------------------------------------- */
@@ -407,7 +410,7 @@ static void ends_of_regions_go_where_the_system_has_refused(void **state) {
     assert_int_equal(process_mappings().bytes, mapped - (before - 2 * SW__HUGE_PAGE));
     check_map(extents, small);
     check_map(extents, large);
-    take(extents, HUGE_PAGES(20)); /* in a region of its own */
+    take(extents, HUGE_PAGES(1)); /* in a region of its own, with room to grow */
     before = reserved_of(extents);
     sw__extents_trim(extents); /* nothing was refused since */
     assert_int_equal(reserved_of(extents), before);
@@ -446,8 +449,20 @@ static void what_is_free_serves_while_the_system_has_no_more(void **state) {
     }
     sw__extents_trim(extents);
     check_map(extents, anchor);
-    size_t lent = sw__extents_live(extents) - PAGE;
-    assert_in_range(lent, MIB / 16, (ROOM - LEAST) * PAGE);
+    assert_int_equal(sw__extents_live(extents), PAGE);
+    assert_in_range(extents->lent.bytes.current, MIB / 16, (ROOM - LEAST) * PAGE);
+}
+
+static void nothing_is_lent_beyond_the_limit(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    struct sw__extent *anchor = take(extents, 1); /* nothing is there of what is free beside it */
+    extents->limit = extents->held;
+    sw__os_fail_from(1);
+    while (sw__extents_meta_alloc(extents, 1000))
+        CHECK(extents->held == PAGE);
+    sw__os_fail_from(0);
+    assert_int_equal(extents->held, PAGE);
+    check_map(extents, anchor);
 }
 
 /* ---- Resize ---------------------------------------------------------------------------------- */
@@ -1574,13 +1589,22 @@ static size_t some_pages(uint64_t *random) {
     return 1 + below(random, (size_t)1 << below(random, 11));
 }
 
-static void the_map_stays_sound(void **state) {
+/* The system refuses everything from now on, and hardly any metadata is left. */
+static void run_out(struct sw__extents *extents) {
+    sw__os_fail_from(1);
+    while (sw__meta_alloc(extents->meta, 1024))
+        continue;
+    extents->spare_extents->after = NULL;
+    extents->spare_count = 1;
+}
+
+static void live_at_random(struct sw__extents *extents, bool is_refused_at_times) {
     static struct {
         struct sw__extent *extent;
         uint64_t seed;
     } live[LIVE];
-    struct sw__extents *extents = extents_of(state);
     uint64_t random = run_seed();
+    bool is_out = false;
     memset(live, 0, sizeof live);
     extents->limit = 60 * MIB; /* so that requests are refused too */
     extents->huge_pages = SW__HUGE_AUTO;
@@ -1609,7 +1633,8 @@ static void the_map_stays_sound(void **state) {
             live[slot].extent = extent;
             if (!extent) {
                 refused++;
-                CHECK(sw__extents_live(extents) + size > extents->limit);
+                size_t lent = extents->lent.bytes.current;
+                CHECK(is_out || sw__extents_live(extents) + lent + size > extents->limit);
             }
             if (extent) {
                 CHECK(is_aligned(sw__extent_start(extent), alignment));
@@ -1621,19 +1646,24 @@ static void the_map_stays_sound(void **state) {
         }
         if (choice == 99 && below(&random, 20) == 0)
             sw__extents_trim(extents);
+        if (is_refused_at_times && choice == 97 && below(&random, 10) == 0) {
+            is_out = !is_out;
+            is_out ? run_out(extents) : sw__os_fail_from(0);
+        }
         if (choice == 98) {
             bool tight = below(&random, 2);
             size_t budget =
                 tight ? sw__extents_live(extents) + (MIB << below(&random, 5)) : SIZE_MAX;
             sw__extents_set_budget(extents, budget);
             sw__extents_keep_budget(extents);
-            CHECK(extents->held <= budget ||
+            CHECK(is_refused_at_times || extents->held <= budget ||
                   extents->held - budget <= sw__extents_tolerated(budget));
         }
         CHECK(extents->held <= extents->limit);
         if (i % 64 == 0)
             check_map(extents, anchor);
     }
+    sw__os_fail_from(0);
     check_map(extents, anchor);
     for (size_t i = 0; i < LIVE; i++)
         if (live[i].extent)
@@ -1641,8 +1671,20 @@ static void the_map_stays_sound(void **state) {
     check_map(extents, anchor);
     sw__extents_largest_free(extents); /* nothing is parked then */
     assert_true(refused > 0);
+}
+
+static void the_map_stays_sound(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    live_at_random(extents, false);
     assert_int_equal(sw__extents_live(extents), PAGE);
-    assert_true(walk(anchor).count <= 3);
+    assert_true(walk(extents->sides[SW__SIDE_SMALL].regions->last).count <= 3);
+}
+
+static void it_does_where_the_system_has_no_more_at_times(void **state) {
+    struct sw__extents *extents = extents_of(state);
+    live_at_random(extents, true);
+    assert_int_equal(sw__extents_live(extents), PAGE);
+    assert_true(extents->lent.bytes.current > 0);
 }
 
 #define EXTENTS_TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
@@ -1665,6 +1707,7 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(a_region_that_is_free_goes_with_trim),
         EXTENTS_TEST(ends_of_regions_go_where_the_system_has_refused),
         EXTENTS_TEST(what_is_free_serves_while_the_system_has_no_more),
+        EXTENTS_TEST(nothing_is_lent_beyond_the_limit),
         EXTENTS_TEST(an_extent_grows_into_what_is_free_behind_it),
         EXTENTS_TEST(the_last_extent_moves_the_frontier),
         EXTENTS_TEST(what_fits_at_the_frontier_moves_it_not),
@@ -1713,6 +1756,7 @@ int main(int argc, char **argv) {
         EXTENTS_TEST(zeroed_extents_tell_nothing),
         EXTENTS_TEST(a_wish_is_taken_back),
         EXTENTS_TEST(the_map_stays_sound),
+        EXTENTS_TEST(it_does_where_the_system_has_no_more_at_times),
     };
     choose_tests(argc, argv);
     return cmocka_run_group_tests_name("extents", tests, NULL, NULL);
