@@ -10,7 +10,7 @@
 #include "checked.h"
 #include "error.h"
 #include "heaps.h"
-#include "observe/look.h"
+#include "look.h"
 #include "options.h"
 #include "os.h"
 

@@ -1,14 +1,14 @@
 /*
  * heap.h - a heap from inside: what is behind the handle of stepwell.h. For heap.c, for who looks at
- * heaps (heaps.c, observe/), and for the preload library, which calls the strategy without heap.c
- * between.
+ * heaps (heaps.c, look.c, oom_report.c), and for the preload library, which calls the strategy without
+ * heap.c between.
  */
 #ifndef SW_HEAP_H
 #define SW_HEAP_H
 
 #include "lock.h"
 #include "observe/ledger.h"
-#include "observe/oom_report.h"
+#include "oom_report.h"
 #include "option_list.h"
 #include "stepwell.h"
 #include "strategy.h"

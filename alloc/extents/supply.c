@@ -255,7 +255,7 @@ static bool may_be_filled(const struct sw__extents *extents, const struct sw__ex
 
 /* Of what is missing from there on, as much comes from free extents as the budget is short of. True if
  * any did. */
-static bool fill(struct sw__extents *extents, struct sw__extent *extent, char *from) {
+static bool fill_from_free(struct sw__extents *extents, struct sw__extent *extent, char *from) {
     size_t missing = sw__extent_size(extent) - extent->touched;
     size_t wanted = sw__supply_over_budget(extents, missing);
     return wanted > 0 && sw__moves_fill(extents, extent, from, wanted);
@@ -266,7 +266,7 @@ static bool fill(struct sw__extents *extents, struct sw__extent *extent, char *f
 static __attribute__((noinline)) bool bring(struct sw__extents *extents, struct sw__extent *extent,
                                             char *from, enum sw__filling filling) {
     if (may_be_filled(extents, extent, filling))
-        extent->zero &= !fill(extents, extent, from);
+        extent->zero &= !fill_from_free(extents, extent, from);
     if (!make_room(extents, sw__extent_size(extent) - extent->touched))
         return false;
     admit(extents, extent, from, filling != SW__ZEROED);
@@ -325,7 +325,7 @@ bool sw__supply_relocate(struct sw__extents *extents, struct sw__extent *from,
     bool has_moved = from->touched < sw__extent_size(from);
     if (!has_moved && !make_room(extents, size - to->touched))
         return false;
-    fill(extents, to, start);
+    fill_from_free(extents, to, start);
     admit(extents, to, start, true);
     to->zero = false;
     return true;

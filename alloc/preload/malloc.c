@@ -14,7 +14,7 @@
 #include "export.h"
 #include "fast.h"
 #include "libc_below.h"
-#include "observe/look.h"
+#include "look.h"
 #include "process.h"
 
 #include <errno.h>

@@ -8,7 +8,7 @@
  */
 #define _GNU_SOURCE /* program_invocation_short_name */
 #include "heaps.h"
-#include "observe/look.h"
+#include "look.h"
 #include "options.h"
 #include "os.h"
 #include "process.h"

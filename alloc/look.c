@@ -1,7 +1,7 @@
 /*
  * look.c - what a heap holds: see look.h.
  */
-#include "observe/look.h"
+#include "look.h"
 
 #include "align.h"
 #include "heaps.h"

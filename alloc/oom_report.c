@@ -3,7 +3,7 @@
  */
 #include "oom_report.h"
 
-#include "observe/look.h"
+#include "look.h"
 #include "os.h"
 #include "text.h"
 
