@@ -13,8 +13,11 @@
 /* The frontier moves at least so far where it can: a system call per MiB, not per slab. */
 #define FRONTIER_STEP ((size_t)1 << 20)
 
-/* So much is lent to the metadata at once, and no piece of it is larger than the half. */
-#define LENT_AT_ONCE ((size_t)64 << 10)
+/* So much is lent to the metadata at once: as much as small blocks in all that is free will take. So it is
+ * mostly once, and in front of them, where it keeps no end of a region from going. */
+#define LEAST_LENT ((size_t)64 << 10)
+#define MOST_LENT  ((size_t)4 << 20)
+#define LENT_SHARE 256
 
 /* ---- Extents: spare ones, cutting and joining ------------------------------------------------ */
 
@@ -107,30 +110,41 @@ static struct sw__extent *find_free(struct sw__extents *extents, size_t size) {
     return node ? sw__extent_of(node) : NULL;
 }
 
-static bool lend_free_pages(struct sw__extents *extents) {
-    struct sw__extent *extent = find_free(extents, LENT_AT_ONCE);
-    if (!extent || extents->held + LENT_AT_ONCE > extents->limit ||
-        (extents->spare_count == 0 && sw__extent_size(extent) > LENT_AT_ONCE))
+static size_t worth_lending(const struct sw__extents *extents) {
+    size_t used = sw__extents_live(extents) + extents->lent.bytes.current;
+    size_t share = (extents->reserved.current - used) / LENT_SHARE;
+    return sw__align_up(sw__smaller(sw__larger(share, LEAST_LENT), MOST_LENT), LEAST_LENT);
+}
+
+static bool lend(struct sw__extents *extents, size_t size) {
+    struct sw__extent *extent = find_free(extents, size);
+    if (!extent || extents->held + size > extents->limit ||
+        (extents->spare_count == 0 && sw__extent_size(extent) > size))
         return false;
     char *start = sw__extent_start(extent);
     sw__extent_uproot(extent);
-    if (sw__extent_size(extent) > LENT_AT_ONCE)
-        sw__extent_plant(sw__extent_cut(extents, extent, LENT_AT_ONCE));
+    if (sw__extent_size(extent) > size)
+        sw__extent_plant(sw__extent_cut(extents, extent, size));
     sw__extents_forget(extents, extent);
     extent->state = SW__EXTENT_LENT;
     if (extents->huge_pages == SW__HUGE_AUTO)
-        sw__pages_decline_shared(&extent->region->pages, start, start + LENT_AT_ONCE);
-    sw__pages_mark(&extent->region->pages, start, LENT_AT_ONCE, true);
-    sw__extents_count(&extents->held, LENT_AT_ONCE - extent->touched);
-    extent->touched = LENT_AT_ONCE;
-    memset(start, 0, LENT_AT_ONCE);
-    sw__meta_feed(&extents->lent, start, LENT_AT_ONCE);
+        sw__pages_decline_shared(&extent->region->pages, start, start + size);
+    if (extent->touched > 0)
+        memset(start, 0, size);
+    sw__pages_mark(&extent->region->pages, start, size, true);
+    sw__extents_count(&extents->held, size - extent->touched);
+    extent->touched = size;
+    sw__meta_feed(&extents->lent, start, size);
     return true;
+}
+
+static bool lend_free_pages(struct sw__extents *extents) {
+    return lend(extents, worth_lending(extents)) || lend(extents, LEAST_LENT);
 }
 
 void *sw__extents_bookkeep(struct sw__extents *extents, size_t size) {
     void *piece = alloc_metadata(extents, size);
-    if (!piece && size <= LENT_AT_ONCE / 2 && lend_free_pages(extents))
+    if (!piece && size <= LEAST_LENT / 2 && lend_free_pages(extents))
         piece = alloc_metadata(extents, size);
     return piece;
 }

@@ -305,9 +305,9 @@ static void little_address_space_is_lived_with(void **state) {
 
 /* A large block, and in its place as many small ones as there is room for, and the large one again. */
 static int change_sizes(const struct subject *subject) {
-    enum { SMALL = 4096, LARGE = HEADROOM * 9 / 10, LEAST = HEADROOM * 4 / 5 };
+    enum { SMALL = 4096, LARGE = HEADROOM * 9 / 10, LEAST = HEADROOM / 2 };
     static void *small[HEADROOM * MIB / SMALL];
-    sw_heap *heap = make_heap(subject, subject->checked ? "quarantine:0" : NULL);
+    sw_heap *heap = make_heap(subject, NULL);
     struct rlimit limit = {process_mappings().bytes + HEADROOM * MIB, RLIM_INFINITY};
     CHECK(setrlimit(RLIMIT_AS, &limit) == 0);
     char *large = sw_alloc(heap, LARGE * MIB, SW_TAG_OTHER);
@@ -331,8 +331,8 @@ static int change_sizes(const struct subject *subject) {
 
 static void other_sizes_find_the_room_there_is(void **state) {
     const struct subject *subject = *state;
-    if (!subject->asks_os)
-        skip(); /* it is for others to say, and jemalloc gives no address space back */
+    if (!is_own_unchecked(subject))
+        skip(); /* jemalloc gives no address space back; and a checked heap's table is the system's */
     run_in_child(change_sizes, subject);
 }
 
