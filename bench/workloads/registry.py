@@ -9,7 +9,7 @@ class Workload(typing.NamedTuple):
     steps: int  # odd, so that the median is one of them; a run takes a few seconds
     modules: tuple  # each with its Debian package
     two_threads: bool  # worth a run with two as well
-    own_threads: bool  # computes in threads that it starts itself, whatever --threads is
+    own_threads: bool  # computes in threads or processes of its own, whatever --threads is
     small: bool  # needs so little that the whole process is what there is to compare
 
 

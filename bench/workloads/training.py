@@ -227,6 +227,33 @@ def generation(threads):
     return step, lambda: None
 
 
+@workload(steps=9, own_threads=True)
+def loader(threads):
+    """training from a DataLoader, of which each step forks two worker processes"""
+    torch = load_torch(threads)
+    nn, data = torch.nn, torch.utils.data
+
+    class Images(data.Dataset):
+        def __len__(self):
+            return 512
+
+        def __getitem__(self, index):
+            draw = torch.Generator().manual_seed(index)
+            return torch.rand(3, 64, 64, generator=draw), index % 10
+
+    model = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(),
+                          nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(),
+                          nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
+    images, waiting = Images(), []
+    training = Training(torch, model, lambda _: waiting.pop())
+
+    def step(number):
+        for batch in data.DataLoader(images, 32, num_workers=2):
+            waiting.append(batch)
+            training.step(number)
+    return step, training.forget
+
+
 @workload(steps=15, own_threads=True)
 def server(threads):
     """inference in four threads that come and go, each request of another shape"""
