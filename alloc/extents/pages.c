@@ -190,7 +190,7 @@ static void advise(struct sw__pages *pages, size_t first, size_t last, bool want
 void sw__pages_cut_off(struct sw__pages *pages, size_t size, size_t size_before) {
     for (size_t i = size >> SW__HUGE_PAGE_SHIFT; i < size_before >> SW__HUGE_PAGE_SHIFT; i++)
         set_huge(pages, i, false);
-    for (size_t unit = size / SW__UNIT; unit < size_before / SW__UNIT; unit++)
+    for (size_t unit = size / SW__UNIT; unit <= size_before / SW__UNIT; unit++)
         set_cut(pages, unit, false);
 }
 

@@ -219,6 +219,31 @@ static void advice_comes_along_by_the_unit_too(void **state) {
     end_room(&room);
 }
 
+static bool move_unit(struct sw__pages *pages, char *from, char *to) {
+    sw__pages_mark(pages, from, SW__UNIT, true);
+    struct sw__passage passage = {pages, pages, from, to, SW__GRAIN_UNIT, SW__UNIT};
+    return sw__passage_move(&passage);
+}
+
+static void what_is_cut_off_is_no_mapping_any_more(void **state) {
+    (void)state;
+    struct room room = make_room();
+    struct sw__pages *pages = &room.pages;
+    char *start = pages->start, *end = start + SIZE;
+    if (!move_unit(pages, start, start + MIB)) /* not before Linux 5.7 */
+        skip();
+    size_t cuts = sw__pages_cuts(pages);
+    assert_true(cuts > 0);
+    assert_true(move_unit(pages, start, start + 12 * MIB));
+    assert_true(move_unit(pages, start, end - SW__UNIT));
+    sw__pages_want_huge(pages, start + 8 * MIB, start + 10 * MIB);
+    assert_true(sw__pages_cuts(pages) >= cuts + 5);
+    sw__pages_mark(pages, start + 4 * MIB, SIZE - 4 * MIB, false);
+    sw__pages_cut_off(pages, 4 * MIB, SIZE);
+    assert_int_equal(sw__pages_cuts(pages), cuts);
+    end_room(&room);
+}
+
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(touched_pages_are_counted_exactly),
@@ -228,6 +253,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(what_moves_arrives),
         cmocka_unit_test(neighbours_move_together),
         cmocka_unit_test(advice_comes_along_by_the_unit_too),
+        cmocka_unit_test(what_is_cut_off_is_no_mapping_any_more),
     };
     choose_tests(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
