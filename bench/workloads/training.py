@@ -27,15 +27,17 @@ def drawn(number, low, high):
 
 
 class Training:
-    """A model under Adam; `batch` makes inputs and targets of a step by its number."""
+    """A model under Adam; `batch`, if a step has one, makes its inputs and targets by its number."""
 
-    def __init__(self, torch, model, batch, loss=None):
+    def __init__(self, torch, model, batch=None, loss=None):
         self.model, self.batch = model, batch
         self.loss = loss or torch.nn.CrossEntropyLoss()
         self.optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
 
     def step(self, number):
-        inputs, targets = self.batch(number)
+        self.update(*self.batch(number))
+
+    def update(self, inputs, targets):
         self.forget()
         self.loss(self.model(inputs), targets).backward()
         self.optimizer.step()
@@ -244,13 +246,11 @@ def loader(threads):
     model = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(),
                           nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(),
                           nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
-    images, waiting = Images(), []
-    training = Training(torch, model, lambda _: waiting.pop())
+    images, training = Images(), Training(torch, model)
 
-    def step(number):
-        for batch in data.DataLoader(images, 32, num_workers=2):
-            waiting.append(batch)
-            training.step(number)
+    def step(_):
+        for inputs, targets in data.DataLoader(images, 32, num_workers=2):
+            training.update(inputs, targets)
     return step, training.forget
 
 

@@ -105,18 +105,16 @@ static void check_index(const struct sw__size_index *index, enum sw__extent_stat
 /* What is held is what is touched, in each extent and in all; what is live is touched whole. */
 static void check_held(const struct sw__extents *extents) {
     size_t held = 0;
-    for (int side = 0; side < SW__SIDES; side++)
-        for (struct sw__region *region = extents->sides[side].regions; region;
-             region = region->next)
-            for (struct sw__extent *extent = region->last; extent; extent = extent->before) {
-                size_t size = sw__extent_size(extent);
-                CHECK(extent->touched ==
-                      sw__pages_touched(&region->pages, sw__extent_start(extent), size));
-                CHECK(extent->state != SW__EXTENT_LIVE || extent->touched == size);
-                CHECK(extent->state != SW__EXTENT_CLEAN || extent->touched == 0);
-                CHECK(extent->state != SW__EXTENT_DIRTY || extent->touched > 0);
-                held += extent->touched;
-            }
+    for (struct sw__region *region = NULL; (region = sw__region_after(extents, region));)
+        for (struct sw__extent *extent = region->last; extent; extent = extent->before) {
+            size_t size = sw__extent_size(extent);
+            CHECK(extent->touched ==
+                  sw__pages_touched(&region->pages, sw__extent_start(extent), size));
+            CHECK(extent->state != SW__EXTENT_LIVE || extent->touched == size);
+            CHECK(extent->state != SW__EXTENT_CLEAN || extent->touched == 0);
+            CHECK(extent->state != SW__EXTENT_DIRTY || extent->touched > 0);
+            held += extent->touched;
+        }
     CHECK(held == extents->held);
 }
 
@@ -1051,10 +1049,8 @@ static void nothing_moves_to_a_sparse_extent(void **state) {
 
 static size_t cuts_of(const struct sw__extents *extents) {
     size_t cuts = 0;
-    for (int side = 0; side < SW__SIDES; side++)
-        for (struct sw__region *region = extents->sides[side].regions; region;
-             region = region->next)
-            cuts += sw__pages_cuts(&region->pages);
+    for (struct sw__region *region = NULL; (region = sw__region_after(extents, region));)
+        cuts += sw__pages_cuts(&region->pages);
     return cuts;
 }
 
